@@ -1,0 +1,30 @@
+"""Live widgets for a neural network in Jupyter: why is it not good enough, what happens inside, how small can it become.
+
+Importing this package loads neither torch nor a widget; each public name loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnwidgets._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from nnwidgets import engine
+    from nnwidgets.engine.experiment import Experiment, list_examples, load_example
+    from nnwidgets.widgets.compression_lab import CompressionLab
+
+__version__ = "0.1.0"
+
+__all__ = ["CompressionLab", "Experiment", "engine", "list_examples", "load_example"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CompressionLab": ".widgets.compression_lab",
+        "Experiment": ".engine.experiment",
+        "engine": ".engine.",
+        "list_examples": ".engine.experiment",
+        "load_example": ".engine.experiment",
+    },
+)

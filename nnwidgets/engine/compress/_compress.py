@@ -1,0 +1,117 @@
+"""A compressed copy of a network, simulated: full-precision weights seen through masks and grids."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from nnwidgets.engine.compress.decide import Decider
+from nnwidgets.engine.compress.decision import Decision, decide
+from nnwidgets.engine.compress.filter_structure import FilterStructure, filter_structure, guess_trace
+from nnwidgets.engine.compress.parametrizations import add, holders, is_compressed, taken_off
+from nnwidgets.engine.errors import ModelError, UnsupportedError
+from nnwidgets.engine.pruning import MaskWeights
+from nnwidgets.engine.quantization import FakeQuantize
+from nnwidgets.engine.trace import trace
+from nnwidgets.engine.values.recipe import Recipe
+
+__all__ = ["bake", "compress", "decision_for", "latent_state"]
+
+
+def compress(
+    model: nn.Module, recipe: Recipe, calibration: object = None, *, input_shape: Sequence[int] | None = None
+) -> nn.Module:
+    """Return a copy with masks and fake quantization registered as torch parametrizations.
+
+    Any training loop keeps them: what was removed stays exactly zero and gets no gradient, and grids follow the weights with a
+    straight-through gradient. The network itself is not touched. ``bake`` turns the copy into a plain network.
+
+    Removed filters lose their bias, and scale and shift of the batch-norm that directly follows, so that their maps are zero.
+
+    Args:
+        model: in any mode, on any device. recipe: ``Recipe()`` gives an exact copy.
+        calibration: a Split; this version takes only the shape of its samples. input_shape: without the batch. Either is
+            needed only for filters of a network that accepts none of the usual shapes.
+
+    Raises:
+        RecipeError: the recipe does not fit the network (unknown layers, masks of another shape, a layer that would lose all its
+            filters: then ``.largest`` is the largest amount).
+        UnsupportedError: a setting that this version cannot apply, or a layer that is parametrized already.
+        ModelError: weights that are not finite.
+    """
+    if input_shape is None and calibration is not None:
+        input_shape = getattr(calibration, "sample_shape", None)
+    decision = decision_for(model, recipe, input_shape)
+    if not recipe.is_dense:
+        _refuse_parametrized(model, decision.decider)
+    with torch.inference_mode(False), torch.no_grad():
+        masks = {name: decision.keep(name) for name in decision.decider.layers}
+        twin = copy.deepcopy(model)
+        _register(twin, decision, masks)
+    return twin
+
+
+def bake(compressed: nn.Module) -> nn.Module:
+    """Return a plain copy that computes the same: the weights are what the masks and grids made of them.
+
+    Its state dict has the keys of the network that was compressed. A network without masks and grids is copied as it is.
+    """
+    return taken_off(compressed, quantized=True)
+
+
+def latent_state(compressed: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of the network behind the grids: masked weights are zero, the others as trained, not rounded.
+
+    Compressing a network with these weights by the same recipe gives the same masks (zeros are the smallest magnitudes, so that
+    they go first) and the same grids.
+    """
+    return taken_off(compressed, quantized=False).state_dict()
+
+
+def decision_for(model: nn.Module, recipe: Recipe, input_shape: Sequence[int] | None) -> Decision:
+    """Decide what a recipe does to a network; it is traced only where filters are asked for."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
+    if any(tensor.is_meta for tensor in model.parameters()):
+        raise ModelError("The network is on the meta device and has no numbers. Load its weights first.")
+
+    def structure() -> FilterStructure:
+        return filter_structure(guess_trace(model) if input_shape is None else trace(model, input_shape))
+
+    return decide(Decider(model, structure), recipe)
+
+
+def _refuse_parametrized(model: nn.Module, decider: Decider) -> None:
+    for layer in decider.layers.values():
+        module = model.get_submodule(layer.module_name)
+        if parametrize.is_parametrized(module):
+            advice = (
+                "Compress the network it was made from, or bake() it first."
+                if is_compressed(model)
+                else ("Take that off with torch.nn.utils.parametrize.remove_parametrizations first.")
+            )
+            raise UnsupportedError(f"Layer {layer.name!r} already has a parametrization on its weight or bias. {advice}")
+
+
+def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | None]) -> None:
+    quantization = decision.recipe.quantization
+    for name, layer in decision.decider.layers.items():
+        keep, bits = masks[name], decision.decider.bits(quantization, name)
+        if keep is None and bits == 32:
+            continue
+
+        def parts(keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis) -> list[MaskWeights | FakeQuantize]:
+            made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
+            if quantization is not None and bits != 32:
+                made.append(FakeQuantize(bits, quantization.granularity, quantization.symmetric, axis))
+            return made
+
+        weight = twin.get_submodule(layer.module_name)._parameters[layer.parameter]
+        assert weight is not None
+        add(twin, holders(twin, weight), parts)
+    for place, keep in decision.vectors.items():
+        add(twin, [place], lambda keep=keep: [MaskWeights(keep)])  # type: ignore[misc]

@@ -1,0 +1,55 @@
+"""Size and arithmetic of a network under a recipe, from the compressed tensors themselves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nnwidgets.engine.compress._compress import bake, compress, decision_for
+from nnwidgets.engine.compress.files import save_packed
+from nnwidgets.engine.compress.inventory import Inventory
+from nnwidgets.engine.compress.parametrizations import is_compressed
+from nnwidgets.engine.cost import arithmetic
+from nnwidgets.engine.trace import trace
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.records import Cost
+
+__all__ = ["cost"]
+
+
+def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = None, on_disk: bool = False) -> Cost:
+    """Return size and arithmetic for one sample.
+
+    MACs are those of convolutions, linear layers and matrix products (attention included) and agree with torch's FlopCounterMode
+    on meta tensors, halved; biases, normalisation, activations and pooling are not counted. ``macs`` are executed by dense
+    kernels whatever is zero; ``macs_nonzero`` leaves out those on zero weights. Weights that rounding made zero count as zero.
+    ``bytes_encoded`` is the size of the file that `save_packed` writes; buffers that a state dict leaves out are not stored.
+
+    Args:
+        model: a plain network, or one that `compress` gave (its masks are then counted, its values as stored: 32 bits).
+        input_shape: of one sample, without the batch. on_disk: write a real file to a temporary folder and measure it.
+
+    Raises:
+        as `trace` and `compress` do.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    model = bake(model) if is_compressed(model) else model
+    decision = decision_for(model, recipe, input_shape)
+    found = trace(model, input_shape)
+    inventory = Inventory(model)
+    small = bake(compress(model, recipe, input_shape=input_shape))
+    with torch.no_grad():
+        nonzero = {
+            entry.layer: int(torch.count_nonzero(entry.of(small))) for entry in inventory.weights if entry.layer is not None
+        }
+        result = inventory.price(arithmetic(found), nonzero, inventory.other_nonzero(small, {}), decision.stored)
+    if on_disk:
+        with tempfile.TemporaryDirectory() as folder:
+            size = save_packed(model, recipe, Path(folder) / "network.safetensors", input_shape=input_shape)
+        result = replace(result, bytes_on_disk=size)
+    return result

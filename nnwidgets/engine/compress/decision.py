@@ -1,0 +1,74 @@
+"""What a recipe does to a network, decided in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.compress.decide import Decider
+from nnwidgets.engine.compress.inventory import Stored
+from nnwidgets.engine.pruning import Selection
+from nnwidgets.engine.values.recipe import Recipe
+
+__all__ = ["Decision", "decide"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Attributes:
+    recipe, decider: what was asked of which weights.
+    selection: single weights to remove; filters: layer -> (C,) bool, kept ones. One of them is empty.
+    vectors: (module, parameter) -> (C,) bool for biases and batch-norms of filters.
+    stored: how each weight is stored.
+    """
+
+    recipe: Recipe
+    decider: Decider
+    selection: Selection | None
+    filters: Mapping[str, Tensor]
+    vectors: Mapping[tuple[str, str], Tensor]
+    stored: Mapping[str, Stored]
+
+    def keep(self, name: str) -> Tensor | None:
+        """Return the bool mask of a weight, None where all of it is kept."""
+        return self.decider.keep(self.recipe.pruning, name, self.selection, self.filters)
+
+    def effective(self, name: str) -> Tensor:
+        """Return the weight as it is afterwards."""
+        return self.decider.effective(self.recipe, name, self.keep(name))
+
+    def count_nonzero(self, name: str) -> int:
+        """Count the weights that are not zero afterwards, by a pass over them."""
+        return int(torch.count_nonzero(self.effective(name)))
+
+
+def decide(decider: Decider, recipe: Recipe) -> Decision:
+    """Check a recipe and choose what goes.
+
+    Raises:
+        RecipeError, UnsupportedError, ModelError: see `compress`.
+    """
+    decider.check(recipe)
+    pruning = recipe.pruning
+    by_filters = pruning is not None and pruning.structure == "filter" and pruning.masks is None
+    filters = decider.filters(pruning) if pruning is not None and by_filters else {}
+    return Decision(
+        recipe=recipe,
+        decider=decider,
+        selection=decider.selection(pruning),
+        filters=filters,
+        vectors=decider.vectors(filters),
+        stored={name: _stored(decider, recipe, name) for name in decider.layers},
+    )
+
+
+def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:
+    quantization, layer = recipe.quantization, decider.layers[name]
+    bits = decider.bits(quantization, name)
+    if quantization is None or bits == 32:
+        return Stored(8 * decider.weights[name].element_size())
+    scales = layer.shape[layer.out_axis] if quantization.granularity == "channel" else 1
+    return Stored(bits, scales, quantization.symmetric)

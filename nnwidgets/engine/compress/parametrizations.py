@@ -1,0 +1,95 @@
+"""Put masks and fake quantization on a network, find them again, and take them off."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from nnwidgets.engine.pruning import MaskWeights
+from nnwidgets.engine.quantization import FakeQuantize
+
+__all__ = ["add", "holders", "is_compressed", "taken_off"]
+
+_Part = MaskWeights | FakeQuantize
+_Place = tuple[str, str]
+
+
+def holders(model: nn.Module, tensor: Tensor) -> list[_Place]:
+    """Return (module, attribute) of every place that uses this parameter; more than one where weights are tied."""
+    return [
+        (name, attribute)
+        for name, module in model.named_modules()
+        for attribute, parameter in module._parameters.items()
+        if parameter is tensor
+    ]
+
+
+def add(model: nn.Module, places: Sequence[_Place], parts: Callable[[], Sequence[_Part]]) -> None:
+    """Register new parametrizations, in order, wherever a parameter is used."""
+    for module_name, attribute in places:
+        module = model.get_submodule(module_name)
+        order = _order(module) or tuple(module._parameters)
+        for part in parts():
+            part.order = order
+            parametrize.register_parametrization(module, attribute, part)
+        for lists in _lists(module).values():
+            lists.train(module.training)
+
+
+def is_compressed(model: nn.Module) -> bool:
+    """True where masks or fake quantization of this package are registered."""
+    return any(True for _ in _ours(model))
+
+
+def taken_off(model: nn.Module, quantized: bool) -> nn.Module:
+    """Return a plain copy whose parameters hold what the masks, and where ``quantized`` the grids, made of them."""
+    values = {(name, attribute): _value(parts, quantized) for name, attribute, parts in _ours(model)}
+    with torch.inference_mode(False), torch.no_grad():
+        plain = copy.deepcopy(model)
+        for module_name, attribute, _ in list(_ours(plain)):
+            module = plain.get_submodule(module_name)
+            order = _order(module)
+            parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
+            module._parameters = {key: module._parameters[key] for key in sorted(module._parameters, key=order.index)}
+        for (module_name, attribute), value in values.items():
+            getattr(plain.get_submodule(module_name), attribute).copy_(value)
+    return plain
+
+
+def _ours(model: nn.Module) -> Iterator[tuple[str, str, parametrize.ParametrizationList]]:
+    for name, module in model.named_modules():
+        if not parametrize.is_parametrized(module):
+            continue
+        for attribute, parts in _lists(module).items():
+            if all(isinstance(part, (MaskWeights, FakeQuantize)) for part in parts):
+                yield name, attribute, parts
+
+
+def _lists(module: nn.Module) -> dict[str, parametrize.ParametrizationList]:
+    """The parametrizations of a module, by attribute."""
+    found: Any = module.parametrizations
+    return dict(found.items())
+
+
+def _order(module: nn.Module) -> tuple[str, ...]:
+    """The order of a module's parameters before the first of ours was registered, () where there is none."""
+    if parametrize.is_parametrized(module):
+        for parts in _lists(module).values():
+            for part in parts:
+                if isinstance(part, (MaskWeights, FakeQuantize)):
+                    return part.order
+    return ()
+
+
+def _value(parts: parametrize.ParametrizationList, quantized: bool) -> Tensor:
+    with torch.no_grad():
+        value: Tensor = parts.original.detach()
+        for part in parts:
+            if quantized or isinstance(part, MaskWeights):
+                value = part(value)
+        return value.clone()

@@ -1,0 +1,185 @@
+"""A plan for one set of weights: any recipe's figures in microseconds, any recipe's weights in one pass."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.compress.decide import Decider
+from nnwidgets.engine.compress.decision import Decision, decide
+from nnwidgets.engine.compress.filter_structure import filter_structure
+from nnwidgets.engine.compress.inventory import Entry, Inventory
+from nnwidgets.engine.compress.parametrizations import is_compressed
+from nnwidgets.engine.cost import arithmetic
+from nnwidgets.engine.errors import InputError, ModelError, RecipeError
+from nnwidgets.engine.quantization import Quantized
+from nnwidgets.engine.trace import Trace, WeightLayer, trace
+from nnwidgets.engine.values._fields import nearest
+from nnwidgets.engine.values.recipe import Pruning, Recipe
+from nnwidgets.engine.values.records import Cost
+
+__all__ = ["CompressionPlan"]
+
+_KEPT_COUNTS = 64
+
+
+class CompressionPlan:
+    """Everything about compressing one network that can be prepared: its trace, its sorted magnitudes, its inventory.
+
+    Holds the network's tensors, not copies: the network must not change while the plan is used. Figures and masks may be asked
+    for from several threads; ``load`` is for one at a time.
+
+    Args:
+        model: a plain network. input_shape: of one sample, without the batch.
+
+    Attributes:
+        trace: of the network. layers: its weights, in order of definition.
+
+    Raises:
+        ModelError: the network has masks or grids on it already (bake it first), or cannot be traced.
+    """
+
+    def __init__(self, model: nn.Module, input_shape: Sequence[int]) -> None:
+        if isinstance(model, nn.Module) and is_compressed(model):
+            raise ModelError("The network has masks or grids on it. Plan for the network it was made from, or for bake(network).")
+        self.trace: Trace = trace(model, input_shape)
+        self._model = model
+        self._decider = Decider(model, lambda: filter_structure(self.trace))
+        self._inventory = Inventory(model)
+        self._arithmetic = arithmetic(self.trace)
+        self._counts: OrderedDict[Recipe, tuple[dict[str, int], int]] = OrderedDict()
+        self._lock = threading.Lock()
+        weights = self._decider.weights.values()
+        self._zeros = {name: w.numel() - int(torch.count_nonzero(w)) for name, w in self._decider.weights.items()}
+        self._dense_others = self._inventory.other_nonzero(model, {})
+        if all(not w.is_meta and bool(torch.isfinite(w).all()) for w in weights):
+            self._decider.table(Pruning(0.0))  # now, so that the first move of a slider is as quick as the others
+
+    @property
+    def layers(self) -> tuple[WeightLayer, ...]:
+        """The weights that can be pruned and quantized, in order of definition."""
+        return tuple(self._decider.layers.values())
+
+    @property
+    def filter_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose filters may be removed: convolutions that are called and do not give the answer."""
+        return self._decider.structure.layers
+
+    def figures(self, recipe: Recipe) -> Cost:
+        """Return what `cost` returns for this recipe, without a pass over the weights where single weights go by magnitude.
+
+        What else is counted (rounding, filters, random choice, given masks) takes one pass and is remembered.
+
+        Raises:
+            RecipeError, UnsupportedError, ModelError: as `compress` does.
+        """
+        decision = decide(self._decider, recipe)
+        nonzero, others = self._count(decision)
+        return self._inventory.price(self._arithmetic, nonzero, others, decision.stored)
+
+    def masks(self, recipe: Recipe) -> dict[str, Tensor]:
+        """Return layer -> bool tensor of the shape of its weight, True where it is kept; all layers are there."""
+        decision = decide(self._decider, recipe)
+        found = {}
+        for name, weight in self._decider.weights.items():
+            keep = decision.keep(name)
+            found[name] = torch.ones_like(weight, dtype=torch.bool) if keep is None else keep
+        return found
+
+    def load(self, recipe: Recipe, into: nn.Module) -> None:
+        """Write the weights that a recipe leaves into a plain copy of the network, bit for bit those of ``bake(compress(...))``.
+
+        Every weight is written from the originals, so that what an earlier recipe removed is back.
+
+        Args:
+            into: a deep copy of the network, or one of the same architecture. Its biases and batch-norm scales are written too,
+                its buffers are not.
+
+        Raises:
+            ModelError: ``into`` is the network itself, has masks or grids on it, or another architecture; nothing is written.
+        """
+        decision = decide(self._decider, recipe)
+        targets = [self._target(into, entry) for entry in self._inventory.entries if entry.is_parameter]
+        with torch.no_grad():
+            for entry, target in targets:
+                if entry.layer is not None:
+                    target.copy_(decision.effective(entry.layer))
+                    continue
+                value, keep = entry.of(self._model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
+                target.copy_(value if keep is None else torch.where(keep, value, torch.zeros_like(value)))
+
+    def threshold(self, recipe: Recipe, layer: str) -> float | None:
+        """Return the magnitude below which single weights of a layer go; None where none goes, or not by magnitude."""
+        name = self._layer(layer)
+        selection = decide(self._decider, recipe).selection
+        if selection is None or recipe.pruning is None or recipe.pruning.criterion != "magnitude":
+            return None
+        i = selection.names.index(name)
+        return float(selection.thresholds[i]) if selection.removed[i] else None
+
+    def quantized(self, recipe: Recipe, layer: str) -> Quantized | None:
+        """Return a layer's weight on its grid, None where it is not quantized."""
+        name, decision = self._layer(layer), decide(self._decider, recipe)
+        return self._decider.quantized(recipe.quantization, name, decision.keep(name))
+
+    def largest_amount(self, pruning: Pruning) -> float:
+        """Return the largest ``amount`` for these settings that leaves a filter in each layer, just below 1 for weights."""
+        if not isinstance(pruning, Pruning):
+            raise InputError(f"Got {type(pruning).__name__}; expected Pruning(...), whose amount does not matter here.")
+        return self._decider.largest(pruning)
+
+    def _layer(self, name: str) -> str:
+        if name not in self._decider.layers:
+            raise RecipeError(f"This network has no layer {name!r} with weights; {nearest(name, self._decider.layers)}")
+        return name
+
+    def _count(self, decision: Decision) -> tuple[dict[str, int], int]:
+        with self._lock:
+            known = self._counts.get(decision.recipe)
+        if known is not None:
+            return known
+        nonzero = {name: self._instant(decision, name) for name in self._decider.layers}
+        if all(count is not None for count in nonzero.values()) and not decision.vectors:
+            return {name: count or 0 for name, count in nonzero.items()}, self._dense_others
+        counted = {name: decision.count_nonzero(name) if count is None else count for name, count in nonzero.items()}
+        others = self._inventory.other_nonzero(self._model, decision.vectors) if decision.vectors else self._dense_others
+        with self._lock:
+            self._counts[decision.recipe] = counted, others
+            while len(self._counts) > _KEPT_COUNTS:
+                self._counts.popitem(last=False)
+        return counted, others
+
+    def _instant(self, decision: Decision, name: str) -> int | None:
+        """The nonzero weights of a layer from what is known already, None where they have to be counted."""
+        pruning, size, zeros = decision.recipe.pruning, self._decider.layers[name].numel, self._zeros[name]
+        if decision.stored[name].symmetric is not None:
+            return None  # rounding makes zeros
+        if pruning is None or pruning.removes_nothing:
+            return size - zeros
+        if decision.selection is None or pruning.criterion != "magnitude":
+            return None
+        if self._decider.table(pruning).zeros(name) != zeros:
+            return None  # float64 weights too small for the table's float32
+        # Zeros are the smallest magnitudes: they are the first to go.
+        return size - max(zeros, int(decision.selection.removed[decision.selection.names.index(name)]))
+
+    def _target(self, into: nn.Module, entry: Entry) -> tuple[Entry, Tensor]:
+        try:
+            target = into.get_submodule(entry.module_name)._parameters.get(entry.attribute)
+        except AttributeError:
+            target = None
+        place = f"{entry.module_name}.{entry.attribute}"
+        if target is None or tuple(target.shape) != entry.shape:
+            got = "no such parameter" if target is None else f"shape {tuple(target.shape)}"
+            raise ModelError(
+                f"load() writes {place!r} of shape {entry.shape}; the target has {got}. Give a plain copy.deepcopy(model)."
+            )
+        if target is entry.of(self._model):
+            raise ModelError(
+                "load() was given the network that the plan is for, which must not change. Give a copy.deepcopy(model)."
+            )
+        return entry, target

@@ -1,0 +1,8 @@
+"""What a network costs: arithmetic, bytes, time."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.cost._latency import latency, latency_of, latency_runs
+from nnwidgets.engine.cost._arithmetic import Arithmetic, arithmetic
+
+__all__ = ["Arithmetic", "arithmetic", "latency", "latency_of", "latency_runs"]

@@ -1,0 +1,398 @@
+"""One network, its data and everything that is tried on it. Widgets only mirror it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nnwidgets.engine.compress import compress
+from nnwidgets.engine.errors import DataError, InputError
+from nnwidgets.engine.evaluation.checks import check_model
+from nnwidgets.engine.experiment import inputs
+from nnwidgets.engine.experiment.bench import Bench, Benches, make_bench
+from nnwidgets.engine.experiment.events import Callback, Event, Notice
+from nnwidgets.engine.experiment.live import Live
+from nnwidgets.engine.experiment.state import Attempt, History, State
+from nnwidgets.engine.experiment.weights import WeightStore
+from nnwidgets.engine.jobs import Jobs
+from nnwidgets.engine.trace.fingerprint import quick_fingerprint
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.setup import TrainingSetup
+from nnwidgets.engine.values.split import Split
+
+__all__ = ["Experiment"]
+
+
+class Experiment:
+    """A single-label classifier with its data, and the recipe that is applied to it. The network itself is never changed.
+
+    Args:
+        model: maps inputs (B, *input_shape) to logits (B, K).
+        train, test: S_train and S_test, as a ``Split`` or any torch data set of (image, label); at least one of them.
+        goal: the error that is needed, a share; val: S_val, by default a sixth of ``train``, drawn by label with a fixed seed.
+        class_names: one a class; input_shape: without the batch, by default that of the data.
+        build: ``build(width: float) -> nn.Module``, for probes that need another size.
+        training: how the network was trained, the starting point of fine-tuning.
+        loss: ``loss(logits, labels) -> scalar`` for fine-tuning, by default cross entropy.
+        metric, fit, train_step, pred_probs: not in this version.
+        title: a name to show; example: the bundled example it is, for ``copy as code``.
+
+    Raises:
+        DataError, ModelError, InputError: what was given cannot be used; nothing is kept of it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Any = None,
+        test: Any = None,
+        goal: float = 0.03,
+        class_names: Sequence[str] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        build: Callable[[float], nn.Module] | None = None,
+        training: TrainingSetup | None = None,
+        metric: object = None,
+        loss: Callable[..., Any] | None = None,
+        fit: object = None,
+        train_step: object = None,
+        pred_probs: object = None,
+        *,
+        val: Any = None,
+        title: str | None = None,
+        example: str | None = None,
+    ) -> None:
+        inputs.refuse_later(metric=metric, fit=fit, train_step=train_step, pred_probs=pred_probs)
+        self._model = inputs.check_model_type(model)
+        self._goal = inputs.check_goal(goal)
+        self.train, self.test = inputs.as_split(train, "train"), inputs.as_split(test, "test")
+        self.val = inputs.as_split(val, "val")
+        known = [split for split in (self.test, self.val, self.train) if split is not None]
+        if not known:
+            raise DataError("got no data; expected train=, test= or both, as Split(images, labels) or a torch data set.")
+        for split in known:
+            check_model(self._model, split)
+        if self.val is None and self.train is not None and len(self.train) > 1:
+            self.train, self.val = self.train.carve()
+        self.input_shape = tuple(input_shape) if input_shape is not None else known[0].sample_shape
+        names = class_names if class_names is not None else known[0].class_names
+        self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
+        self.build, self.training, self.loss = build, training, loss
+        self.title, self.example = title or type(model).__name__, example
+        self.jobs, self.weights = Jobs(), WeightStore()
+        self._lock = threading.RLock()
+        self._history, self._benches = History(), Benches()
+        self._requests: deque[tuple[Recipe, object]] = deque()
+        self._callbacks: list[Callback] = []
+        self._snapshots: dict[str, State] = {}
+        self.notices: dict[str, Notice] = {}
+        self._compressed: tuple[State, nn.Module] | None = None
+        self._seen = quick_fingerprint(self._model)
+        self.live = Live(self)
+        if self._model.training:
+            self.notices["train_mode"] = Notice("train_mode", "The model is in train mode; it is measured in eval mode and left as it is.", "muted")
+        for split in known:
+            for number, text in enumerate(split.notes):
+                self.notices[f"data-{number}"] = Notice(f"data-{number}", text, "muted")
+
+    # --- what it holds ------------------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it was given. It is never changed here."""
+        return self._model
+
+    @property
+    def goal(self) -> float:
+        """The error that is needed, a share in (0, 1)."""
+        return self._goal
+
+    @goal.setter
+    def goal(self, value: float) -> None:
+        self._goal = inputs.check_goal(value)
+        self.emit(Event("state"))
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        with self._lock:
+            return self._history.now
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the present state."""
+        return self.state.recipe
+
+    @property
+    def history(self) -> tuple[State, ...]:
+        """All states, oldest first; ``position`` is the index of the present one."""
+        with self._lock:
+            return self._history.states
+
+    @property
+    def position(self) -> int:
+        """Index of the present state in ``history``."""
+        with self._lock:
+            return self._history.position
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Training runs in the history, oldest first."""
+        found = dict.fromkeys(state.attempt for state in self.history if state.attempt is not None)
+        return tuple(found)
+
+    @property
+    def compressed(self) -> nn.Module:
+        """The present state as a network of its own: masks and fake quantization, simulated, trainable."""
+        state = self.state
+        if self._compressed is None or self._compressed[0] != state:
+            self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe))
+        return self._compressed[1]
+
+    @property
+    def snapshots(self) -> dict[str, State]:
+        """Named states."""
+        with self._lock:
+            return dict(self._snapshots)
+
+    def split(self, sample: str) -> Split:
+        """S_test or S_val by name.
+
+        Raises:
+            InputError: another name. DataError: the experiment does not have it.
+        """
+        if sample not in ("test", "val"):
+            raise InputError(f"sample: got {sample!r}, expected 'test' or 'val'.")
+        found = self.test if sample == "test" else self.val
+        if found is None:
+            raise DataError(f"this experiment has no S_{sample}; make it with {'test' if sample == 'test' else 'train'}=... to measure on it.")
+        return found
+
+    def bench(self, key: str | None) -> Bench:
+        """Frozen copy, plan and work copy for a set of weights (None: the dense ones)."""
+        with self._lock:
+            bench = self._benches.find(key)
+            if bench is None:
+                bench = make_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
+                self._benches.keep(key, bench)
+            return bench
+
+    # --- what is done with it -----------------------------------------------------------------------------------------
+
+    def apply(self, recipe: Recipe) -> None:
+        """Make a recipe the present one, as a step that can be undone.
+
+        Raises:
+            RecipeError, UnsupportedError: it does not fit this network, or not this version; everything stays as it was.
+        """
+        if not isinstance(recipe, Recipe):
+            raise InputError(f"recipe: got {type(recipe).__name__}, expected a Recipe, such as Recipe(pruning=Pruning(0.5)).")
+        self.bench(self.state.weights_key).plan.figures(recipe)
+        self._push(replace(self.state, recipe=recipe))
+        self.live.refresh()
+
+    def request(self, recipe: Recipe, merge: object = None) -> None:
+        """As ``apply``, but returns at once and is done in the background; a refused recipe becomes an error event.
+
+        Args:
+            merge: requests with the same key (one drag of a slider) become one step of the history.
+        """
+        with self._lock:
+            if self._requests and merge is not None and self._requests[-1][1] == merge:
+                self._requests.pop()
+            self._requests.append((recipe, merge))
+        self.live.refresh()
+
+    def commit_requests(self) -> None:
+        """Take over what was requested, in order; raises what the newest request raises, after the others were taken."""
+        while True:
+            with self._lock:
+                if not self._requests:
+                    return
+                recipe, merge = self._requests.popleft()
+                last = not self._requests
+            try:
+                self.bench(self.state.weights_key).plan.figures(recipe)
+            except Exception:
+                if last:
+                    raise
+            else:
+                self._push(replace(self.state, recipe=recipe), merge)
+
+    def commit_training(self, attempt: Attempt, weights_key: str) -> None:
+        """Make freshly trained weights the present state."""
+        self._push(State(attempt.recipe, weights_key, attempt))
+        self.live.refresh()
+
+    def fine_tune(self, setup: TrainingSetup | None = None) -> State:
+        """Train the present state on S_train and make the result the present state. Blocks; the widget does it in the background.
+
+        Args:
+            setup: by default two epochs of Adam at 5e-4.
+
+        Raises:
+            DataError: there is no training data.
+        """
+        from nnwidgets.engine.experiment.tasks import fine_tuning
+
+        for _ in fine_tuning(self, setup):
+            pass
+        return self.state
+
+    def undo(self) -> bool:
+        """Go back one step. Returns False if there is none."""
+        return self._move(-1)
+
+    def redo(self) -> bool:
+        """Go forward one step. Returns False if there is none."""
+        return self._move(1)
+
+    def reset(self) -> None:
+        """Back to the dense network, as a step that can be undone."""
+        self._push(State())
+        self.live.refresh()
+
+    def save_snapshot(self, name: str) -> None:
+        """Keep the present state under a name; an older one of that name is replaced."""
+        name = name.strip() if isinstance(name, str) else ""
+        if not name or len(name) > 80:
+            raise InputError(f"a snapshot needs a name of 1 to 80 characters; got {name!r:.90}.")
+        with self._lock:
+            self._snapshots[name] = self._history.now
+        self.emit(Event("state"))
+
+    def load_snapshot(self, name: str) -> None:
+        """Make a named state the present one, as a step that can be undone."""
+        if name not in self.snapshots:
+            raise InputError(f"no snapshot is named {name!r}; there are: {', '.join(sorted(self.snapshots)) or 'none'}.")
+        self._push(self.snapshots[name])
+        self.live.refresh()
+
+    def delete_snapshot(self, name: str) -> None:
+        """Forget a named state."""
+        with self._lock:
+            self._snapshots.pop(name, None)
+        self.emit(Event("state"))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the background work is done. Returns False if ``timeout`` seconds passed first."""
+        return self.jobs.wait(timeout)
+
+    def close(self) -> None:
+        """Stop all background work and free the copies. The experiment cannot be used by a widget afterwards."""
+        self.jobs.close()
+        self._callbacks.clear()
+        self._benches.clear()
+        self._compressed = None
+
+    def _push(self, state: State, merge: object = None) -> None:
+        with self._lock:
+            changed = self._history.push(state, merge)
+        if changed:
+            self.emit(Event("state"))
+
+    def _move(self, steps: int) -> bool:
+        with self._lock:
+            self._requests.clear()
+            moved = self._history.move(steps)
+        if moved:
+            self.emit(Event("state"))
+            self.live.refresh()
+        return moved
+
+    # --- who is told --------------------------------------------------------------------------------------------------
+
+    @property
+    def has_subscribers(self) -> bool:
+        """True while somebody is subscribed."""
+        return bool(self._callbacks)
+
+    def subscribe(self, callback: Callback) -> Callable[[], None]:
+        """Call ``callback(event)`` at every change, from whichever thread made it. Returns a function that ends it."""
+        with self._lock:
+            self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+            if not self._callbacks:
+                self.jobs.cancel("live")
+
+        return unsubscribe
+
+    def emit(self, event: Event) -> None:
+        """Tell all subscribers. One that raises does not keep the others from hearing; they hear of its error too."""
+        failed: list[BaseException] = []
+        for callback in list(self._callbacks):
+            try:
+                callback(event)
+            except Exception as error:  # a subscriber is anybody's code
+                failed.append(error)
+        if event.kind != "error":
+            for error in failed:
+                self.emit(Event("error", error=error, title="A subscriber of this experiment raised"))
+
+    def notify(self, notice: Notice) -> None:
+        """Put up a notice, or take it away (empty text)."""
+        if notice.text:
+            self.notices[notice.id] = notice
+        else:
+            self.notices.pop(notice.id, None)
+        self.emit(Event("notice", notice=notice))
+
+    def notice_changes(self) -> None:
+        """Find out whether the network was changed from outside; if so, say it and measure everything anew."""
+        found = quick_fingerprint(self._model)
+        if found == self._seen:
+            return
+        self._seen = found
+        check_model(self._model, self.split(self.live.sample))
+        with self._lock:
+            self._benches.clear()
+            self._compressed = None
+        self.live.forget()
+        self.notify(Notice("model_changed", "The model was changed by other code. Everything is measured anew for the model as it is now."))
+
+    def restore(self, history: History, snapshots: dict[str, State]) -> None:
+        """Take over a history and snapshots, as ``from_json`` does. If the present state lacks its weights, the newest that has them is shown."""
+        while history.now.weights_key is not None and history.now.weights_key not in self.weights and history.move(-1):
+            pass
+        with self._lock:
+            self._history, self._snapshots = history, dict(snapshots)
+        self.emit(Event("state"))
+        self.live.refresh()
+
+    def load_weights(self, path: str | Path) -> str:
+        """Read trained weights that ``exp.weights.save(key, path)`` wrote; returns their key.
+
+        Raises:
+            FileError: no readable safetensors file.
+        """
+        key = self.weights.load(path)
+        self.notify(Notice("weights_lacking", ""))
+        return key
+
+    # --- as text ------------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """Goal, history, position and snapshots as text; trained weights are named by their hash, not contained."""
+        from nnwidgets.engine.experiment.text import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, model: nn.Module, **arguments: Any) -> Experiment:
+        """An experiment for ``model`` (and ``train=``, ``test=`` ... as for the constructor) in the state that ``to_json`` wrote.
+
+        Raises:
+            InputError: no such text, or a newer version of it. RecipeError: it was written for another network.
+        """
+        from nnwidgets.engine.experiment.text import from_json
+
+        return from_json(cls, text, model, arguments)

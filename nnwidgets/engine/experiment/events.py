@@ -1,0 +1,59 @@
+"""What an experiment tells those who subscribed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nnwidgets.engine.values.records import StepRecord
+
+__all__ = ["Callback", "Event", "Notice", "Task"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A short message that stays until it no longer holds. ``id`` names its cause; an empty text takes it away."""
+
+    id: str
+    text: str
+    role: Literal["muted", "warn", "bad"] = "warn"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Long work as it stands.
+
+    Attributes:
+        name: fine_tune, latency or disk; label: in words; progress: share done.
+        seconds_left: estimate, None before there is one; ended: None while it runs, then done, cancelled or failed.
+        text: where it is, or how it ended; records: of a training run, so far.
+    """
+
+    name: str
+    label: str
+    progress: float = 0.0
+    seconds_left: float | None = None
+    ended: Literal["done", "cancelled", "failed"] | None = None
+    text: str = ""
+    records: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something changed.
+
+    Attributes:
+        kind: state (recipe, history, snapshots), figures (size and arithmetic), estimate (accuracy), rest (the live figures are
+            final), task, notice or error.
+        task, notice, error: what the event is about, for those kinds; title: of an error, in words.
+    """
+
+    kind: Literal["state", "figures", "estimate", "rest", "task", "notice", "error"]
+    task: Task | None = None
+    notice: Notice | None = None
+    error: BaseException | None = None
+    title: str = ""
+
+
+Callback = Callable[[Event], Any]

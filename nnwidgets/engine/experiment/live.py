@@ -1,0 +1,173 @@
+"""The present state of an experiment, measured in the background: cost at once, accuracy as a stream that ends exact."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from nnwidgets.engine.evaluation.stream import Tally, stream
+from nnwidgets.engine.experiment.events import Event
+from nnwidgets.engine.experiment.state import State
+from nnwidgets.engine.values.records import Cost, Estimate
+
+if TYPE_CHECKING:
+    from nnwidgets.engine.experiment._experiment import Experiment
+    from nnwidgets.engine.experiment.bench import Bench
+
+__all__ = ["Live", "Visit"]
+
+_SLOT = "live"
+_KEPT_VISITS = 500
+_WORTH_KEEPING = 0.02  # half-width below which an unfinished estimate is kept as a visited point
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A state that was measured on a sample, with its cost and its accuracy as far as it is known."""
+
+    state: State
+    sample: str
+    cost: Cost
+    estimate: Estimate
+
+
+class Live:
+    """Measures ``exp.state`` whenever it changes, as long as somebody is subscribed. Read its attributes in a subscriber.
+
+    Attributes:
+        state: the state that the figures are of, which may lag behind ``exp.state``.
+        cost, estimate: of that state; None before they are known. dense_cost, dense: of the dense network.
+        visits: states measured so far, oldest first.
+        sample: "test" or "val", what accuracy is measured on.
+        looks: how many different states were measured on S_test.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._exp = experiment
+        self.state = State()
+        self.cost: Cost | None = None
+        self.dense_cost: Cost | None = None
+        self.estimate: Estimate | None = None
+        self.at_rest = False
+        self.looks = 0
+        self._sample = "test" if experiment.test is not None else "val"
+        self._visits: OrderedDict[tuple[object, ...], Visit] = OrderedDict()
+        self._right: dict[str, npt.NDArray[np.bool_]] = {}  # answers of the dense network, once all are known
+        self._dense: dict[str, Estimate] = {}
+
+    @property
+    def sample(self) -> str:
+        """What accuracy is measured on: "test" or "val"."""
+        return self._sample
+
+    @property
+    def dense(self) -> Estimate | None:
+        """Accuracy of the dense network on the present sample."""
+        return self._dense.get(self._sample)
+
+    @property
+    def visits(self) -> tuple[Visit, ...]:
+        """States measured on the present sample, oldest first."""
+        return tuple(visit for visit in list(self._visits.values()) if visit.sample == self._sample)
+
+    def choose_sample(self, sample: str) -> None:
+        """Measure on "test" or "val" from now on.
+
+        Raises:
+            InputError: another name, or a sample that the experiment does not have.
+        """
+        self._exp.split(sample)
+        if sample != self._sample:
+            self._sample, self.estimate = sample, None
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Measure the present state anew, in the background. Without a subscriber nothing is done."""
+        if self._exp.has_subscribers:
+            self.at_rest = False
+            self._exp.jobs.submit(_SLOT, self._run, on_error=self._failed, interactive=True)
+
+    def forget(self) -> None:
+        """Drop all that was measured, as after the dense network was changed from outside."""
+        self._visits.clear()
+        self._right.clear()
+        self._dense.clear()
+        self.cost = self.dense_cost = self.estimate = None
+
+    def _failed(self, error: BaseException) -> None:
+        self.at_rest = True
+        self._exp.emit(Event("error", error=error, title="The present state could not be measured"))
+
+    def _run(self) -> Iterator[None]:
+        """One measurement: figures, then accuracy until it is exact, then the dense network if it is not known yet."""
+        self._exp.commit_requests()
+        self._exp.notice_changes()
+        yield
+        state, sample = self._exp.state, self._sample
+        bench = self._exp.bench(state.weights_key)
+        cost = bench.plan.figures(state.recipe)
+        if self.dense_cost is None:
+            self.dense_cost = self._exp.bench(None).plan.figures(State().recipe)
+        known = self._visits.get((state, sample))
+        if known is not None and known.cost.bytes_on_disk is not None:
+            cost = replace(cost, bytes_on_disk=known.cost.bytes_on_disk)
+        self.state, self.cost, self.estimate = state, cost, known.estimate if known else None
+        self._exp.emit(Event("figures"))
+        yield
+        if known is None or not known.estimate.final or (known.estimate.difference is None and sample in self._right):
+            yield from self._measure(bench, state, sample)
+        if sample not in self._right:
+            yield from self._measure_dense(sample)
+            if state != State():  # once more, now with the difference to the dense network
+                yield from self._measure(bench, state, sample)
+        self.at_rest = True
+        self._exp.emit(Event("rest"))
+
+    def _measure(self, bench: Bench, state: State, sample: str) -> Iterator[None]:
+        bench.plan.load(state.recipe, bench.work)
+        if sample == "test" and (state, sample) not in self._visits:
+            self.looks += 1
+        tally = Tally(len(self._exp.split(sample)), self._right.get(sample))
+        with contextlib.closing(stream(bench.work, self._exp.split(sample), tally, own=True)) as estimates:
+            for estimate in estimates:
+                self.estimate = estimate
+                self._visit(state, sample, estimate)
+                if estimate.final and state == State():
+                    self._right[sample], self._dense[sample] = tally.right.copy(), estimate
+                self._exp.emit(Event("estimate"))
+                yield
+
+    def _measure_dense(self, sample: str) -> Iterator[None]:
+        bench = self._exp.bench(None)
+        bench.plan.load(State().recipe, bench.work)
+        tally = Tally(len(self._exp.split(sample)))
+        with contextlib.closing(stream(bench.work, self._exp.split(sample), tally, own=True)) as estimates:
+            for estimate in estimates:
+                self._dense[sample] = estimate
+                yield
+        self._right[sample] = tally.right.copy()
+
+    def _visit(self, state: State, sample: str, estimate: Estimate) -> None:
+        worth = estimate.final or (estimate.high - estimate.low) / 2 <= _WORTH_KEEPING
+        known = self._visits.get((state, sample))
+        if not worth or self.cost is None or (known is not None and known.estimate.final and not estimate.final):
+            return
+        self._visits[(state, sample)] = Visit(state, sample, self.cost, estimate)
+        while len(self._visits) > _KEPT_VISITS:
+            self._visits.popitem(last=False)
+
+    def record_disk(self, state: State, size: int) -> None:
+        """Note the size in bytes of a real file that was written for a state."""
+        for key, visit in list(self._visits.items()):
+            if visit.state == state:
+                self._visits[key] = replace(visit, cost=replace(visit.cost, bytes_on_disk=size))
+        if self.cost is not None and self.state == state:
+            self.cost = replace(self.cost, bytes_on_disk=size)
+            self._exp.emit(Event("figures"))
+

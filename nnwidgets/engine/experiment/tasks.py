@@ -1,0 +1,128 @@
+"""Long work on an experiment: fine-tuning, measuring latency, writing a file. One at a time, with progress and cancel."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnwidgets.engine.compress import compress, latent_state
+from nnwidgets.engine.cost import latency_of, latency_runs, load_packed, save_packed
+from nnwidgets.engine.errors import DataError
+from nnwidgets.engine.experiment.events import Event, Task
+from nnwidgets.engine.experiment.state import Attempt, State
+from nnwidgets.engine.training import fit
+from nnwidgets.engine.values.records import Latency, StepRecord
+from nnwidgets.engine.values.setup import TrainingSetup
+
+if TYPE_CHECKING:
+    from nnwidgets.engine.experiment._experiment import Experiment
+    from nnwidgets.engine.jobs import Job
+
+__all__ = ["fine_tuning", "start_disk", "start_fine_tuning", "start_latency"]
+
+_SLOT = "task"
+_LATENCY_RUNS = 50
+
+
+def default_setup(experiment: Experiment) -> TrainingSetup:
+    """Two epochs of Adam at a small rate, with the batch size and augmentation the network was trained with."""
+    base = experiment.training or TrainingSetup()
+    return replace(base, optimizer="adam", lr=5e-4, epochs=2, weight_decay=0.0, momentum=0.0, schedule="cosine")
+
+
+def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Iterator[StepRecord]:
+    """Train the present state on S_train: masks and fake quantization hold in every step. At the end it becomes the present state.
+
+    Closing the iterator early changes nothing.
+
+    Raises:
+        DataError: the experiment has no training data.
+    """
+    if experiment.train is None:
+        raise DataError("fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set.")
+    setup = default_setup(experiment) if setup is None else setup
+    state = experiment.state
+    network = compress(experiment.bench(state.weights_key).base, state.recipe)
+    losses: list[float] = []
+    record: StepRecord | None = None
+    for record in fit(network, experiment.train, setup=setup, loss=experiment.loss):
+        losses.append(record.loss)
+        yield record
+    if record is None:
+        return
+    tenth = max(1, len(losses) // 10)
+    first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    attempt = Attempt("fine_tune", state.recipe, state.weights_key, setup, record.seconds, first, last)
+    experiment.commit_training(attempt, experiment.weights.put(latent_state(network)))
+
+
+def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Job:
+    """Fine-tune in the background; a second call while it runs starts nothing."""
+    records: list[StepRecord] = []
+    started = time.monotonic()
+
+    def work() -> Iterator[Task]:
+        for record in fine_tuning(experiment, setup):
+            records.append(record)
+            left = record.seconds / record.step * (record.steps - record.step)
+            text = f"epoch {record.epoch} of {record.epochs}"
+            yield Task("fine_tune", "Fine-tuning", record.step / record.steps, left, text=text, records=tuple(records))
+
+    def ended() -> str:
+        return f"fine-tuned {records[-1].epochs} epochs in {time.monotonic() - started:.0f} s; Undo brings the weights back"
+
+    return _start(experiment, "fine_tune", "Fine-tuning", work, ended)
+
+
+def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Job:
+    """Measure the dense network, batch 1, in the background; ``done`` gets the result."""
+
+    def work() -> Iterator[Task]:
+        times: list[float] = []
+        for milliseconds in latency_runs(experiment.bench(None).base, experiment.input_shape, runs=_LATENCY_RUNS):
+            times.append(milliseconds)
+            yield Task("latency", "Measuring latency", len(times) / _LATENCY_RUNS)
+        done(latency_of(times))
+
+    return _start(experiment, "latency", "Measuring latency", work, lambda: "latency measured")
+
+
+def start_disk(experiment: Experiment) -> Job:
+    """Write the present state to a real file, load it back, and note its size."""
+
+    def work() -> Iterator[Task]:
+        state: State = experiment.state
+        bench = experiment.bench(state.weights_key)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.safetensors"
+            size = save_packed(bench.base, state.recipe, path)
+            yield Task("disk", "Writing a file", 0.5)
+            load_packed(path, bench.work)
+        experiment.live.record_disk(state, size)
+        yield Task("disk", "Writing a file", 1.0)
+
+    return _start(experiment, "disk", "Writing a file", work, lambda: "a file was written, loaded back and measured")
+
+
+def _start(experiment: Experiment, name: str, label: str, work: Callable[[], Iterator[Task]], ended: Callable[[], str]) -> Job:
+    def tell(task: Task) -> None:
+        experiment.emit(Event("task", task=task))
+
+    def failed(error: BaseException) -> None:
+        tell(Task(name, label, ended="failed", text="failed: nothing was changed"))
+        experiment.emit(Event("error", error=error, title=f"{label} failed"))
+
+    tell(Task(name, label))
+    return experiment.jobs.submit(
+        _SLOT,
+        work,
+        on_item=tell,
+        on_done=lambda: tell(Task(name, label, 1.0, ended="done", text=ended())),
+        on_cancel=lambda: tell(Task(name, label, ended="cancelled", text="cancelled: nothing was changed")),
+        on_error=failed,
+        keep=True,
+    )

@@ -1,0 +1,183 @@
+"""Which of millions of weights are the smallest, in microseconds: sorted magnitudes and cumulative histograms, built once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.errors import ModelError, RecipeError
+
+__all__ = ["MagnitudeTable", "Selection"]
+
+_SHIFT = 13  # a bin is the float's exponent and the first 10 bits of its mantissa: 1,024 bins an octave
+_OCTAVES = 24  # below the largest magnitude; what is smaller shares one bin
+_KEPT_TOTALS = 8
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The weights to remove: in each layer those below its threshold, and the first ``ties`` of those equal to it.
+
+    Attributes:
+        names: of the layers, L of them; the arrays are (L,) in this order.
+        thresholds: float32 magnitudes; -1 where the layer loses nothing.
+        removed: how many weights the layer loses. ties: how many of these are equal to the threshold.
+        equal: how many weights of the layer are equal to it.
+    """
+
+    names: tuple[str, ...]
+    thresholds: npt.NDArray[np.float32]
+    removed: npt.NDArray[np.int64]
+    ties: npt.NDArray[np.int64]
+    equal: npt.NDArray[np.int64]
+
+    def keep(self, name: str, scores: Tensor) -> Tensor:
+        """Return a bool tensor of the shape of ``scores`` (weights, or what the table was built from), True where it is kept.
+
+        Among equal magnitudes the first in row-major order go first.
+        """
+        i = self.names.index(name)
+        threshold, ties = float(self.thresholds[i]), int(self.ties[i])
+        size = scores.detach().abs().float()
+        if self.removed[i] == 0:
+            return torch.ones_like(size, dtype=torch.bool, memory_format=torch.contiguous_format)
+        kept = (size > threshold).contiguous()
+        if ties < self.equal[i]:
+            equal = (size == threshold).reshape(-1).nonzero().reshape(-1)
+            kept.view(-1)[equal[ties:]] = True
+        return kept
+
+
+class MagnitudeTable:
+    """Sorted |w| of each layer with a cumulative histogram over the bit patterns of floats.
+
+    Selecting needs no pass over the weights: the bin in which the threshold lies is found in the histogram, and only the few
+    thousand weights of that bin are looked at. Counts are exact; magnitudes are compared as float32. Memory: 4 bytes a weight
+    and 96 kB a layer.
+
+    Args:
+        weights: name -> tensor of any shape. Nonnegative scores of another criterion will do as well.
+
+    Raises:
+        ModelError: a weight is NaN or infinite.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.names = tuple(weights)
+        self._place = {name: i for i, name in enumerate(self.names)}
+        self._sorted = [np.sort(_magnitudes(name, weight)) for name, weight in weights.items()]
+        self.sizes = {name: len(values) for name, values in zip(self.names, self._sorted, strict=True)}
+        patterns = [values.view(np.int32) for values in self._sorted]
+        edges = _edges(max((int(p[-1]) for p in patterns if len(p)), default=0))
+        counts = [np.searchsorted(p, edges).astype(np.int64) for p in patterns]
+        self._below = np.stack(counts) if counts else np.zeros((0, len(edges)), np.int64)
+        self._totals: OrderedDict[frozenset[str], tuple[list[int], npt.NDArray[np.int64]]] = OrderedDict()
+
+    def zeros(self, name: str) -> int:
+        """Return how many of a layer's magnitudes are exactly zero."""
+        return int(self._below[self._place[name], 1])
+
+    def select(self, amount: float | Mapping[str, float], exclude: Collection[str] = ()) -> Selection:
+        """Choose the weights to remove.
+
+        Args:
+            amount: one share of all layers together: the round(amount * N) smallest of N go, wherever they are, ties in the
+                order of layers and then of weights. Or {layer: share}: round(share * n) in each, none in layers not named.
+            exclude: layers that neither lose weights nor count in N.
+
+        Raises:
+            RecipeError: an unknown layer.
+        """
+        for name in (*exclude, *(amount if isinstance(amount, Mapping) else ())):
+            if name not in self._place:
+                raise RecipeError(f"The table has no layer {name!r}; it has {', '.join(self.names[:12])}.")
+        if isinstance(amount, Mapping):
+            return self._select_each({n: round(a * self.sizes[n]) for n, a in amount.items() if n not in exclude})
+        layers, total = self._total(frozenset(exclude))
+        return self._select_together(round(amount * int(total[-1])), layers, total)
+
+    def _total(self, exclude: frozenset[str]) -> tuple[list[int], npt.NDArray[np.int64]]:
+        """The cumulative histogram of all layers together."""
+        found = self._totals.get(exclude)
+        if found is None:
+            layers = [i for i, name in enumerate(self.names) if name not in exclude]
+            found = layers, self._below[layers].sum(axis=0)
+            self._totals[exclude] = found
+            for old in list(self._totals)[:-_KEPT_TOTALS]:
+                self._totals.pop(old, None)
+        return found
+
+    def _select_together(self, count: int, layers: list[int], total: npt.NDArray[np.int64]) -> Selection:
+        thresholds, removed, ties, equal = self._nothing()
+        if count == 0:
+            return Selection(self.names, thresholds, removed, ties, equal)
+        place = int(total.searchsorted(count)) - 1  # total[place] < count <= total[place + 1]
+        starts, ends = self._below[layers, place], self._below[layers, place + 1]
+        value, below, same = self._in_bin(layers, starts, ends, count - int(total[place]), place == 0)
+        below += starts
+        before = np.cumsum(same) - same
+        taken = np.clip(count - int(below.sum()) - before, 0, same)
+        thresholds[layers], removed[layers] = value, below + taken
+        ties[layers], equal[layers] = taken, same
+        return Selection(self.names, thresholds, removed, ties, equal)
+
+    def _in_bin(
+        self, layers: list[int], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rank: int, zeros: bool
+    ) -> tuple[np.float32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the rank-th smallest magnitude of a bin (from 1), and for each layer how many in it are below and equal."""
+        if zeros:
+            return np.float32(0), np.zeros_like(starts), ends - starts
+        parts = [self._sorted[i][a:b] for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
+        values = np.concatenate(parts)
+        value = np.partition(values, rank - 1)[rank - 1]
+        stops = np.cumsum(ends - starts)
+        below = _counts_up_to(values < value, stops)
+        return value, below, _counts_up_to(values <= value, stops) - below
+
+    def _select_each(self, counts: Mapping[str, int]) -> Selection:
+        thresholds, removed, ties, equal = self._nothing()
+        for name, count in counts.items():
+            if count == 0:
+                continue
+            i = self._place[name]
+            values = self._sorted[i]
+            value = values[count - 1]
+            below = int(values.searchsorted(value, "left"))
+            thresholds[i], removed[i], ties[i] = value, count, count - below
+            equal[i] = int(values.searchsorted(value, "right")) - below
+        return Selection(self.names, thresholds, removed, ties, equal)
+
+    def _nothing(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        n = len(self.names)
+        return np.full(n, -1, np.float32), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+
+
+def _magnitudes(name: str, weight: Tensor) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = weight.detach().abs().float().reshape(-1).cpu().numpy()
+    if len(values) and not np.isfinite(values.max()):  # the maximum of an array with a NaN is NaN
+        raise ModelError(
+            f"The weights of {name!r} are not all finite (NaN or infinite); nothing can be chosen by size. Train it again."
+        )
+    return values
+
+
+def _edges(largest: int) -> npt.NDArray[np.int32]:
+    """Bit patterns that part the bins: zeros, all that is tiny, then 1,024 an octave up to the largest."""
+    last = largest >> _SHIFT
+    first = max(0, last - (_OCTAVES << (23 - _SHIFT)))
+    return np.concatenate([[0, 1], np.arange(first + 1, last + 2) << _SHIFT]).astype(np.int32)
+
+
+def _counts_up_to(flags: npt.NDArray[np.bool_], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Count flags in the segments that end at ``stops``."""
+    sums = np.zeros(len(flags) + 1, np.int64)
+    np.cumsum(flags, out=sums[1:])
+    found = sums[stops]
+    found[1:] -= sums[stops[:-1]]
+    return found

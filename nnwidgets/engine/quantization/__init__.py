@@ -1,0 +1,8 @@
+"""Few bits a weight: grids, codes and fake quantization."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize, quantize
+from nnwidgets.engine.quantization.parametrization import FakeQuantize
+
+__all__ = ["FakeQuantize", "Quantized", "code_range", "dequantize", "quantize"]

@@ -1,0 +1,160 @@
+"""Weights on a grid of few levels: affine and symmetric, a tensor or a channel at a time.
+
+Affine (Jacob et al. 2018, with the nudged zero point): lo = min(0, min w), hi = max(0, max w), s = (hi - lo) / (2^b - 1),
+z = clamp(round(-lo / s)), q = clamp(round(w * (1 / s)) + z, 0, 2^b - 1), all in float32; the same bits as
+torch.fake_quantize_per_tensor_affine and ..._per_channel_affine. Symmetric: s = max |w| / Q with Q = 2^(b-1) - 1, q in [-Q, Q]
+(the narrow range). Symmetric at one bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari
+et al. 2016). Zero stays exactly zero in all of them, so that what was pruned stays pruned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.errors import InputError
+
+__all__ = ["Quantized", "code_range", "dequantize", "quantize"]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A weight on its grid.
+
+    Attributes:
+        values: int16 codes q, of the shape of the weight. scale: float32, (1,) or (C,). zero_point: int16, the same shape.
+        dequantized: (q - z) * s, of the shape and dtype of the weight.
+        bits; symmetric; axis: the channel axis, None where the tensor shares one scale.
+        inside: bool, False where a code had to be clamped.
+    """
+
+    values: Tensor
+    scale: Tensor
+    zero_point: Tensor
+    dequantized: Tensor
+    bits: int
+    symmetric: bool
+    axis: int | None
+    inside: Tensor
+
+    @property
+    def n_scales(self) -> int:
+        """1, or the number of channels."""
+        return len(self.scale)
+
+    @property
+    def widest(self) -> int | None:
+        """Channel with the largest scale, None where there is one for all."""
+        return None if self.axis is None else int(self.scale.argmax())
+
+    def scale_of(self, channel: int | None = None) -> float:
+        """Return the step between levels, of a channel where each has its own (the widest if not said)."""
+        return float(self.scale[self._place(channel)])
+
+    def levels(self, channel: int | None = None) -> npt.NDArray[np.float64]:
+        """Return all values that a weight can have, ascending; of the widest channel where none is said."""
+        low, high = code_range(self.bits, self.symmetric)
+        codes = torch.tensor([-1, 0, 1] if self.symmetric and self.bits == 1 else list(range(low, high + 1)))
+        place = self._place(channel)
+        grid = (codes - self.zero_point[place].cpu()).float() * self.scale[place].cpu()
+        found: npt.NDArray[np.float64] = grid.double().numpy()
+        return found
+
+    def _place(self, channel: int | None) -> int:
+        place = (self.widest or 0) if channel is None else channel
+        if not 0 <= place < max(self.n_scales, 1) and self.axis is not None:
+            raise InputError(f"channel is {channel}; this weight has {self.n_scales} (0 to {self.n_scales - 1}).")
+        return place if self.axis is not None else 0
+
+
+def code_range(bits: int, symmetric: bool) -> tuple[int, int]:
+    """Return the smallest and largest code. Symmetric at 1 bit has -1 and 1, and 0 for what was pruned."""
+    if symmetric:
+        most = max(1, 2 ** (bits - 1) - 1)
+        return -most, most
+    return 0, 2**bits - 1
+
+
+def quantize(
+    weight: Tensor,
+    bits: int,
+    granularity: str = "channel",
+    symmetric: bool = True,
+    axis: int = 0,
+    mask: Tensor | None = None,
+) -> Quantized:
+    """Put a weight on its grid.
+
+    Args:
+        weight: any shape and float dtype; computed in float32.
+        bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
+        mask: bool, True where a weight is kept; the others become 0 first.
+
+    Raises:
+        InputError: another number of bits or granularity.
+    """
+    if bits not in range(1, 9) or granularity not in ("tensor", "channel"):
+        raise InputError(f"Got {bits!r} bits a {granularity!r}; expected 1 to 8 bits a 'tensor' or 'channel'.")
+    with torch.no_grad():
+        kept = weight.detach() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight))
+        values = kept.float()
+        dims = tuple(d for d in range(values.dim()) if granularity == "tensor" or d != axis)
+        if symmetric and bits == 1:
+            scale, zero, codes, inside = _signs(values, dims)
+        else:
+            scale, zero, codes, inside = _grid(values, dims, bits, symmetric)
+        out = ((codes - zero) * scale).to(weight.dtype)
+        return Quantized(
+            values=codes.to(torch.int16),
+            scale=scale.reshape(-1),
+            zero_point=zero.reshape(-1).to(torch.int16),
+            dequantized=out,
+            bits=bits,
+            symmetric=symmetric,
+            axis=axis if granularity == "channel" else None,
+            inside=inside,
+        )
+
+
+def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor, axis: int | None, dtype: torch.dtype) -> Tensor:
+    """Return (q - z) * s: the same bits as ``Quantized.dequantized``. scale, zero_point: (1,), or (C,) along ``axis``."""
+    shape = [1] * codes.dim()
+    if axis is not None:
+        shape[axis] = -1
+    return ((codes.float() - zero_point.float().reshape(shape)) * scale.reshape(shape)).to(dtype)
+
+
+_Grid = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _grid(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool) -> _Grid:
+    low, high = code_range(bits, symmetric)
+    if values.numel() == 0:
+        one = torch.ones([1] * values.dim(), device=values.device)
+        return one, torch.zeros_like(one), values, torch.ones_like(values, dtype=torch.bool)
+    smallest, largest = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
+    if symmetric:
+        scale = torch.maximum(-smallest, largest) / high
+    else:
+        scale = (largest.clamp(min=0) - smallest.clamp(max=0)) / (high - low)
+    # A constant takes one step, so that it comes back exactly; (hi / n) * n may be off by one unit in the last place.
+    scale = torch.where(smallest == largest, largest.abs(), scale)
+    scale = torch.where(torch.isfinite(1.0 / scale), scale, torch.ones_like(scale))  # all zero, or too small to divide by
+    zero = torch.zeros_like(scale) if symmetric else (low - smallest.clamp(max=0) / scale).round().clamp(low, high)
+    codes = (values * (1.0 / scale)).round_().add_(zero)
+    inside = (codes >= low) & (codes <= high)
+    return scale, zero, codes.clamp_(low, high), inside
+
+
+def _signs(values: Tensor, dims: tuple[int, ...]) -> _Grid:
+    sizes = values.abs()
+    if values.numel() == 0:
+        return _grid(values, dims, 8, True)
+    count = (values != 0).sum(dims, keepdim=True)
+    scale = (sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
+    scale = torch.where(count == 0, torch.ones_like(scale), scale)
+    return scale, torch.zeros_like(scale), values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)  # no -0

@@ -1,0 +1,189 @@
+"""Training step by step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from nnwidgets.engine.errors import DataError, InputError, ModelError
+from nnwidgets.engine.evaluation import evaluate
+from nnwidgets.engine.training.augment import augment
+from nnwidgets.engine.values.records import StepRecord
+from nnwidgets.engine.values.setup import TrainingSetup
+from nnwidgets.engine.values.split import Split
+
+__all__ = ["Run", "fit"]
+
+_FORMAT = "nnwidgets.run.1"
+
+
+def fit(
+    model: nn.Module,
+    train: Split,
+    test: Split | None = None,
+    setup: TrainingSetup | None = None,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    resume: dict[str, Any] | None = None,
+) -> Run:
+    """Train a network in place, the only function that does. Iterate over the result: one record a step; stop whenever you like.
+
+    The same seed gives the same weights, and the global random state is left alone. Masks and fake quantization that ``compress``
+    put on hold in every step.
+
+    Args:
+        model: trained where it is; parameters without ``requires_grad`` are left alone.
+        train: images with labels; test: measured at the end of each epoch where given.
+        setup: how; loss: ``loss(logits (B, K), labels (B,)) -> scalar``, by default cross entropy.
+        resume: what ``Run.state()`` gave, to go on from there bit for bit.
+
+    Raises:
+        DataError: no labels, or images on another device. InputError: a state of another run. ModelError (while running): the loss
+        is no longer finite, with the step and the rate.
+    """
+    return Run(model, train, test, setup or TrainingSetup(), loss or F.cross_entropy, resume)
+
+
+class Run(Iterator[StepRecord]):
+    """A training run: an iterator of step records, with ``state()`` to resume and ``close()`` to leave early."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Split,
+        test: Split | None,
+        setup: TrainingSetup,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        resume: dict[str, Any] | None,
+    ) -> None:
+        if train.labels is None:
+            raise DataError("train: got images without labels; training needs Split(images, labels).")
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not self._parameters:
+            raise ModelError("the network has no parameter with requires_grad; there is nothing to train.")
+        if self._parameters[0].device != train.device:
+            where = self._parameters[0].device
+            raise DataError(f"train is on {train.device}, the network on {where}: call train.to({str(where)!r}).")
+        self._model, self._train, self._test, self._setup, self._loss = model, train, test, setup, loss
+        self._batches = math.ceil(train.n / setup.batch_size)
+        self._optimizer = _optimizer(self._parameters, setup)
+        self._step, self._seconds = 0, 0.0
+        self._draw = torch.Generator().manual_seed(setup.seed)
+        self._order = torch.randperm(train.n, generator=self._draw)
+        self._global = torch.Generator().manual_seed(setup.seed + 1).get_state()  # what dropout draws from
+        self._closed = False
+        if resume is not None:
+            self._restore(resume)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self._batches * self._setup.epochs
+
+    def __next__(self) -> StepRecord:
+        if self._closed or self._step >= self.steps:
+            raise StopIteration
+        started = time.perf_counter()
+        epoch, batch = divmod(self._step, self._batches)
+        if batch == 0 and self._step:
+            self._order = torch.randperm(self._train.n, generator=self._draw)
+        rate = _rate(self._setup, self._step, self.steps)
+        loss, wrong = self._train_batch(batch, rate)
+        self._step += 1
+        last = self._step % self._batches == 0
+        test_error = evaluate(self._model, self._test).error if last and self._test is not None else None
+        self._seconds += time.perf_counter() - started
+        return StepRecord(self._step, self.steps, epoch + 1, self._setup.epochs, loss, rate, self._seconds, wrong, test_error)
+
+    def _train_batch(self, batch: int, rate: float) -> tuple[float, float]:
+        size = self._setup.batch_size
+        index = self._order[batch * size : (batch + 1) * size].to(self._train.device)
+        images = augment(self._train.inputs(index), self._setup.augmentation, self._draw)
+        labels = self._train.labels[index]  # type: ignore[index]
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        flags = [(module, module.training) for module in self._model.modules()]
+        outside = torch.random.get_rng_state()
+        try:
+            torch.random.set_rng_state(self._global)
+            self._model.train()
+            with torch.enable_grad():
+                logits = self._model(images)
+                loss = self._loss(logits, labels)
+                self._optimizer.zero_grad(set_to_none=True)
+                if not bool(torch.isfinite(loss)):
+                    raise ModelError(
+                        f"the loss became {float(loss)} at step {self._step + 1} with a learning rate of {rate:g}; "
+                        "try a rate ten times smaller, or look for NaN in the inputs."
+                    )
+                loss.backward()
+            self._optimizer.step()
+            self._global = torch.random.get_rng_state()
+        finally:
+            torch.random.set_rng_state(outside)
+            self._optimizer.zero_grad(set_to_none=True)
+            for module, flag in flags:
+                module.training = flag
+        wrong = float((logits.detach().argmax(1) != labels).float().mean())
+        return float(loss.detach()), wrong
+
+    def close(self) -> None:
+        """End the run where it is; the network keeps what it has learned so far."""
+        self._closed = True
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit: weights, optimiser, position, order and random states."""
+        return {
+            "format": _FORMAT,
+            "setup": self._setup,
+            "n": self._train.n,
+            "step": self._step,
+            "seconds": self._seconds,
+            "model": {name: value.detach().clone() for name, value in self._model.state_dict().items()},
+            "optimizer": _copied(self._optimizer.state_dict()),
+            "order": self._order.clone(),
+            "draw": self._draw.get_state(),
+            "global": self._global.clone(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state.get("format") != _FORMAT or state.get("setup") != self._setup or state.get("n") != self._train.n:
+            raise InputError(
+                "resume: got a state of another run (setup or sample differ); pass the state() of a run with the same setup and images."
+            )
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(_copied(state["optimizer"]))
+        self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
+        self._draw.set_state(state["draw"])
+        self._global = state["global"].clone()
+
+
+def _optimizer(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
+    if setup.optimizer == "sgd":
+        return torch.optim.SGD(parameters, setup.lr, setup.momentum, weight_decay=setup.weight_decay)
+    kind = torch.optim.Adam if setup.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, setup.lr, weight_decay=setup.weight_decay)
+
+
+def _rate(setup: TrainingSetup, step: int, steps: int) -> float:
+    """Learning rate of a step, counted from 0."""
+    done = step / steps
+    if setup.schedule == "cosine":
+        return setup.lr * 0.5 * (1 + math.cos(math.pi * done))
+    if setup.schedule == "step":
+        return setup.lr * (0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0)
+    return setup.lr
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,10 @@
+"""Bundled networks and data, and any torchvision network by name."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.zoo.digits import digits
+from nnwidgets.engine.zoo.examples import example_parts, list_examples
+from nnwidgets.engine.zoo.pretrained import torchvision_net
+from nnwidgets.engine.zoo.shapes import shapes
+
+__all__ = ["digits", "example_parts", "list_examples", "shapes", "torchvision_net"]

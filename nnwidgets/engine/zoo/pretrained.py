@@ -1,0 +1,69 @@
+"""Any torchvision network by name, with its pretrained weights where they can be had."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nnwidgets.engine.errors import FileError, InputError
+
+__all__ = ["torchvision_net"]
+
+_LARGEST = 4_000_000_000  # bytes of a weights file that is still read
+
+
+def torchvision_net(name: str, weights: str | Path | None = "DEFAULT") -> nn.Module:
+    """A torchvision classifier in eval mode.
+
+    Args:
+        name: as in torchvision, such as "vgg16" or "resnet18".
+        weights: "DEFAULT" (torchvision's pretrained weights, downloaded at the first use), None (random), or a local file of a state
+            dict: ``.safetensors``, or ``.pt`` / ``.pth`` read with ``weights_only=True`` (a pickle that carries code is refused).
+
+    Raises:
+        InputError: torchvision has no such network. FileError: the weights cannot be downloaded, read, or are of another network.
+    """
+    from torchvision.models import get_model, list_models
+
+    if name not in list_models():
+        near = difflib.get_close_matches(str(name), list_models(), 3, 0.4)
+        raise InputError(f"torchvision has no network {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; see torchvision.models.list_models()."))
+    quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if weights is None:
+        return get_model(name, weights=None, **quiet).eval()
+    if weights == "DEFAULT":
+        try:
+            return get_model(name, weights="DEFAULT").eval()
+        except OSError as error:
+            raise FileError(
+                f"the weights of {name} cannot be downloaded ({error}); with a network, try again; without one, pass weights=path to a "
+                "state dict that you downloaded before, or weights=None for random weights."
+            ) from error
+    network = get_model(name, weights=None, **quiet)
+    try:
+        network.load_state_dict(_read(Path(weights)))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise FileError(f"{weights} does not hold the weights of {name}: {str(error)[:300]}") from error
+    return network.eval()
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise FileError(f"{path} is not a file; expected a state dict as .safetensors, .pt or .pth.")
+    if path.stat().st_size > _LARGEST:
+        raise FileError(f"{path} has {path.stat().st_size:,} bytes, more than {_LARGEST:,}; it is not read.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return found
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise FileError(f"{path} is no state dict that can be read safely: {type(error).__name__}: {str(error)[:300]}") from error

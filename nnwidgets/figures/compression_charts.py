@@ -1,0 +1,145 @@
+"""The large charts of a compressed network: footprint and quality, weights of a layer, all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnwidgets.engine.values.records import Cost, Estimate, StepRecord
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Points, Role, Rule, Series, Text, Tick, Ticks
+from nnwidgets.figures.scales import accuracy_axis, size_axis
+
+__all__ = ["Visited", "WeightBins", "histogram_chart", "layers_chart", "loss_chart", "pareto_chart"]
+
+
+@dataclass(frozen=True)
+class Visited:
+    """A position that was visited: what it costs (bytes), how good it is, how it was made (one-shot or trained), in words."""
+
+    size: float
+    accuracy: float
+    low: float
+    high: float
+    final: bool
+    trained: bool
+    text: str
+
+
+def pareto_chart(visits: Sequence[Visited], size: float, now: Estimate | None, dense_size: float, goal: float) -> Chart:
+    """Accuracy against encoded size: the trail of visited positions, the present one with its interval, the goal."""
+    y = accuracy_axis([visit.accuracy for visit in visits] + [goal] + ([now.accuracy] if now else []))
+    x = size_axis([visit.size for visit in visits] + [size], dense_size)
+    series: list[Series] = [Rule("h", goal, "good", text=f"goal {text.percent(goal)} %")]
+    if len(visits) > 1:
+        series.append(Line([v.size for v in visits], [max(v.accuracy, y.domain[0]) for v in visits], opacity=0.4, width=1.0))
+    for trained, shape, label in ((False, "circle", "one-shot"), (True, "square", "fine-tuned")):
+        chosen = [visit for visit in visits if visit.trained is trained]
+        if chosen:
+            fade = [0.9 if visit.final else 0.35 for visit in chosen]
+            series.append(
+                Points(
+                    [v.size for v in chosen],
+                    [v.accuracy for v in chosen],
+                    shape=shape,  # type: ignore[arg-type]
+                    filled=not trained,
+                    role="alt" if trained else "accent",
+                    opacity=fade,
+                    titles=[v.text for v in chosen],
+                    label=label,
+                )
+            )
+    if now is not None:
+        series.append(Interval("v", [size], [max(now.low, y.domain[0])], [now.high], width=2.5))
+        series.append(Points([size], [now.accuracy], size=6, titles=["now"]))
+        series.append(Text(size, now.accuracy, "now", "accent", "end", bold=True, dx=-0.9, dy=-0.4))
+    said = f"{len(visits)} positions visited; now {' '.join(text.size(size))}"
+    return Chart("pareto", "Footprint and quality: accuracy, encoded size", x, y, tuple(series), said, 390, 218)
+
+
+@dataclass(frozen=True)
+class WeightBins:
+    """Histogram of a layer's weights: ``edges`` (B+1,), ``counts`` (B,), and ``kept`` (B,) where no threshold splits them."""
+
+    edges: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64] | None = None
+
+
+def histogram_chart(layer: str, bins: WeightBins, threshold: float | None, levels: npt.NDArray[np.float64] | None, words: str) -> Chart:
+    """Weights of one layer: what is removed (grey), what is kept, and the quantization levels under the axis.
+
+    Args:
+        threshold: weights of smaller magnitude are removed; None where another rule removes (then ``bins.kept`` tells).
+        levels: quantized values, None in full precision; words: one line that explains.
+    """
+    edges, counts = bins.edges, bins.counts.astype(float)
+    series: list[Series] = []
+    if threshold is None:
+        kept = counts if bins.kept is None else bins.kept.astype(float)
+        series.append(_histogram_bars(edges[:-1], edges[1:], counts, "line", "removed"))
+        series.append(_histogram_bars(edges[:-1], edges[1:], kept, "accent", "kept"))
+    else:
+        cuts = np.unique(np.concatenate([edges, np.clip([-threshold, threshold], edges[0], edges[-1])]))
+        heights = counts[np.clip(np.searchsorted(edges, cuts[:-1], side="right") - 1, 0, len(counts) - 1)]
+        inside = np.maximum(np.abs(cuts[:-1]), np.abs(cuts[1:])) <= threshold
+        series.append(_histogram_bars(cuts[:-1][inside], cuts[1:][inside], heights[inside], "line", "removed"))
+        series.append(_histogram_bars(cuts[:-1][~inside], cuts[1:][~inside], heights[~inside], "accent", "kept"))
+        if threshold > 0:
+            series += [Rule("v", -threshold, "bad"), Rule("v", threshold, "bad", text="removed below", text_anchor="start")]
+    if levels is not None:
+        series.append(Ticks([float(level) for level in levels if edges[0] <= level <= edges[-1]]))
+    top = float(max(counts.max(initial=1.0), 1.0)) * 1.12
+    ticks = tuple(Tick(value, f"{value:.2g}".replace("-", text.MINUS)) for value in (float(edges[0]), 0.0, float(edges[-1])))
+    x = Axis((float(edges[0]), float(edges[-1])), words, ticks=ticks)
+    return Chart("histogram", f"Weights of {layer}", x, Axis((0, top), "weights", hidden=True), tuple(series), words, 310, 218)
+
+
+def _histogram_bars(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], height: npt.NDArray[np.float64], role: Role, label: str) -> Bars:
+    return Bars(left.tolist(), right.tolist(), [0.0] * len(left), height.tolist(), role, opacity=0.75 if role == "accent" else 1.0, label=label)
+
+
+def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
+    """Per layer: the share of weights kept (above the line), multiply-accumulates on nonzero weights (below)."""
+    names = list(now.layers)
+    most = max((layer.macs for layer in dense.layers.values()), default=0) or 1
+    left, right = [i + 0.14 for i in range(len(names))], [i + 0.86 for i in range(len(names))]
+    kept = [layer.nonzero / layer.params if layer.params else 0.0 for layer in now.layers.values()]
+    macs = [-layer.macs_nonzero / most for layer in now.layers.values()]
+    roles: list[Role] = ["alt" if name == selected else "accent" for name in names]
+    below: list[Role] = ["alt" if name == selected else "muted" for name in names]
+    zero, titles = [0.0] * len(names), [_layer_title(now, name) for name in names]
+    series: list[Series] = [
+        Bars(left, right, zero, [1.0] * len(names), "line", ids=names, titles=titles),
+        Bars(left, right, zero, kept, roles=roles, opacity=0.8),
+        Bars(left, right, [-0.08 + y for y in (-layer.macs / most for layer in dense.layers.values())], [-0.08] * len(names), "line"),
+        Bars(left, right, [-0.08 + y for y in macs], [-0.08] * len(names), roles=below, opacity=0.7),
+    ]
+    for index, name in enumerate(names):
+        if name == selected or (index in (0, len(names) - 1) and abs(index - names.index(selected) if selected in names else 99) > 2):
+            anchor = "start" if index < len(names) / 3 else "end" if index > 2 * len(names) / 3 else "middle"
+            at = index + (0.14 if anchor == "start" else 0.86 if anchor == "end" else 0.5)
+            series.append(Text(at, -1.32, name, "alt" if name == selected else "muted", anchor, bold=name == selected))  # type: ignore[arg-type]
+    x, y = Axis((0, max(len(names), 1)), hidden=True), Axis((-1.42, 1.02), hidden=True)
+    return Chart("layers", "Per layer: weights kept (above), MACs on nonzero weights (below)", x, y, tuple(series), f"{len(names)} layers", 700, 132)
+
+
+def _layer_title(now: Cost, name: str) -> str:
+    layer = now.layers[name]
+    kept = f"{text.count(layer.nonzero)} of {text.count(layer.params)} weights kept"
+    return f"{name}: {kept}, {' '.join(text.size(layer.bytes_encoded))} ({layer.encoding}), {text.count(layer.macs_nonzero)} MACs"
+
+
+def loss_chart(records: Sequence[StepRecord]) -> Chart:
+    """Loss of a training run, step by step, as far as it got."""
+    losses = [record.loss for record in records]
+    steps = records[-1].steps if records else 1
+    top = max(losses, default=1.0) * 1.05 or 1.0
+    stride = max(1, len(records) // 200)
+    x = Axis((0, steps), "step", ticks=(Tick(0, "0"), Tick(steps, text.count(steps))))
+    y = Axis((0, top), "loss", ticks=(Tick(0, "0"), Tick(top, f"{top:.2g}")))
+    line = Line([record.step for record in records[::stride]], losses[::stride])
+    return Chart("loss", "Loss while fine-tuning", x, y, (line,), f"loss {losses[-1]:.3g}" if losses else "", 240, 80)

@@ -1,0 +1,32 @@
+"""Domains and ticks of axes, chosen so that a chart holds still while its points move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Axis, Tick
+
+__all__ = ["accuracy_axis", "size_axis"]
+
+_FLOORS = (0.98, 0.95, 0.90, 0.80, 0.50, 0.0)  # accuracy axes start at one of these: few values, so they seldom jump
+
+
+def accuracy_axis(values: Iterable[float], *, grid: bool = True, hidden: bool = False) -> Axis:
+    """An axis of accuracy (shares) up to 1 that holds all ``values`` with a little room below."""
+    lowest = min([value for value in values if math.isfinite(value)], default=0.9)
+    floor = next((floor for floor in _FLOORS if lowest >= floor + 0.1 * (1 - floor)), 0.0)
+    span = 1 - floor
+    digits = 1 if span < 0.1 else 0
+    ticks = tuple(Tick(floor + span * i / 4, f"{100 * (floor + span * i / 4):.{digits}f}") for i in range(5))
+    return Axis((floor, 1.0 + 0.02 * span), "accuracy", "%", ticks=ticks, grid=grid, hidden=hidden)
+
+
+def size_axis(sizes: Iterable[float], dense: float) -> Axis:
+    """A logarithmic axis of bytes from a power-of-two part of the dense size, at least 1/16, up to the dense size."""
+    lowest = min([size for size in sizes if size > 0], default=dense)
+    halvings = max(4, math.ceil(math.log2(dense / lowest) + 0.3)) if lowest < dense else 4
+    step = math.ceil((halvings + 1) / 6)
+    ticks = tuple(Tick(dense / 2**i, " ".join(text.size(dense / 2**i))) for i in range(0, halvings + 1, step))
+    return Axis((dense / 2.0**halvings, dense * 1.12), "encoded size", "bytes", scale="log", ticks=ticks[::-1])

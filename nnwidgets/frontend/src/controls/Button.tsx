@@ -1,0 +1,29 @@
+import type { ComponentChildren } from "preact";
+import type { CommandName, Value } from "../wire";
+import { useStore } from "./useStore";
+
+interface Props {
+  command: CommandName;
+  args?: Record<string, Value>;
+  disabled?: boolean;
+  className?: string;
+  label?: string;
+  onDone?: () => void;
+  children: ComponentChildren;
+}
+
+/** A command to Python. It stays focusable while it waits, so that the keyboard does not lose its place. */
+export function CommandButton({ command, args, disabled = false, className, label, onDone, children }: Props) {
+  const store = useStore();
+  const off = disabled || store.isBusy(command);
+  const press = (): void => {
+    if (off) return;
+    store.command(command, args);
+    onDone?.();
+  };
+  return (
+    <button type="button" class={className} aria-disabled={off} aria-label={label} data-nnw-action={command} onClick={press}>
+      {children}
+    </button>
+  );
+}

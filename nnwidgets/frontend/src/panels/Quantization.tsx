@@ -1,0 +1,33 @@
+import { numbers } from "../choices";
+import { discrete } from "../controls/positions";
+import { Segmented } from "../controls/Segmented";
+import { Select } from "../controls/Select";
+import { Slider } from "../controls/Slider";
+import { useStore } from "../controls/useStore";
+import { strings } from "../strings";
+
+function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"; label: string; list: number[] }) {
+  const store = useStore();
+  const bits = store.value(trait, 32);
+  return <Slider control={trait} label={label} range={discrete(list)} value={bits} text={strings.bits(bits)} onValue={(v) => store.write(trait, v)} />;
+}
+
+export function Quantization() {
+  const store = useStore();
+  const options = store.get("options") ?? {};
+  const bits = numbers(options.weight_bits);
+  const activation = numbers(options.activation_bits);
+  return (
+    <section class="card" aria-label={strings.quantization}>
+      <h3>{strings.quantization}</h3>
+      <Bits trait="weight_bits" label={strings.weightBits} list={bits.length ? bits : [32, 8, 7, 6, 5, 4, 3, 2, 1]} />
+      {activation.length > 1 && <Bits trait="activation_bits" label={strings.activationBits} list={activation} />}
+      {options.granularity && <Segmented control="granularity" label={strings.granularity} choices={options.granularity}
+        value={store.value("granularity", "channel")} onValue={(v) => store.write("granularity", String(v), { discrete: true })} />}
+      {options.symmetric && <Segmented control="symmetric" label={strings.symmetric} choices={options.symmetric}
+        value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
+      {options.observer && options.observer.length > 1 && <Select control="observer" label={strings.observer} choices={options.observer}
+        value={store.value("observer", "minmax")} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
+    </section>
+  );
+}

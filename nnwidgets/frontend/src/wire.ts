@@ -1,0 +1,328 @@
+// The whole contract with Python (nnwidgets/widgets/compression_lab.py): traits, records, commands.
+
+export type Role = "accent" | "alt" | "good" | "warn" | "bad" | "muted" | "line" | "ink";
+export type Status = "idle" | "running" | "error";
+export type Value = string | number | boolean;
+
+// ---- charts: data in data units, no pixels; matplotlib draws the same records
+
+export interface Tick {
+  at: number;
+  text: string;
+}
+
+export interface Axis {
+  label: string;
+  unit: string;
+  scale: "linear" | "log";
+  domain: [number, number];
+  ticks: Tick[];
+  grid?: boolean;
+  hidden?: boolean;
+}
+
+export interface Bars {
+  type: "bars";
+  x0: number[];
+  x1: number[];
+  y0: number[];
+  y1: number[];
+  role?: Role;
+  roles?: Role[];
+  opacity?: number | number[];
+  ids?: string[]; // clickable: the id is written to selected_layer
+  titles?: string[];
+  label?: string;
+}
+
+export interface Line {
+  type: "line";
+  x: number[];
+  y: number[];
+  role?: Role;
+  dash?: boolean | number[] | string;
+  width?: number;
+  opacity?: number;
+  label?: string;
+}
+
+export type Shape = "circle" | "square" | "diamond" | "triangle";
+
+export interface Points {
+  type: "points";
+  x: number[];
+  y: number[];
+  shape?: Shape;
+  filled?: boolean;
+  role?: Role;
+  size?: number; // radius, in CSS pixels at the normal text size
+  opacity?: number | number[];
+  titles?: string[];
+  label?: string;
+}
+
+export interface Interval {
+  type: "interval";
+  orient: "v" | "h";
+  at: number[];
+  low: number[];
+  high: number[];
+  role?: Role;
+  width?: number;
+  opacity?: number;
+  label?: string;
+}
+
+export interface Rule {
+  type: "rule";
+  orient: "h" | "v";
+  at: number;
+  role?: Role;
+  dash?: boolean | number[] | string;
+  text?: string;
+  text_anchor?: Anchor;
+  label?: string;
+}
+
+export type Anchor = "start" | "end" | "middle";
+
+export interface Text {
+  type: "text";
+  x: number;
+  y: number;
+  text: string;
+  role?: Role;
+  anchor?: Anchor;
+  bold?: boolean;
+  dx?: number; // in em
+  dy?: number; // in em, down
+  label?: string;
+}
+
+export interface Ticks {
+  type: "ticks";
+  at: number[];
+  role?: Role;
+  label?: string;
+}
+
+export type Series = Bars | Line | Points | Interval | Rule | Text | Ticks;
+
+export interface Chart {
+  kind: string;
+  title: string;
+  description: string;
+  width: number;
+  height: number;
+  x: Axis;
+  y: Axis;
+  series: Series[];
+}
+
+// ---- figures
+
+export interface Note {
+  text: string;
+  role?: Role;
+  name?: string; // then it carries data-nnw-value and data-nnw-raw
+  raw?: number | null;
+}
+
+export interface Action {
+  label: string;
+  command: CommandName;
+}
+
+export interface Figure {
+  raw: number | null;
+  value: string;
+  unit: string;
+  notes: Note[];
+  role?: Role;
+  bar?: Chart;
+  action?: Action;
+}
+
+/** A partial update: what is absent keeps its last state. `snapshot_view` has the same form and is complete. */
+export interface View {
+  seq: number;
+  generation: number;
+  figures: Record<string, Figure>;
+  charts: Record<string, Chart>;
+}
+
+// ---- controls
+
+export interface Help {
+  what: string;
+  formula?: string;
+  source?: string;
+}
+
+export interface Choice {
+  value: Value;
+  label: string;
+  help?: Help;
+  disabled?: string; // the reason
+}
+
+export interface Options {
+  structure?: Choice[];
+  criterion?: Choice[];
+  allocation?: Choice[];
+  weight_bits?: (Choice | number)[];
+  activation_bits?: (Choice | number)[];
+  granularity?: Choice[];
+  symmetric?: Choice[];
+  observer?: Choice[];
+  sample?: Choice[];
+  norm?: Choice[];
+}
+
+export interface About {
+  title: string;
+  subtitle: string;
+  n_test?: number;
+  n_val?: number;
+  output_layer?: string;
+  version?: string;
+}
+
+export interface Layer {
+  name: string;
+  label: string;
+  kind: string;
+  shape: string;
+  prunable_as: string[];
+  params: string;
+}
+
+export interface LayerRow {
+  name: string;
+  amount: number;
+  kept: string;
+  bytes: string;
+  macs: string;
+}
+
+export interface History {
+  can_undo: boolean;
+  can_redo: boolean;
+  can_reset: boolean;
+  position: number;
+  length: number;
+  snapshots: { name: string; text: string }[];
+}
+
+export interface Task {
+  id: string | number;
+  name: string;
+  label: string;
+  progress: number;
+  text: string;
+  chart?: Chart;
+}
+
+export interface LastTask {
+  text: string;
+  role?: Role;
+}
+
+export interface Failure {
+  title: string;
+  message: string;
+  next: string;
+  traceback: string;
+  retry: boolean;
+}
+
+export interface Notice {
+  id: string;
+  text: string;
+  role?: Role;
+}
+
+export type Allocation = string | Record<string, number>;
+
+/** Traits that the front end may write; Python validates, clamps and answers corrections. */
+export interface Written {
+  sparsity: number;
+  structure: string;
+  criterion: string;
+  allocation: Allocation;
+  norm: number;
+  weight_bits: number;
+  activation_bits: number;
+  granularity: string;
+  symmetric: boolean;
+  observer: string;
+  sample: string;
+  selected_layer: string;
+  epochs: number;
+  learning_rate: number;
+  gesture: number;
+}
+
+/** Traits that the front end only reads. */
+export interface Read {
+  seq: number;
+  status: Status;
+  view: View | null;
+  snapshot_view: View | null;
+  about: About;
+  options: Options;
+  help: Record<string, Help>;
+  layers: Layer[];
+  layer_rows: LayerRow[];
+  history: History;
+  task: Task | null;
+  last_task: LastTask | null;
+  error: Failure | null;
+  notices: Notice[];
+  code: string;
+}
+
+export type Traits = Written & Read;
+
+export const READ: readonly (keyof Traits)[] = [
+  "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "task",
+  "last_task", "error", "notices", "code",
+];
+
+export const WRITTEN: readonly (keyof Written)[] = [
+  "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
+  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate",
+];
+
+// ---- messages
+
+export type CommandName =
+  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "cancel"
+  | "measure_latency" | "measure_disk" | "retry" | "dismiss" | "figure" | "resync";
+
+export interface Command {
+  kind: "command";
+  name: CommandName;
+  args: Record<string, Value>;
+  id: string;
+}
+
+export type Answer =
+  | { kind: "file"; name: string; mime: string; id?: string }
+  | { kind: "said"; text: string; id?: string };
+
+/** Called by the widget manager when the kernel begins and ends the work of one message. */
+export interface Callbacks {
+  iopub: { status: (message?: { content?: { execution_state?: string } }) => void };
+}
+
+/** What the front end needs of an anywidget model. */
+export interface Model {
+  get<K extends keyof Traits>(name: K): Traits[K] | undefined;
+  set<K extends keyof Written>(name: K, value: Written[K]): void;
+  save_changes(callbacks?: Callbacks): void;
+  send(content: Command, callbacks?: Callbacks): void;
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event?: string | null, callback?: ((...args: never[]) => void) | null): void;
+  comm_live?: boolean;
+}

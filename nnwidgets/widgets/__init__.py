@@ -1,0 +1,1 @@
+"""The widgets: traits and the wire. The only place that knows Jupyter."""

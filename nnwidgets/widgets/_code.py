@@ -1,0 +1,65 @@
+"""The Python that reproduces what is on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnwidgets.engine.experiment import Experiment, State
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.setup import TrainingSetup
+
+__all__ = ["code_for", "recipe_code"]
+
+
+def code_for(experiment: Experiment, state: State) -> str:
+    """Lines of Python that lead from the dense network to ``state``, training runs included."""
+    lines = ["import nnwidgets as nw", "from nnwidgets import engine as E", ""]
+    if experiment.example is not None:
+        lines.append(f"exp = nw.load_example({experiment.example!r})")
+    else:
+        lines.append(f"exp = nw.Experiment(model, train=train, test=test, goal={experiment.goal!r})")
+    lines += _steps(experiment, state)
+    lines.append("exp.compressed  # masks and rounding, simulated, in a copy")
+    lines.append("E.cost(exp.model, exp.input_shape, exp.recipe)" if state.weights_key is None else "exp.recipe")
+    return "\n".join(lines) + "\n"
+
+
+def _steps(experiment: Experiment, state: State) -> list[str]:
+    lines: list[str] = []
+    if state.attempt is not None:
+        made = state.attempt
+        before = next((s for s in experiment.history if s.weights_key == made.weights_key and s.recipe == made.recipe), None)
+        start = before or State(made.recipe, made.weights_key)
+        lines += _steps(experiment, start) if start != state else []
+        lines.append(f"exp.fine_tune({_call('E.TrainingSetup', made.setup, TrainingSetup())})")
+        if state.recipe == made.recipe:
+            return lines
+    lines.append(f"exp.apply({recipe_code(state.recipe)})")
+    return lines
+
+
+def recipe_code(recipe: Recipe) -> str:
+    """A recipe as an expression, defaults left out."""
+    parts = []
+    if recipe.pruning is not None:
+        parts.append("pruning=" + _call("E.Pruning", recipe.pruning, Pruning(0.5), always=("amount",)))
+    if recipe.quantization is not None:
+        parts.append("quantization=" + _call("E.Quantization", recipe.quantization, Quantization()))
+    return f"E.Recipe({', '.join(parts)})"
+
+
+def _call(name: str, value: Any, default: Any, always: tuple[str, ...] = ()) -> str:
+    arguments = []
+    for field in value.__dataclass_fields__:
+        given = getattr(value, field)
+        if field == "masks" and given:
+            arguments.append("masks=exp.recipe.pruning.masks")
+        elif field in always or given != getattr(default, field):
+            arguments.append(f"{field}={_literal(given)}")
+    return f"{name}({', '.join(arguments)})"
+
+
+def _literal(value: Any) -> str:
+    if hasattr(value, "items"):
+        return repr(dict(value.items()))
+    return repr(getattr(value, "value", value))

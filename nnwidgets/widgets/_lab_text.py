@@ -1,0 +1,84 @@
+"""Words of the compression lab: choices with what they do, formula and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["HELP", "OPTIONS"]
+
+
+def _choice(value: object, label: str, what: str, formula: str = "", source: str = "") -> dict[str, Any]:
+    told = {"what": what, "formula": formula, "source": source}
+    return {"value": value, "label": label, "help": {name: text for name, text in told.items() if text}}
+
+
+OPTIONS: Mapping[str, list[dict[str, Any]]] = {
+    "structure": [
+        _choice("weight", "weights", "Single connections are set to zero. Smaller when stored; dense kernels still multiply the zeros."),
+        _choice("filter", "filters", "Whole convolution filters are set to zero, with their bias and batch-norm. The output layer is left alone."),
+    ],
+    "criterion": [
+        _choice("magnitude", "magnitude", "The smallest go first.", "weight: |w|; filter: mean |w| (L1) or root mean square (L2)", "Han et al. 2015"),
+        _choice("random", "random", "Drawn by chance with a fixed seed: the control that every criterion has to beat."),
+    ],
+    "allocation": [
+        _choice("global", "global", "One ranking over all layers: layers with many small weights lose more."),
+        _choice("uniform", "uniform", "Each layer loses the same share."),
+    ],
+    "norm": [
+        _choice(1, "L1", "Filters are ranked by their mean |w|.", "mean |w|", "Li et al. 2017"),
+        _choice(2, "L2", "Filters are ranked by the root mean square of their weights.", "sqrt(mean w²)", "He et al. 2018"),
+    ],
+    "weight_bits": [_choice(32, "32 bit, as trained", "No rounding.")]
+    + [_choice(bits, f"{bits} bit", f"{2**bits} levels at most for each weight.") for bits in range(8, 0, -1)],
+    "activation_bits": [_choice(32, "32 bit", "Activations stay in floating point in this version.")],
+    "granularity": [
+        _choice("tensor", "per tensor", "One scale for a whole layer."),
+        _choice("channel", "per channel", "One scale for each output channel: ranges fit better, a few bytes more."),
+    ],
+    "symmetric": [
+        _choice(True, "symmetric", "Zero in the middle, no zero point. At 1 bit: ±mean |w|.", "s = max|w| / (2^(b-1) - 1)", "Rastegari et al. 2016 for 1 bit"),
+        _choice(False, "affine", "From the smallest to the largest weight, with a zero point.", "s = (max - min) / (2^b - 1)", "Jacob et al. 2018"),
+    ],
+    "observer": [_choice("minmax", "min-max", "The range is that of the weights themselves.")],
+    "sample": [
+        _choice("test", "test", "S_test reports. Choose on S_val if you then report on S_test: each look is counted."),
+        _choice("val", "validation", "S_val, held out of S_train: the sample to choose settings on."),
+    ],
+}
+
+HELP: Mapping[str, dict[str, str]] = {
+    "sparsity": {
+        "what": "The share of connections (or filters) that is removed. The network itself is never changed: Undo brings everything back.",
+        "formula": "k = round(share × N) smallest of N",
+        "source": "Han et al. 2015; Menghani 2021",
+    },
+    "structure": {"what": "What is removed: single weights, or whole filters."},
+    "criterion": {"what": "Which weights or filters go first."},
+    "allocation": {"what": "How the removed share is spread over the layers; by hand in the table of layers."},
+    "norm": {"what": "How a filter is ranked."},
+    "weight_bits": {
+        "what": "Each weight is stored with so many bits. The rounding is simulated: the arithmetic stays in fp32, so the time does not change.",
+        "formula": "q = clamp(round(w / s) + z), w' = (q - z) s",
+        "source": "Krishnamoorthi 2018; Menghani 2021",
+    },
+    "granularity": {"what": "How many scales a layer has."},
+    "symmetric": {"what": "Where the levels lie."},
+    "sample": {"what": "The images that accuracy is measured on."},
+    "epochs": {"what": "Passes over S_train while fine-tuning. Removed weights stay removed, rounded weights stay rounded.", "source": "Han et al. 2015"},
+    "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},
+    "accuracy": {
+        "what": "Share of right answers. While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
+        "formula": "Wilson interval with finite population correction",
+    },
+    "size_encoded": {
+        "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, indices, scales and file header counted.",
+        "formula": "CSR: nnz (v + i) + i (rows + 1); bitmask: nnz v + n / 8",
+    },
+    "macs": {"what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."},
+    "latency": {"what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."},
+    "pareto": {"what": "Each state you visit is a point. Up and to the left is better.", "source": "Menghani 2021"},
+    "histogram": {"what": "The weights of one layer, what is removed, and where the quantization levels lie."},
+    "layers": {"what": "What is left of each layer. Click a bar to see its weights."},
+}

@@ -1,0 +1,140 @@
+"""What the compression lab shows: figures and charts, made from what the experiment has measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnwidgets.engine.experiment import Experiment, State, Visit
+from nnwidgets.engine.trace.weights import weight_of
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.records import Latency
+from nnwidgets.figures import compression as printed
+from nnwidgets.figures import compression_charts as charts
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Chart, Figure, Note
+
+__all__ = ["LabView", "recipe_words"]
+
+_BINS = 49
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """A recipe in a few words."""
+    parts = []
+    if recipe.pruning is not None:
+        kind = {"weight": "weights", "filter": "filters"}.get(recipe.pruning.structure, recipe.pruning.structure)
+        parts.append(f"{text.percent(recipe.pruning.amount, 0)} % of {kind}")
+    if recipe.quantization is not None:
+        bits = recipe.quantization.weight_bits
+        parts.append(f"{bits} bit" if isinstance(bits, int) else "bits by layer")
+    return ", ".join(parts) or "dense"
+
+
+class LabView:
+    """Builds the records for one lab; keeps nothing but histograms of layers."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._exp = experiment
+        self.latency: Latency | None = None
+        self._bins: dict[tuple[str | None, str], tuple[object, charts.WeightBins]] = {}
+
+    # --- printed figures ----------------------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Figure]:
+        """Size, multiply-accumulates and latency of the present state."""
+        live = self._exp.live
+        if live.cost is None or live.dense_cost is None:
+            return {}
+        return {
+            "size_encoded": printed.size_figure(live.cost, live.dense_cost),
+            "macs": printed.macs_figure(live.cost, live.dense_cost),
+            "latency": printed.latency_figure(self.latency, live.state.recipe != Recipe()),
+        }
+
+    def accuracy(self) -> dict[str, Figure]:
+        """Accuracy as far as it is known, nothing before the first image."""
+        live = self._exp.live
+        if live.estimate is None:
+            return {}
+        figure = printed.accuracy_figure(live.estimate, live.dense, 1 - self._exp.goal)
+        looks = Note(f"{text.count(live.looks)} states looked at on S_test", name="looks", raw=live.looks)
+        notes = (*figure.notes, looks) if live.sample == "test" else figure.notes
+        return {"accuracy": Figure(figure.raw, figure.value, figure.unit, notes, figure.role, figure.bar)}
+
+    # --- charts -------------------------------------------------------------------------------------------------------
+
+    def pareto(self) -> dict[str, Chart]:
+        """The trail of visited states and where the present one stands."""
+        live = self._exp.live
+        if live.cost is None or live.dense_cost is None:
+            return {}
+        visits = [self._visited(visit) for visit in live.visits]
+        return {"pareto": charts.pareto_chart(visits, live.cost.bytes_encoded, live.estimate, live.dense_cost.bytes_encoded, 1 - self._exp.goal)}
+
+    def _visited(self, visit: Visit) -> charts.Visited:
+        estimate, size = visit.estimate, visit.cost.bytes_encoded
+        words = f"{recipe_words(visit.state.recipe)}: {text.percent(estimate.accuracy)} %, {' '.join(text.size(size))}"
+        trained = visit.state.weights_key is not None
+        return charts.Visited(size, estimate.accuracy, estimate.low, estimate.high, estimate.final, trained, words)
+
+    def layers(self, selected: str) -> dict[str, Chart]:
+        """All layers: weights kept and multiply-accumulates."""
+        live = self._exp.live
+        if live.cost is None or live.dense_cost is None:
+            return {}
+        return {"layers": charts.layers_chart(live.cost, live.dense_cost, selected)}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table of layers: share removed by the recipe, what is kept, bytes, multiply-accumulates."""
+        cost = self._exp.live.cost
+        if cost is None:
+            return []
+        return [
+            {
+                "name": layer.name,
+                "amount": round(1 - layer.nonzero / layer.params, 4) if layer.params else 0.0,
+                "kept": f"{text.count(layer.nonzero)} of {text.count(layer.params)}",
+                "bytes": " ".join(text.size(layer.bytes_encoded)) + f", {layer.encoding}",
+                "macs": "".join(text.scaled(layer.macs_nonzero, ("", " k", " M", " G"))),
+            }
+            for layer in cost.layers.values()
+        ]
+
+    def histogram(self, name: str) -> dict[str, Chart]:
+        """Weights of one layer with what is removed and the quantization levels."""
+        live = self._exp.live
+        state = live.state
+        bench = self._exp.bench(state.weights_key)
+        layer = next((layer for layer in bench.plan.layers if layer.name == name), None)
+        if layer is None or live.cost is None:
+            return {}
+        bins = self._weight_bins(state, name)
+        threshold = bench.plan.threshold(state.recipe, name)
+        if threshold is None and state.recipe.pruning is not None and state.recipe.pruning.amount > 0:
+            mask = bench.plan.masks(state.recipe)[name]
+            kept = weight_of(bench.base, layer).detach()[mask].float().cpu().numpy()
+            bins = charts.WeightBins(bins.edges, bins.counts, np.histogram(kept, bins.edges)[0])
+        quantized = bench.plan.quantized(state.recipe, name)
+        levels, words = None, f"{text.count(int(bins.counts.sum()))} weights"
+        if quantized is not None:
+            channel = quantized.widest
+            levels = quantized.levels(channel)
+            where = "" if channel is None else f" of channel {channel}, the widest"
+            words = f"{len(levels)} levels{where}, scale {quantized.scale_of(channel):.3g}"
+        return {"histogram": charts.histogram_chart(name, bins, threshold, levels, words)}
+
+    def _weight_bins(self, state: State, name: str) -> charts.WeightBins:
+        bench = self._exp.bench(state.weights_key)
+        key = (state.weights_key, name)
+        found = self._bins.get(key)
+        if found is not None and found[0] is bench:
+            return found[1]
+        layer = next(layer for layer in bench.plan.layers if layer.name == name)
+        values = weight_of(bench.base, layer).detach().float().cpu().numpy().ravel()
+        reach = float(np.abs(values).max(initial=0.0)) or 1.0
+        edges = np.linspace(-reach, reach, _BINS + 1)
+        bins = charts.WeightBins(edges, np.histogram(values, edges)[0])
+        self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (bench, bins)}
+        return bins

