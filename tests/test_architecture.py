@@ -1,4 +1,4 @@
-"""The direction of imports, and what the engine must not know. Read from the source by AST, so an import inside a function counts too."""
+"""The direction of imports, and what the engine must not know. Read from the source: an import inside a function counts too."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def faults(root: Path) -> list[str]:
         is_package = parts[-1] == "__init__"
         parts = parts[:-1] if is_package else parts
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        said = [*import_faults(tree, parts, is_package), *call_faults(tree, parts), *name_faults(tree, parts, is_package)]
+        public = public_names(path.parent / "__init__.py")
+        said = [*import_faults(tree, parts, is_package), *call_faults(tree, parts), *name_faults(tree, parts, is_package, public)]
         found += [f"{relative.as_posix()}:{line}: {text}" for line, text in said]
     return found
 
@@ -144,13 +145,21 @@ def call_faults(tree: ast.Module, parts: tuple[str, ...]) -> Iterator[tuple[int,
             yield node.lineno, "the engine keeps no global state"
 
 
-def name_faults(tree: ast.Module, parts: tuple[str, ...], is_package: bool) -> Iterator[tuple[int, str]]:
-    """Yield (line, fault) for a public module that bears the name of a function in it: the lazy package would answer with the module."""
-    if is_package:
-        return
+def name_faults(tree: ast.Module, parts: tuple[str, ...], is_package: bool, public: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """Yield (line, fault) for a module that defines its own name, where its package has that name in ``__all__``.
+
+    Whether ``package.name`` then is the function or the module depends on what was imported before.
+    """
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == parts[-1]:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == parts[-1] and node.name in public and not is_package:
             yield node.lineno, f"module {parts[-1]} has the name of its public {node.name}: call the file _{parts[-1]}.py"
+
+
+def public_names(init: Path) -> frozenset[str]:
+    """Return the ``__all__`` of a package, read from its source."""
+    tree = ast.parse(init.read_text(encoding="utf-8")) if init.exists() else ast.Module([], [])
+    lists = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+    return frozenset(name for each in lists for name in ast.literal_eval(each))
 
 
 def test_imports_point_downwards_and_the_engine_knows_no_screen() -> None:
@@ -176,7 +185,7 @@ PLANTED = {
     "upwards, relative": ("engine/values/split.py", "from ..trace import state", "values imports trace"),
     "upwards, inside a function": (
         "engine/cost/sizes.py",
-        "def f():\n    import nnwidgets.engine.compress.plan",
+        "def f():\n    import nnwidgets.engine.compression.plan",
         "cost imports compress",
     ),
     "side by side": ("engine/pruning/a.py", "from nnwidgets.engine.quantization import affine", "stands beside"),
@@ -212,6 +221,7 @@ def test_a_planted_violation_is_found(tmp_path: Path, where: str, code: str, exp
     file = tmp_path / "nnwidgets" / where
     file.parent.mkdir(parents=True)
     file.write_text(code, encoding="utf-8")
+    (file.parent / "__init__.py").write_text("__all__ = ['cost']", encoding="utf-8")
     assert len(found := faults(tmp_path)) == 1, found
     assert found[0].startswith(f"nnwidgets/{where}:") and expected in found[0]
 
@@ -228,6 +238,7 @@ ALLOWED = {
         "widgets/lab.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
     ),
+    "a module and its private function of one name": ("engine/cost/sizes.py", "def sizes():\n    pass"),
     "widgets use the front door": ("widgets/lab.py", "from nnwidgets import engine as E\nfrom nnwidgets.engine import Recipe"),
 }
 

@@ -1,4 +1,4 @@
-"""The public surface: other people's code is written against these names. A change here is a change for users: say it in the changelog."""
+"""The public surface: other people's code is written against these names. A change here belongs in the changelog."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 PUBLIC = {
     "nnwidgets": ["CompressionLab", "Experiment", "engine", "list_examples", "load_example"],
     "nnwidgets.engine": [
+        "Attempt",
         "Cost",
         "DataError",
         "Estimate",
@@ -18,9 +19,12 @@ PUBLIC = {
         "Experiment",
         "FileError",
         "InputError",
+        "Job",
         "JobCancelled",
+        "Jobs",
         "Latency",
         "LayerCost",
+        "Mask",
         "ModelError",
         "NnwError",
         "Pruning",
@@ -28,6 +32,7 @@ PUBLIC = {
         "Recipe",
         "RecipeError",
         "Split",
+        "State",
         "StepRecord",
         "TrainingSetup",
         "UnsupportedError",
@@ -35,10 +40,15 @@ PUBLIC = {
         "compress",
         "cost",
         "evaluate",
+        "fingerprint",
         "fit",
         "latency",
         "layers",
+        "load_packed",
+        "save_packed",
+        "shapes",
         "stream_accuracy",
+        "torchvision_net",
     ],
 }
 # Traits of CompressionLab that code may read and link, and those of them that code and the screen may write.

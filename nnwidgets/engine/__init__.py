@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nnwidgets._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nnwidgets.engine.compress import bake, compress, cost
-    from nnwidgets.engine.cost import latency, load_packed, save_packed
+    from nnwidgets.engine.compression import bake, compress, cost, load_packed, save_packed
+    from nnwidgets.engine.costs import latency
     from nnwidgets.engine.errors import (
         DataError,
         FileError,
@@ -86,10 +86,10 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("Attempt", "Experiment", "State"), ".experiment"),
         **dict.fromkeys(("Job", "Jobs"), ".jobs"),
         **dict.fromkeys(("Pruning", "Quantization", "Recipe"), ".values.recipe"),
-        **dict.fromkeys(("bake", "compress", "cost"), ".compress"),
+        **dict.fromkeys(("bake", "compress", "cost", "load_packed", "save_packed"), ".compression"),
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
-        **dict.fromkeys(("latency", "load_packed", "save_packed"), ".cost"),
+        "latency": ".costs",
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",
         "Split": ".values.split",

@@ -13,6 +13,8 @@ from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Points, Role, Rule, Series, Text, Tick, Ticks
 from nnwidgets.figures.scales import accuracy_axis, size_axis
 
+_FEWEST_PLACES = 8  # a chart of few layers keeps slim bars
+
 __all__ = ["Visited", "WeightBins", "histogram_chart", "layers_chart", "loss_chart", "pareto_chart"]
 
 
@@ -123,7 +125,7 @@ def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
             anchor = "start" if index < len(names) / 3 else "end" if index > 2 * len(names) / 3 else "middle"
             at = index + (0.14 if anchor == "start" else 0.86 if anchor == "end" else 0.5)
             series.append(Text(at, -1.32, name, "alt" if name == selected else "muted", anchor, bold=name == selected))  # type: ignore[arg-type]
-    x, y = Axis((0, max(len(names), 1)), hidden=True), Axis((-1.42, 1.02), hidden=True)
+    x, y = Axis((0, max(len(names), _FEWEST_PLACES)), hidden=True), Axis((-1.42, 1.02), hidden=True)
     return Chart("layers", "Per layer: weights kept (above), MACs on nonzero weights (below)", x, y, tuple(series), f"{len(names)} layers", 700, 132)
 
 

@@ -70,13 +70,14 @@ HELP: Mapping[str, dict[str, str]] = {
     "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},
     "accuracy": {
         "what": "Share of right answers. While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
-        "formula": "Wilson interval with finite population correction",
+        "formula": "all shares with a chance of at least 2.5 % each way, hypergeometric",
+        "source": "Clopper & Pearson 1934",
     },
     "size_encoded": {
         "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, indices, scales and file header counted.",
         "formula": "CSR: nnz (v + i) + i (rows + 1); bitmask: nnz v + n / 8",
     },
-    "macs": {"what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."},
+    "macs_nonzero": {"what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."},
     "latency": {"what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."},
     "pareto": {"what": "Each state you visit is a point. Up and to the left is better.", "source": "Menghani 2021"},
     "histogram": {"what": "The weights of one layer, what is removed, and where the quantization levels lie."},

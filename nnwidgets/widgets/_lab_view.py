@@ -49,7 +49,7 @@ class LabView:
             return {}
         return {
             "size_encoded": printed.size_figure(live.cost, live.dense_cost),
-            "macs": printed.macs_figure(live.cost, live.dense_cost),
+            "macs_nonzero": printed.macs_figure(live.cost, live.dense_cost),
             "latency": printed.latency_figure(self.latency, live.state.recipe != Recipe()),
         }
 

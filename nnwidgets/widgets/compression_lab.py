@@ -419,7 +419,7 @@ class CompressionLab(LiveWidget):
         from nnwidgets.figures._matplotlib import page
 
         view, state = self._view, self._exp.live.state
-        named = {"accuracy": "Accuracy", "size_encoded": "Size, encoded", "macs": "MACs", "latency": "Latency"}
+        named = {"accuracy": "Accuracy", "size_encoded": "Size, encoded", "macs_nonzero": "MACs", "latency": "Latency"}
         figures = {**view.accuracy(), **view.figures()}
         charts = [*view.pareto().values(), *view.histogram(self.selected_layer).values(), *view.layers(self.selected_layer).values()]
         words = f"{self.about['subtitle']}; {recipe_words(state.recipe)}"

@@ -66,7 +66,7 @@ def start_lab(folder: Path, python: str = sys.executable, env: dict[str, str] | 
     Args:
         folder: an empty folder.
         python: the interpreter that has JupyterLab; kernels run on it too.
-        env: variables for the server and its kernels, on top of the present ones.
+        env: the environment of the server and its kernels; the present one if None.
 
     Raises:
         RuntimeError: it ended early, or did not answer; the end of its output is in the message.
@@ -94,7 +94,7 @@ def start_lab(folder: Path, python: str = sys.executable, env: dict[str, str] | 
             _stop(server)
 
 
-def _environment(folder: Path, extra: dict[str, str] | None) -> dict[str, str]:
+def _environment(folder: Path, base: dict[str, str] | None) -> dict[str, str]:
     """Keep everything that Jupyter reads or writes for a user inside the folder."""
     places = {
         "JUPYTERLAB_SETTINGS_DIR": "settings",
@@ -104,7 +104,7 @@ def _environment(folder: Path, extra: dict[str, str] | None) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": "runtime",
         "IPYTHONDIR": "ipython",
     }
-    return {**os.environ, **{key: str(folder / name) for key, name in places.items()}, **(extra or {})}
+    return {**(os.environ if base is None else base), **{key: str(folder / name) for key, name in places.items()}}
 
 
 def _wait_for_server(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -179,7 +179,7 @@ class Notebook:
         if cells is not None:
             lab.write(name, cells)
         self = cls(page, lab)
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("console", lambda m: self.errors.append(f"{m.text} ({m.location.get('url', '')})") if m.type == "error" else None)
         page.on("pageerror", lambda e: self.errors.append(str(e)))
         page.on("request", lambda r: None if r.url.startswith((lab.url, "blob:", "data:")) else self.left.append(r.url))
         page.on("websocket", lambda w: None if w.url.startswith(lab.url.replace("http", "ws", 1)) else self.left.append(w.url))

@@ -39,7 +39,7 @@ def widget(book: Notebook) -> Widget:
 
 
 def shown(widget: Widget) -> list[float | None]:
-    return [widget.raw("accuracy"), widget.raw("size_encoded"), widget.raw("macs_nonzero") or widget.raw("macs")]
+    return [widget.raw("accuracy"), widget.raw("size_encoded"), widget.raw("macs_nonzero")]
 
 
 def at_rest(book: Notebook, widget: Widget) -> None:

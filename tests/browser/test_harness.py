@@ -18,7 +18,8 @@ class Probe(anywidget.AnyWidget):
       el.dataset.nnw = "probe";
       el.innerHTML = `<label data-nnw-control="value">Value <input type="range" min="0" max="1" step="0.01" value="0"></label>
         <fieldset data-nnw-control="mode"><legend>Mode</legend>
-          <label><input type="radio" name="m" value="a" checked>a</label><label><input type="radio" name="m" value="b">b</label></fieldset>
+          <label><input type="radio" name="m" value="a" checked>a</label>
+          <label><input type="radio" name="m" value="b">b</label></fieldset>
         <b data-nnw-value="twice"></b>`;
       const range = el.querySelector("input"), figure = el.querySelector("b");
       const show = () => { figure.dataset.nnwRaw = model.get("twice"); figure.textContent = model.get("twice").toFixed(2);
@@ -91,7 +92,7 @@ def test_dragging_passes_many_positions_and_ends_where_the_mouse_was_let_go(note
 def test_what_goes_wrong_in_the_page_is_collected(notebook: Callable[..., Notebook]) -> None:
     """A console error, a request to another machine and a raising cell are reported, not lost."""
     book = notebook("1 / 0")
-    with pytest.raises(AssertionError, match="cell 0 raised .*ZeroDivisionError"):
+    with pytest.raises(AssertionError, match=r"cell 0 raised .*ZeroDivisionError"):
         book.run_cell(0)
     assert book.run_cell(0, may_raise=True)[0]["ename"] == "ZeroDivisionError"
     book.page.evaluate("() => { console.error('planted'); return fetch('http://nowhere.invalid/x').catch(() => 0); }")

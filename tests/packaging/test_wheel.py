@@ -1,4 +1,4 @@
-"""What is shipped: the sdist, the wheel built from it with Node hidden, and that wheel installed and used with no network and no Node."""
+"""What is shipped: the sdist, the wheel built from it with Node hidden, and that wheel used without network and Node."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def shipped(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
 
 def test_the_wheel_holds_the_bundle_and_no_sources_of_it(shipped: Shipped) -> None:
     """Python, assets and the built front end are in; TypeScript, tests and node_modules are not."""
-    names = zipfile.ZipFile(shipped.wheel).namelist()
+    with zipfile.ZipFile(shipped.wheel) as archive:
+        names = archive.namelist()
     assert {"nnwidgets/static/compression_lab.js", "nnwidgets/static/compression_lab.css", "nnwidgets/py.typed"} <= set(names)
     assert {"nnwidgets/assets/mnist10k.npz", "nnwidgets/assets/PROVENANCE.md"} <= set(names)
     assert any(name.startswith("nnwidgets/assets/") and name.endswith(".safetensors") for name in names)
@@ -95,7 +96,8 @@ def test_the_wheel_holds_the_bundle_and_no_sources_of_it(shipped: Shipped) -> No
 
 def test_the_sdist_holds_the_sources_and_nothing_built_or_fetched(shipped: Shipped) -> None:
     """Front end, tests, notebooks and licence are in; node_modules, the bundle and caches are not."""
-    names = [name.split("/", 1)[1] for name in tarfile.open(shipped.sdist).getnames()]
+    with tarfile.open(shipped.sdist) as archive:
+        names = [name.split("/", 1)[1] for name in archive.getnames()]
     frontend = {"nnwidgets/frontend/package.json", "nnwidgets/frontend/package-lock.json", "nnwidgets/frontend/build.mjs"}
     assert frontend <= set(names) and any(name.startswith("nnwidgets/frontend/src/") for name in names)
     assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tests/conftest.py", ".ci/run"} <= set(names)
@@ -105,9 +107,9 @@ def test_the_sdist_holds_the_sources_and_nothing_built_or_fetched(shipped: Shipp
 
 def test_metadata_name_licence_and_requirements(shipped: Shipped) -> None:
     """Both licences are named and shipped; JupyterLab and the tests' tools are extras; torch is not capped."""
-    archive = zipfile.ZipFile(shipped.wheel)
-    (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-    metadata = Parser().parsestr(archive.read(name).decode())
+    with zipfile.ZipFile(shipped.wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = Parser().parsestr(archive.read(name).decode())
     assert metadata["License-Expression"] == "BSD-3-Clause AND CC-BY-SA-3.0"
     assert metadata.get_all("License-File") == ["LICENSE", "nnwidgets/assets/PROVENANCE.md"]
     needs = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
@@ -132,14 +134,13 @@ sys.addaudithook(refuse)
 import nnwidgets as nw
 exp = nw.load_example("digits")
 lab = nw.CompressionLab(exp)
-static = pathlib.Path(nw.__file__).parent / "static"
 shown = lab._repr_mimebundle_()
 shown = shown[0] if isinstance(shown, tuple) else shown
 state = lab.get_state()
-print(json.dumps({
-    "where": nw.__file__, "shown": sorted(shown), "size": len(lab._esm),
-    "same": state["_esm"] == (static / "compression_lab.js").read_text("utf-8") and state["_css"] == (static / "compression_lab.css").read_text("utf-8"),
-}))
+built = pathlib.Path(nw.__file__).parent / "static"
+texts = [(built / f"compression_lab.{kind}").read_text("utf-8") for kind in ("js", "css")]
+same = [state["_esm"], state["_css"]] == texts
+print(json.dumps({"where": nw.__file__, "shown": sorted(shown), "size": len(state["_esm"]), "same": same}))
 lab.close()
 """
 
@@ -158,8 +159,9 @@ def test_the_installed_wheel_is_live_in_jupyterlab(shipped: Shipped, tmp_path: P
     chromium = find_browser()
     if chromium is None:
         pytest.fail("no browser") if os.environ.get("CI") == "true" else pytest.skip("no chromium or chrome on the PATH")
-    share = Path(sys.prefix, "share", "jupyter")
-    env = {**shipped.env, "JUPYTER_PATH": str(share), "JUPYTERLAB_DIR": str(share / "lab")}
+    share, config = Path(sys.prefix, "share", "jupyter"), Path(sys.prefix, "etc", "jupyter")
+    places = {"JUPYTER_PATH": share, "JUPYTERLAB_DIR": share / "lab", "JUPYTER_CONFIG_PATH": config}
+    env = {**shipped.env, **{key: str(place) for key, place in places.items()}}
     with start_lab(tmp_path / "lab", str(shipped.python), env) as running, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         cells = ["import nnwidgets as nw", "lab = nw.CompressionLab(nw.load_example('digits'))\nlab"]

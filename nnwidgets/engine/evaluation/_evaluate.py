@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model
-from nnwidgets.engine.evaluation.passes import passes
+from nnwidgets.engine.evaluation._passes import passes
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.records import Evaluation
 from nnwidgets.engine.values.split import Split

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from nnwidgets.engine.compress import compress
+from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.experiment import inputs

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from nnwidgets.engine.compress.plan import CompressionPlan
+from nnwidgets.engine.compression.plan import CompressionPlan
 
 __all__ = ["Bench", "Benches"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nnwidgets.engine.evaluation.stream import Tally, stream
+from nnwidgets.engine.evaluation import Tally, stream
 from nnwidgets.engine.experiment.events import Event
 from nnwidgets.engine.experiment.state import State
 from nnwidgets.engine.values.records import Cost, Estimate

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnwidgets.engine.compress import compress, latent_state
-from nnwidgets.engine.cost import latency_of, latency_runs, load_packed, save_packed
+from nnwidgets.engine.compression import compress, latent_state, load_packed, save_packed
+from nnwidgets.engine.costs import latency_of, latency_runs
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment.events import Event, Task
 from nnwidgets.engine.experiment.state import Attempt, State

@@ -16,6 +16,7 @@ from nnwidgets.engine.errors import ModelError, RecipeError
 __all__ = ["MagnitudeTable", "Selection"]
 
 _SHIFT = 13  # a bin is the float's exponent and the first 10 bits of its mantissa: 1,024 bins an octave
+_MANY = 4_000_000  # weights; from here on bins are half as wide, so that one still holds only some thousands
 _OCTAVES = 24  # below the largest magnitude; what is smaller shares one bin
 _KEPT_TOTALS = 8
 
@@ -59,7 +60,7 @@ class MagnitudeTable:
 
     Selecting needs no pass over the weights: the bin in which the threshold lies is found in the histogram, and only the few
     thousand weights of that bin are looked at. Counts are exact; magnitudes are compared as float32. Memory: 4 bytes a weight
-    and 96 kB a layer.
+    and 100 to 200 kB a layer.
 
     Args:
         weights: name -> tensor of any shape. Nonnegative scores of another criterion will do as well.
@@ -74,14 +75,15 @@ class MagnitudeTable:
         self._sorted = [np.sort(_magnitudes(name, weight)) for name, weight in weights.items()]
         self.sizes = {name: len(values) for name, values in zip(self.names, self._sorted, strict=True)}
         patterns = [values.view(np.int32) for values in self._sorted]
-        edges = _edges(max((int(p[-1]) for p in patterns if len(p)), default=0))
-        counts = [np.searchsorted(p, edges).astype(np.int64) for p in patterns]
-        self._below = np.stack(counts) if counts else np.zeros((0, len(edges)), np.int64)
+        shift = _SHIFT if sum(self.sizes.values()) < _MANY else _SHIFT - 1
+        edges = _edges(max((int(p[-1]) for p in patterns if len(p)), default=0), shift)
+        # (bins, L): how many magnitudes of each layer lie below an edge. One row is read for each selection.
+        self._below = np.stack([p.searchsorted(edges) for p in patterns] or [np.zeros_like(edges)], axis=1).astype(np.int32)
         self._totals: OrderedDict[frozenset[str], tuple[list[int], npt.NDArray[np.int64]]] = OrderedDict()
 
     def zeros(self, name: str) -> int:
         """Return how many of a layer's magnitudes are exactly zero."""
-        return int(self._below[self._place[name], 1])
+        return int(self._below[1, self._place[name]])
 
     def select(self, amount: float | Mapping[str, float], exclude: Collection[str] = ()) -> Selection:
         """Choose the weights to remove.
@@ -107,7 +109,7 @@ class MagnitudeTable:
         found = self._totals.get(exclude)
         if found is None:
             layers = [i for i, name in enumerate(self.names) if name not in exclude]
-            found = layers, self._below[layers].sum(axis=0)
+            found = layers, self._below[:, layers].sum(axis=1, dtype=np.int64)
             self._totals[exclude] = found
             for old in list(self._totals)[:-_KEPT_TOTALS]:
                 self._totals.pop(old, None)
@@ -118,7 +120,7 @@ class MagnitudeTable:
         if count == 0:
             return Selection(self.names, thresholds, removed, ties, equal)
         place = int(total.searchsorted(count)) - 1  # total[place] < count <= total[place + 1]
-        starts, ends = self._below[layers, place], self._below[layers, place + 1]
+        starts, ends = self._below[place, layers].astype(np.int64), self._below[place + 1, layers].astype(np.int64)
         value, below, same = self._in_bin(layers, starts, ends, count - int(total[place]), place == 0)
         below += starts
         before = np.cumsum(same) - same
@@ -167,11 +169,11 @@ def _magnitudes(name: str, weight: Tensor) -> npt.NDArray[np.float32]:
     return values
 
 
-def _edges(largest: int) -> npt.NDArray[np.int32]:
-    """Bit patterns that part the bins: zeros, all that is tiny, then 1,024 an octave up to the largest."""
-    last = largest >> _SHIFT
-    first = max(0, last - (_OCTAVES << (23 - _SHIFT)))
-    return np.concatenate([[0, 1], np.arange(first + 1, last + 2) << _SHIFT]).astype(np.int32)
+def _edges(largest: int, shift: int) -> npt.NDArray[np.int32]:
+    """Bit patterns that part the bins: zeros, all that is tiny, then 2**(23 - shift) an octave up to the largest."""
+    last = largest >> shift
+    first = max(0, last - (_OCTAVES << (23 - shift)))
+    return np.concatenate([[0, 1], np.arange(first + 1, last + 2) << shift]).astype(np.int32)
 
 
 def _counts_up_to(flags: npt.NDArray[np.bool_], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

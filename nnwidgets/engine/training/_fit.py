@@ -119,7 +119,7 @@ class Run(Iterator[StepRecord]):
                 self._optimizer.zero_grad(set_to_none=True)
                 if not bool(torch.isfinite(loss)):
                     raise ModelError(
-                        f"the loss became {float(loss)} at step {self._step + 1} with a learning rate of {rate:g}; "
+                        f"the loss became {float(loss.detach())} at step {self._step + 1} with a learning rate of {rate:g}; "
                         "try a rate ten times smaller, or look for NaN in the inputs."
                     )
                 loss.backward()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
-__all__ = ["Z95", "paired_finite", "wilson", "wilson_finite"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Z95", "exact_finite", "paired_finite", "wilson"]
 
 Z95 = 1.959964
 
@@ -14,16 +19,48 @@ def wilson(right: int, n: int, z: float = Z95) -> tuple[float, float]:
     return _wilson(right / n, n, z)
 
 
-def wilson_finite(right: int, n: int, total: int, z: float = Z95) -> tuple[float, float]:
-    """95 % interval of the share in a whole sample of ``total`` images of which ``n`` were seen, ``right`` of them right.
+def exact_finite(right: int, n: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the share in a whole sample of ``total`` images of which ``n``, drawn at random, were seen, ``right`` of them right.
 
-    The Wilson interval with the sample size that the finite population correction gives, n (N - 1) / (N - n), cut to what is still
-    possible. It has no width once all are seen.
+    All shares under which so few or so many right ones have a chance of at least 2.5 % each way (Clopper & Pearson 1934, with the
+    hypergeometric distribution): it covers at least as often as it says, for any n, and has no width once all are seen.
     """
-    if n >= total:
-        return right / total, right / total
-    low, high = _wilson(right / n, n * (total - 1) / (total - n), z)
-    return max(low, right / total), min(high, (right + total - n) / total)
+    tail, wrong = (1 - level) / 2, n - right
+    least, most = right, total - wrong  # images that are right in the whole sample: what is still possible
+    low = _first(least, most, lambda k: _at_least(right, n, k, total) > tail)
+    high = total - _first(wrong, total - right, lambda k: _at_least(wrong, n, k, total) > tail)
+    return low / total, high / total
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The smallest integer in [low, high] for which ``holds``, which is true from there on and true at ``high``."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _at_least(x: int, n: int, k: int, total: int) -> float:
+    """Chance of at least ``x`` right ones among ``n`` drawn from ``total`` of which ``k`` are right."""
+    first, last = max(x, n + k - total, 0), min(n, k)
+    if first > last:
+        return 0.0
+    table = _log_factorials(total)
+    reach = int(12 * math.sqrt(n)) + 50  # terms beyond twelve standard deviations add nothing
+    mean = n * k / total
+    start = max(first, int(mean) - reach)
+    values = np.arange(start, min(last, max(first, int(mean)) + reach) + 1)
+    logs = (
+        table[k] - table[values] - table[k - values] + table[total - k] - table[n - values] - table[total - k - n + values]
+        - (table[total] - table[n] - table[total - n])
+    )  # fmt: skip
+    return float(np.exp(logs).sum())
+
+
+@lru_cache(maxsize=8)
+def _log_factorials(n: int) -> npt.NDArray[np.float64]:
+    """log(0!), ..., log(n!)."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def _wilson(share: float, n: float, z: float) -> tuple[float, float]:

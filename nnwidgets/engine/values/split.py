@@ -114,7 +114,9 @@ class Split:
         index = index if isinstance(index, slice | Tensor) else torch.as_tensor(index)
         chosen = self._images[index]
         if chosen.dtype != torch.uint8:
-            return chosen.float()
+            fed = chosen.float()
+            shared = fed.untyped_storage().data_ptr() == self._images.untyped_storage().data_ptr()
+            return fed.clone() if shared else fed  # a network may write into its input
         batch = chosen.float().div_(255)
         shape = (1, -1, 1, 1) if batch.dim() == 4 else (1,) * batch.dim()
         if self._mean is not None:
@@ -143,18 +145,15 @@ class Split:
         if self.n < 2 or not 0 < share < 1:
             raise DataError(f"carve: got share {share} of {self.n} images, expected a share in (0, 1) of at least two images.")
         draw = torch.Generator().manual_seed(seed)
-        order = torch.randperm(self.n, generator=draw)
-        if self._labels is not None:  # deal the labels out like cards: every stretch of the order holds all of them in proportion
-            labels = self._labels.cpu()[order]
-            place = torch.empty(self.n, dtype=torch.float64)
-            for label in labels.unique():
-                where = (labels == label).nonzero().squeeze(1)
-                place[where] = (torch.arange(len(where), dtype=torch.float64) + 0.5) / len(where)
-            order = order[torch.argsort(place, stable=True)]
+        labels = torch.zeros(self.n, dtype=torch.int64) if self._labels is None else self._labels.cpu()
         size = min(max(1, round(share * self.n)), self.n - 1)
-        step = self.n / size
+        quota = labels.bincount() * (size / self.n)  # images of each label, shares included; the largest shares are rounded up
+        counts = quota.floor().long()
+        counts[torch.argsort(quota - counts, descending=True, stable=True)[: size - int(counts.sum())]] += 1
         chosen = torch.zeros(self.n, dtype=torch.bool)
-        chosen[order[(torch.arange(size) * step).long()]] = True
+        for label, count in enumerate(counts.tolist()):
+            where = (labels == label).nonzero().squeeze(1)
+            chosen[where[torch.randperm(len(where), generator=draw)[:count]]] = True
         return self.take((~chosen).nonzero().squeeze(1)), self.take(chosen.nonzero().squeeze(1))
 
     def tail(self, count: int) -> tuple[Split, Split]:

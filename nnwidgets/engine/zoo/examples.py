@@ -60,7 +60,7 @@ RECIPES = {
         "digits", lambda width: nets.ResNet20(width=width), TrainingSetup(**_SGD, lr=0.1, epochs=12, augmentation="shift"), 0.03  # type: ignore[arg-type]
     ),
     "vgg_small": NetRecipe(
-        "shapes", lambda width: nets.VggSmall(width=width), TrainingSetup(**_SGD, lr=0.05, epochs=10), 0.05  # type: ignore[arg-type]
+        "shapes", lambda width: nets.VggSmall(width=width), TrainingSetup(**_SGD, lr=0.05, epochs=10), 0.03  # type: ignore[arg-type]
     ),
 }
 _DEFAULTS = {"digits": "lenet5", "shapes": "vgg_small"}

@@ -47,3 +47,4 @@ def save_bundled(model: nn.Module, path: Path, record: dict[str, Any]) -> None:
 
     weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     save_file(weights, path, metadata={"record": json.dumps(record, sort_keys=True)})
+    path.chmod(0o644)  # safetensors writes files that only their owner can read

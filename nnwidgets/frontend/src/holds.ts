@@ -62,8 +62,4 @@ export class Holds {
     }
     return hold.value === undefined ? value : (hold.value as T);
   }
-
-  get dragging(): boolean {
-    return [...this.held.values()].some((hold) => hold.dragging);
-  }
 }

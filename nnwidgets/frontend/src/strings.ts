@@ -11,7 +11,6 @@ export const strings = {
   redo: "Redo",
   reset: "Reset",
   more: "More: snapshots, code, figure",
-  close: "Close",
   pruning: "Pruning",
   quantization: "Quantization",
   recover: "Recover",

@@ -41,15 +41,16 @@ function sides(chart: Chart, width: number, em: number): { left: number; right: 
   return { left, right: Math.max(left + 1, width - spare) };
 }
 
-/** Where the name of the x axis goes. Small charts have few ticks, and their name fits between them. */
+/** Where the name of the x axis goes. Small charts have two ticks, and their name fits between them. */
 function nameOf(x: Axis, left: number, right: number, em: number): Layout["name"] {
   const text = x.hidden ? "" : axisText(x);
   const scale = scaleOf(x, left, right);
   const shown = thin(x.ticks, (tick) => scale(tick.at), em);
-  for (const [i, tick] of shown.slice(1).entries()) {
-    const from = scale(shown[i]!.at) + textWidth(shown[i]!.text, em) / (i === 0 ? 1 : 2);
-    const to = scale(tick.at) - textWidth(tick.text, em) / (i === shown.length - 2 ? 1 : 2);
-    if (text && to - from > textWidth(text, em) + 1.5 * em) return { lines: [text], x: (from + to) / 2, inline: true };
+  const [first, last] = shown;
+  if (text && first && last && shown.length === 2) {
+    const from = scale(first.at) + textWidth(first.text, em); // texts at the ends are moved inside
+    const to = scale(last.at) - textWidth(last.text, em);
+    if (to - from > textWidth(text, em) + 0.6 * em) return { lines: [text], x: (from + to) / 2, inline: true };
   }
   return { lines: wrap(text, right - left, em), x: right, inline: false };
 }

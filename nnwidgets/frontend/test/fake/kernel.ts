@@ -10,7 +10,7 @@ const M = (macs: number): string => (macs / 1e6).toFixed(1);
 const choice = (value: Choice["value"], label: string, disabled?: string): Choice => ({ value, label, help: { what: `${label}.` }, ...(disabled ? { disabled } : {}) });
 
 const HELP: Record<string, Help> = Object.fromEntries(
-  ["sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "granularity", "symmetric", "sample", "fine_tune", "epochs", "learning_rate", "accuracy", "size_encoded", "macs", "latency", "pareto", "histogram", "layers"]
+  ["sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "granularity", "symmetric", "sample", "fine_tune", "epochs", "learning_rate", "accuracy", "size_encoded", "macs_nonzero", "latency", "pareto", "histogram", "layers"]
     .map((name) => [name, { what: `What ${name.replaceAll("_", " ")} means, in two short sentences. It is one click away and closes with Esc.`, formula: "s = max|w| / (2^(b−1) − 1)", source: "Han et al., Deep Compression (2016)" }]),
 );
 
@@ -98,8 +98,8 @@ export class FakeKernel {
     return {
       size_encoded: { raw: m.encoded, value: kB(m.encoded), unit: "kB", bar: bar("size", "Size", m.encoded, full, "accent"), notes: [
         { text: `${(full / m.encoded).toFixed(1)}× smaller` }, { text: `nominal ${kB(m.nominal)} kB`, name: "size_nominal", raw: m.nominal }, { text: "on disk: not measured", name: "size_on_disk", raw: null }] },
-      macs: { raw: m.macs, value: M(m.macs), unit: "M", bar: bar("macs", "MACs", m.macs, NET.reduce((s, l) => s + l.macs, 0), "accent"), notes: [
-        { text: "executed" }, { text: `on nonzero weights ${M(m.nonzero)} M`, name: "macs_nonzero", raw: m.nonzero }] },
+      macs_nonzero: { raw: m.nonzero, value: M(m.nonzero), unit: "MMAC", bar: bar("macs", "MACs", m.nonzero, NET.reduce((s, l) => s + l.macs, 0), "accent"), notes: [
+        { text: "on nonzero weights" }, { text: `executed ${M(m.macs)} M`, name: "macs", raw: m.macs }] },
       latency: { raw: null, value: "–", unit: "", role: "muted", notes: [{ text: bits < 32 ? `${bits} bit is simulated: no time of its own` : "not measured" }], action: { label: "measure", command: "measure_latency" } },
       sparsity: { raw: m.share, value: (100 * m.share).toFixed(1), unit: "%", notes: [] },
     };

@@ -37,8 +37,8 @@ def add(model: nn.Module, places: Sequence[_Place], parts: Callable[[], Sequence
         for part in parts():
             part.order = order
             parametrize.register_parametrization(module, attribute, part)
-        for lists in _lists(module).values():
-            lists.train(module.training)
+        container: Any = module.parametrizations
+        container.train(module.training)
 
 
 def is_compressed(model: nn.Module) -> bool:
@@ -51,23 +51,32 @@ def taken_off(model: nn.Module, quantized: bool) -> nn.Module:
     values = {(name, attribute): _value(parts, quantized) for name, attribute, parts in _ours(model)}
     with torch.inference_mode(False), torch.no_grad():
         plain = copy.deepcopy(model)
-        for module_name, attribute, _ in list(_ours(plain)):
-            module = plain.get_submodule(module_name)
-            order = _order(module)
-            parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
-            module._parameters = {key: module._parameters[key] for key in sorted(module._parameters, key=order.index)}
+        for name in {name for name, _ in values}:
+            _strip(plain.get_submodule(name))
         for (module_name, attribute), value in values.items():
             getattr(plain.get_submodule(module_name), attribute).copy_(value)
     return plain
+
+
+def _strip(module: nn.Module) -> None:
+    """Make a module plain again.
+
+    remove_parametrizations() would take the property off the generated class, which copies share with what they were copied from.
+    """
+    order, originals = _order(module), {attribute: parts.original for attribute, parts in _lists(module).items()}
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module._modules["parametrizations"]
+    parameters: dict[str, Any] = {**module._parameters, **originals}
+    module._parameters = {key: parameters[key] for key in sorted(parameters, key=order.index)}
 
 
 def _ours(model: nn.Module) -> Iterator[tuple[str, str, parametrize.ParametrizationList]]:
     for name, module in model.named_modules():
         if not parametrize.is_parametrized(module):
             continue
-        for attribute, parts in _lists(module).items():
-            if all(isinstance(part, (MaskWeights, FakeQuantize)) for part in parts):
-                yield name, attribute, parts
+        lists = _lists(module)
+        if all(isinstance(part, (MaskWeights, FakeQuantize)) for parts in lists.values() for part in parts):
+            yield from ((name, attribute, parts) for attribute, parts in lists.items())
 
 
 def _lists(module: nn.Module) -> dict[str, parametrize.ParametrizationList]:

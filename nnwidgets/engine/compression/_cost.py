@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nnwidgets.engine.compress._compress import bake, compress, decision_for
-from nnwidgets.engine.compress.files import save_packed
-from nnwidgets.engine.compress.inventory import Inventory
-from nnwidgets.engine.compress.parametrizations import is_compressed
-from nnwidgets.engine.cost import arithmetic
+from nnwidgets.engine.compression._compress import bake, compress, decision_for
+from nnwidgets.engine.compression.files import save_packed
+from nnwidgets.engine.compression.inventory import Inventory
+from nnwidgets.engine.compression.parametrizations import is_compressed
+from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.trace import trace
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Cost

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nnwidgets.engine.compress.decide import Decider
-from nnwidgets.engine.compress.decision import Decision, decide
-from nnwidgets.engine.compress.filter_structure import FilterStructure, filter_structure, guess_trace
-from nnwidgets.engine.compress.parametrizations import add, holders, is_compressed, taken_off
+from nnwidgets.engine.compression.decide import Decider
+from nnwidgets.engine.compression.decision import Decision, decide
+from nnwidgets.engine.compression.filter_structure import FilterStructure, filter_structure, guess_trace
+from nnwidgets.engine.compression.parametrizations import add, holders, is_compressed, taken_off
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.quantization import FakeQuantize
@@ -47,7 +47,7 @@ def compress(
         input_shape = getattr(calibration, "sample_shape", None)
     decision = decision_for(model, recipe, input_shape)
     if not recipe.is_dense:
-        _refuse_parametrized(model, decision.decider)
+        _refuse_parametrized(model, decision)
     with torch.inference_mode(False), torch.no_grad():
         masks = {name: decision.keep(name) for name in decision.decider.layers}
         twin = copy.deepcopy(model)
@@ -85,16 +85,17 @@ def decision_for(model: nn.Module, recipe: Recipe, input_shape: Sequence[int] | 
     return decide(Decider(model, structure), recipe)
 
 
-def _refuse_parametrized(model: nn.Module, decider: Decider) -> None:
-    for layer in decider.layers.values():
-        module = model.get_submodule(layer.module_name)
+def _refuse_parametrized(model: nn.Module, decision: Decision) -> None:
+    places = [layer.module_name for layer in decision.decider.layers.values()] + [name for name, _ in decision.vectors]
+    for name in places:
+        module = model.get_submodule(name)
         if parametrize.is_parametrized(module):
             advice = (
                 "Compress the network it was made from, or bake() it first."
                 if is_compressed(model)
                 else ("Take that off with torch.nn.utils.parametrize.remove_parametrizations first.")
             )
-            raise UnsupportedError(f"Layer {layer.name!r} already has a parametrization on its weight or bias. {advice}")
+            raise UnsupportedError(f"Layer {name!r} already has a parametrization on its weight or bias. {advice}")
 
 
 def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | None]) -> None:

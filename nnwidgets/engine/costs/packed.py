@@ -1,6 +1,6 @@
 """A file of few byte streams: safetensors with a description as JSON, an integrity check, and no code in it.
 
-Here is only the container; what goes into it is decided by `nnwidgets.engine.compress`.
+Here is only the container; what goes into it is decided by `nnwidgets.engine.compression`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.cost import Arithmetic
-from nnwidgets.engine.cost.packed import container_bytes, description_bytes
-from nnwidgets.engine.cost.sizes import Encoded, best_encoding, dense_bytes
+from nnwidgets.engine.costs import Arithmetic
+from nnwidgets.engine.costs.packed import container_bytes, description_bytes
+from nnwidgets.engine.costs.sizes import Encoded, best_encoding, dense_bytes
 from nnwidgets.engine.trace import WeightLayer, weight_layers
 from nnwidgets.engine.values.frozen import FrozenDict
 from nnwidgets.engine.values.records import Cost, LayerCost

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.errors import DataError
-from nnwidgets.engine.evaluation.passes import passes
-from nnwidgets.engine.values.intervals import paired_finite, wilson_finite
+from nnwidgets.engine.evaluation._passes import passes
+from nnwidgets.engine.values.intervals import paired_finite, exact_finite
 from nnwidgets.engine.values.records import Estimate
 from nnwidgets.engine.values.split import Split
 
@@ -47,7 +47,7 @@ class Tally:
     def estimate(self) -> Estimate:
         """Accuracy as known so far."""
         n, total, right = int(self.seen.sum()), len(self.seen), int(self.right.sum())
-        low, high = wilson_finite(right, n, total)
+        low, high = exact_finite(right, n, total)
         if self._reference is None:
             return Estimate(right / n, low, high, n, total)
         difference = paired_finite(self._better, self._worse, n, total)
@@ -69,7 +69,7 @@ def stream_accuracy(
 ) -> Iterator[Estimate]:
     """Accuracy of a network, image by image in random order, until it is exact.
 
-    Each estimate carries a 95 % interval for the whole split (a Wilson interval with finite population correction) that has no width
+    Each estimate carries a 95 % interval for the whole split (exact, from the hypergeometric distribution) that has no width
     at the end; the last estimate equals ``evaluate``.
 
     Args:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compress._compress import bake, decision_for
-from nnwidgets.engine.compress.decision import Decision
-from nnwidgets.engine.compress.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
-from nnwidgets.engine.compress.parametrizations import is_compressed
-from nnwidgets.engine.cost.packed import STREAMS, pack_bits, read_container, unpack_bits, write_container
-from nnwidgets.engine.cost.sizes import dense_bytes, index_width, matrix_shape
+from nnwidgets.engine.compression._compress import bake, decision_for
+from nnwidgets.engine.compression.decision import Decision
+from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
+from nnwidgets.engine.compression.parametrizations import is_compressed
+from nnwidgets.engine.costs.packed import STREAMS, pack_bits, read_container, unpack_bits, write_container
+from nnwidgets.engine.costs.sizes import dense_bytes, index_width, matrix_shape
 from nnwidgets.engine.errors import FileError, ModelError
 from nnwidgets.engine.quantization import code_range, dequantize
 from nnwidgets.engine.values.recipe import Recipe

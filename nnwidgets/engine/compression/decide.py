@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compress.filter_structure import FilterStructure
-from nnwidgets.engine.compress.support import check_supported
+from nnwidgets.engine.compression.filter_structure import FilterStructure
+from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import ModelError, RecipeError
 from nnwidgets.engine.pruning import (
     MagnitudeTable,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnwidgets.engine.compress.decide import Decider
-from nnwidgets.engine.compress.inventory import Stored
+from nnwidgets.engine.compression.decide import Decider
+from nnwidgets.engine.compression.inventory import Stored
 from nnwidgets.engine.pruning import Selection
 from nnwidgets.engine.values.recipe import Recipe
 

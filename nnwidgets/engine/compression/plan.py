@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compress.decide import Decider
-from nnwidgets.engine.compress.decision import Decision, decide
-from nnwidgets.engine.compress.filter_structure import filter_structure
-from nnwidgets.engine.compress.inventory import Entry, Inventory
-from nnwidgets.engine.compress.parametrizations import is_compressed
-from nnwidgets.engine.cost import arithmetic
+from nnwidgets.engine.compression.decide import Decider
+from nnwidgets.engine.compression.decision import Decision, decide
+from nnwidgets.engine.compression.filter_structure import filter_structure
+from nnwidgets.engine.compression.inventory import Entry, Inventory
+from nnwidgets.engine.compression.parametrizations import is_compressed
+from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
 from nnwidgets.engine.quantization import Quantized
 from nnwidgets.engine.trace import Trace, WeightLayer, trace

@@ -1,0 +1,10 @@
+"""Apply a recipe: simulated copies, plain copies, instant figures, real files."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.compression._compress import bake, compress, latent_state
+from nnwidgets.engine.compression._cost import cost
+from nnwidgets.engine.compression.files import load_packed, save_packed
+from nnwidgets.engine.compression.plan import CompressionPlan
+
+__all__ = ["CompressionPlan", "bake", "compress", "cost", "latent_state", "load_packed", "save_packed"]

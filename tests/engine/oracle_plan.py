@@ -1,0 +1,80 @@
+"""Slow and obvious twins of the compression code."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def smallest(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Masks that remove the round(share * N) smallest magnitudes of all tensors together, by one stable sort of them all."""
+    sizes = [w.numel() for w in weights.values()]
+    together = torch.cat([w.detach().abs().float().reshape(-1) for w in weights.values()])
+    kept = torch.ones(len(together), dtype=torch.bool)
+    kept[torch.sort(together, stable=True).indices[: round(share * len(together))]] = False
+    return {n: part.reshape(w.shape) for (n, w), part in zip(weights.items(), kept.split(sizes), strict=True)}
+
+
+def affine(weight: Tensor, bits: int) -> tuple[float, int]:
+    """Scale and zero point of a tensor in scalar float32 arithmetic, from the formula of ORACLES."""
+    lo = np.float32(min(0.0, float(weight.min())))
+    hi = np.float32(max(0.0, float(weight.max())))
+    scale = np.float32((hi - lo) / np.float32(2**bits - 1))
+    zero = int(np.clip(np.round(np.float32(0) - lo / scale), 0, 2**bits - 1))
+    return float(scale), zero
+
+
+def entropy_free_bytes(weight: Tensor, bits: int) -> dict[str, int]:
+    """Bytes of a weight in each encoding, counted element by element."""
+    rows = weight.reshape(weight.shape[0], -1).tolist()
+    nonzero = sum(1 for row in rows for value in row if value != 0)
+    count, columns = sum(len(row) for row in rows), len(rows[0])
+    index = next(i for i in (1, 2, 4) if max(columns - 1, nonzero) < 256**i)
+    values = math.ceil(nonzero * bits / 8)
+    return {
+        "dense": math.ceil(count * bits / 8),
+        "bitmask": values + math.ceil(count / 8),
+        "csr": values + index * nonzero + index * (len(rows) + 1),
+    }
+
+
+def same_bits(a: nn.Module, b: nn.Module) -> bool:
+    """True where two networks have the same state dict, keys in the same order, equal to the last bit (-0 is not 0)."""
+    first, second = a.state_dict(), b.state_dict()
+    return list(first) == list(second) and all(
+        v.dtype == second[k].dtype and v.shape == second[k].shape and v.numpy().tobytes() == second[k].numpy().tobytes()
+        for k, v in first.items()
+    )
+
+
+class Small(nn.Module):
+    """Convolutions with and without bias and batch-norm, a residual, a grouped and a transposed one, tied and unused layers."""
+
+    shape = (2, 12, 12)
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.conv1 = nn.Conv2d(2, 6, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(6)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1, groups=2, bias=False)
+        self.norm2 = nn.BatchNorm2d(6)
+        self.up = nn.ConvTranspose2d(6, 4, 2, stride=2, groups=2)
+        self.pool = nn.AdaptiveAvgPool2d((4, 8))
+        self.hidden = nn.Linear(4 * 32, 128)
+        self.tied = nn.Linear(128, 128, bias=False)
+        self.tied.weight = self.hidden.weight
+        self.out = nn.Linear(128, 5)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm1(self.conv1(x)))
+        x = x + torch.relu(self.norm2(self.conv2(x)))
+        x = self.pool(torch.relu(self.up(x)))
+        return self.out(torch.relu(self.tied(self.hidden(x.flatten(1)))))

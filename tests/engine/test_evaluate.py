@@ -1,0 +1,233 @@
+"""Exact and streamed accuracy: equal to the obvious loop, honest on the way, and nothing is left changed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracle_data import accuracy_of, confusion_of, exact_finite_slow
+from torch import Tensor, nn
+
+from nnwidgets.engine.errors import DataError, InputError, ModelError
+from nnwidgets.engine.evaluation import Tally, evaluate, passes, stream_accuracy
+from nnwidgets.engine.trace import fingerprint
+from nnwidgets.engine.values.intervals import exact_finite, paired_finite, wilson
+from nnwidgets.engine.values.split import Split
+
+
+def net(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 3))
+
+
+@pytest.fixture
+def split() -> Split:
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (257, 8, 8), generator=draw, dtype=torch.uint8)
+    return Split(images, torch.randint(0, 3, (257,), generator=draw), mean=[0.5], std=[0.3])
+
+
+def test_accuracy_and_confusion_equal_the_obvious_loop(split: Split) -> None:
+    model = net()
+    found = evaluate(model, split)
+    assert found.accuracy == accuracy_of(model, split) and found.error == 1 - found.accuracy
+    assert (found.confusion == confusion_of(model, split)).all() and found.confusion.sum() == found.n == 257
+    assert found.correct.sum() == np.trace(found.confusion)
+    assert (found.low, found.high) == wilson(int(found.correct.sum()), 257)
+    assert found.low < found.accuracy < found.high
+
+
+def test_row_30_the_network_is_as_it_was(split: Split) -> None:
+    model = net().train()
+    model[0].weight.requires_grad_(False)  # type: ignore[union-attr]
+    model(split.inputs(slice(0, 8))).sum().backward()
+    before, grad = fingerprint(model), model[5].weight.grad  # type: ignore[union-attr]
+    state = torch.get_rng_state()
+    evaluate(model, split)
+    assert fingerprint(model) == before and model[5].weight.grad is grad  # type: ignore[union-attr]
+    assert torch.equal(torch.get_rng_state(), state), "row 32: the global random state is left alone"
+
+
+def test_row_29_a_forward_that_raises_leaves_no_hook_and_no_flag(split: Split) -> None:
+    class Bomb(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls == 3:
+                raise RuntimeError("in the middle")
+            return x
+
+    model = nn.Sequential(Bomb(), nn.Flatten(), nn.Linear(64, 3)).train()
+    before = fingerprint(model)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        evaluate(model, split)
+    assert fingerprint(model) == before and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_a_pass_left_early_leaves_everything_as_it_was(split: Split) -> None:
+    model = net().train()
+    before = fingerprint(model)
+    running = passes(model, split)
+    index, logits = next(running)
+    assert len(index) == len(logits) == 16 and not torch.is_inference_mode_enabled()
+    assert fingerprint(model) == before, "between two batches the network is as it was"
+    running.close()
+    assert fingerprint(model) == before
+
+
+def test_batches_take_about_the_time_that_was_asked_for(split: Split) -> None:
+    class Slow(nn.Module):
+        """Takes 1 ms an image on a clock that the test moves."""
+
+        sizes: list[int]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.sizes.append(len(x))
+            clock[0] += 0.001 * len(x)
+            return torch.zeros(len(x), 3)
+
+    clock = [0.0]
+    model = Slow()
+    model.sizes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnwidgets.engine.evaluation._passes.time.perf_counter", lambda: clock[0])
+        list(passes(model, split, target_s=0.04))
+    assert model.sizes[:3] == [2, 16, 32] or model.sizes[:2] == [16, 32]
+    assert model.sizes[2:-1] and all(38 <= size <= 42 for size in model.sizes[2:-1])
+
+
+def test_every_image_is_seen_once_in_the_order_asked_for(split: Split) -> None:
+    order = torch.randperm(257)
+    seen = torch.cat([index for index, _ in passes(net(), split, order)])
+    assert torch.equal(seen, order)
+
+
+def test_the_last_estimate_is_exact_and_the_same_seed_gives_the_same_stream(split: Split) -> None:
+    model, other = net(), net(5)
+    found = list(stream_accuracy(model, split, reference=other))
+    own, reference = evaluate(model, split), evaluate(other, split)
+    last = found[-1]
+    assert last.final and (last.accuracy, last.low, last.high) == (own.accuracy,) * 3
+    assert last.difference == pytest.approx(own.accuracy - reference.accuracy)
+    assert last.difference == last.difference_low == last.difference_high
+    assert [estimate.n_seen for estimate in found] == sorted({estimate.n_seen for estimate in found})
+    known = list(stream_accuracy(model, split, reference=reference.correct))[-1]
+    assert known == last
+
+
+def test_a_stream_stops_at_the_half_width_asked_for(split: Split) -> None:
+    found = list(stream_accuracy(net(), split, half_width=0.08))
+    assert (found[-1].high - found[-1].low) / 2 <= 0.08 and not found[-1].final
+    assert all((estimate.high - estimate.low) / 2 > 0.08 for estimate in found[:-1])
+
+
+def test_there_is_no_doubt_left_about_what_is_impossible() -> None:
+    tally = Tally(10)
+    estimate = tally.add(np.arange(9), np.ones(9, bool))
+    assert estimate.low >= 0.9 and estimate.high <= 1.0
+    estimate = tally.add(np.array([9]), np.zeros(1, bool))
+    assert (estimate.low, estimate.high, estimate.final) == (0.9, 0.9, True)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.98, 0.999, 1.0])
+@pytest.mark.parametrize("n", [64, 400, 2000, 3900])
+def test_the_interval_covers_the_accuracy_of_the_whole_sample(share: float, n: int) -> None:
+    """2,000 random subsets each; the interval is exact, so it covers at least 95 times of 100 up to the noise of the count."""
+    total, draw = 4000, np.random.default_rng(0)
+    right_in_all = round(share * total)
+    counts = draw.hypergeometric(right_in_all, total - right_in_all, n, 2000) if right_in_all < total else np.full(2000, n)
+    intervals = {int(right): exact_finite(int(right), n, total) for right in np.unique(counts)}
+    covered = sum(intervals[int(right)][0] <= right_in_all / total <= intervals[int(right)][1] for right in counts)
+    assert covered / 2000 >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 2000)
+
+
+@pytest.mark.parametrize(("right", "n", "total"), [(0, 5, 12), (3, 5, 12), (5, 5, 12), (7, 12, 12), (60, 64, 200)])
+def test_the_interval_equals_its_slow_twin(right: int, n: int, total: int) -> None:
+    assert exact_finite(right, n, total) == exact_finite_slow(right, n, total)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0, 0), (0, 4), (2, 40), (100, 400)])
+@pytest.mark.parametrize("n", [100, 1000, 3000])
+def test_the_paired_interval_covers_also_where_the_nets_hardly_differ(better: int, worse: int, n: int) -> None:
+    total, draw = 4000, np.random.default_rng(1)
+    truth, covered = (better - worse) / total, 0
+    for up, down, _ in draw.multivariate_hypergeometric([better, worse, total - better - worse], n, 1000):
+        low, high = paired_finite(int(up), int(down), n, total)
+        covered += low - 1e-12 <= truth <= high + 1e-12
+    assert covered / 1000 >= 0.93
+
+
+def test_bfloat16_is_close_and_refused_for_compressed_networks(split: Split) -> None:
+    from nnwidgets.engine.values.recipe import Pruning, Recipe
+    import nnwidgets.engine as engine
+
+    model = net()
+    assert abs(evaluate(model, split, dtype="bfloat16").accuracy - evaluate(model, split).accuracy) < 0.05
+    with pytest.raises(InputError, match="compressed"):
+        evaluate(engine.compression(model, Recipe(Pruning(0.5))), split, dtype="bfloat16")
+    with pytest.raises(InputError, match="float16"):
+        evaluate(model, split, dtype="float16")
+
+
+class Answers(nn.Module):
+    """Answers what it was made with, for any batch."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> Any:
+        return self.answer(x)
+
+
+def nan_net() -> nn.Module:
+    model = net()
+    with torch.no_grad():
+        model[5].bias[0] = math.nan  # type: ignore[union-attr,operator]
+    return model
+
+
+BAD: list[tuple[str, Any, type[Exception], str]] = [
+    ("a tuple", Answers(lambda x: (x, x)), ModelError, "tuple"),
+    ("a dict", Answers(lambda x: {"out": x}), ModelError, "dict"),
+    ("images", Answers(lambda x: x), ModelError, r"logits \(2, K\)"),
+    ("classes", Answers(lambda x: torch.zeros(len(x), 3, dtype=torch.int64)), ModelError, "int64"),
+    ("a regression", nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), DataError, "regression"),
+    ("too few outputs", nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), DataError, "at least 3"),
+    ("another shape", nn.Sequential(nn.Flatten(), nn.Linear(99, 3)), ModelError, r"\(2, 1, 8, 8\)"),
+    ("NaN weights", nan_net(), ModelError, "5.bias: 1 of 3"),
+    ("meta", net().to("meta"), ModelError, "meta"),
+    ("NaN answers", Answers(lambda x: torch.full((len(x), 3), math.nan)), ModelError, "NaN or infinity for 16 of 16"),
+]
+
+
+@pytest.mark.parametrize(("model", "kind", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_networks_that_cannot_be_measured_are_said(split: Split, model: nn.Module, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        evaluate(model, split)
+
+
+def test_row_42_mixed_devices_are_said(split: Split) -> None:
+    model = net()
+    model[5].to("meta")  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="meta"):
+        evaluate(model, split)
+
+
+def test_row_34_and_35_no_labels_and_one_sample(split: Split) -> None:
+    with pytest.raises(DataError, match="labels"):
+        evaluate(net(), Split(torch.zeros(3, 1, 8, 8)))
+    with pytest.raises(DataError, match="labels"):
+        list(stream_accuracy(net(), Split(torch.zeros(3, 1, 8, 8))))
+    one = split.take([0])
+    assert evaluate(net().train(), one).n == 1
+    assert next(stream_accuracy(net(), one)).final
+
+
+def test_a_reference_of_another_length_is_refused(split: Split) -> None:
+    with pytest.raises(DataError, match="257"):
+        next(stream_accuracy(net(), split, reference=np.ones(3, bool)))

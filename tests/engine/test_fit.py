@@ -1,0 +1,187 @@
+"""Training: deterministic, resumable bit for bit, stoppable; the random state of others is left alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.training.augment import augment
+
+
+def net(dropout: float = 0.0, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(256, 3)
+        ).eval()
+
+
+def data(n: int = 150, seed: int = 0) -> E.Split:
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (n,), generator=draw)
+    images = 0.5 * torch.randn(n, 1, 8, 8, generator=draw)
+    images[torch.arange(n), 0, labels] += 2.0
+    return E.Split(images, labels)
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+SETUPS = [
+    E.TrainingSetup(epochs=3, batch_size=32, lr=0.01),
+    E.TrainingSetup("sgd", 0.05, 3, 40, 1e-4, 0.9, "cosine", "shift+flip", 7),
+    E.TrainingSetup("adamw", 0.01, 2, 64, 0.01, 0.0, "step", "shift", 1),
+]
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_it_learns_and_each_step_is_told(setup: E.TrainingSetup) -> None:
+    model = net()
+    records = list(E.fit(model, data(), test=data(90, 1), setup=setup))
+    batches = math.ceil(150 / setup.batch_size)
+    assert [record.step for record in records] == list(range(1, batches * setup.epochs + 1))
+    assert records[-1].steps == len(records) and records[-1].epoch == setup.epochs
+    assert sum(record.loss for record in records[-batches:]) < sum(record.loss for record in records[:batches])
+    assert [record.test_error is not None for record in records] == [record.step % batches == 0 for record in records]
+    assert records[-1].test_error == E.evaluate(model, data(90, 1)).error
+    assert setup.augmentation is not None or E.evaluate(model, data(90, 1)).error < 0.3
+    assert records[0].lr == setup.lr and all(a.seconds <= b.seconds for a, b in zip(records, records[1:], strict=False))
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_seed_decides_and_the_global_random_state_is_left_alone(setup: E.TrainingSetup) -> None:
+    first, second = net(0.3), net(0.3)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    list(E.fit(first, data(), setup=setup))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    list(E.fit(second, data(), setup=setup))
+    assert same(weights(first), weights(second))
+    third = net(0.3)
+    list(E.fit(third, data(), setup=E.TrainingSetup(**{**setup.__dict__, "seed": setup.seed + 1})))
+    assert not same(weights(first), weights(third))
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_resuming_goes_on_bit_for_bit(setup: E.TrainingSetup, stop: int) -> None:
+    whole, parts, target = net(0.3), net(0.3), net(0.3, seed=5)
+    expected = list(E.fit(whole, data(), setup=setup))
+    run = E.fit(parts, data(), setup=setup)
+    for _ in range(stop):
+        next(run)
+    state = run.state()
+    next(run)  # what happens afterwards does not change the state that was taken
+    rest = list(E.fit(target, data(), setup=setup, resume=state))
+    assert [r.loss for r in rest] == [r.loss for r in expected[stop:]] and rest[0].step == stop + 1
+    assert same(weights(target), weights(whole))
+
+
+def test_a_run_can_be_left_between_steps() -> None:
+    model = net().eval()
+    run = E.fit(model, data(), setup=SETUPS[0])
+    next(run)
+    assert not any(module.training for module in model.modules()), "between steps the flags are the user's"
+    run.close()
+    before = weights(model)
+    assert list(run) == [] and same(weights(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_frozen_parameters_stay_and_a_net_without_free_ones_is_refused() -> None:
+    model = net()
+    model[0].weight.requires_grad_(False)  # type: ignore[union-attr]
+    before = model[0].weight.clone()  # type: ignore[union-attr,operator]
+    list(E.fit(model, data(), setup=SETUPS[0]))
+    assert torch.equal(model[0].weight, before)  # type: ignore[union-attr,arg-type]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(E.ModelError, match="requires_grad"):
+        E.fit(model, data())
+
+
+def test_masks_and_levels_hold_in_every_step() -> None:
+    recipe = E.Recipe(E.Pruning(0.7), E.Quantization(weight_bits=3))
+    small = E.compress(net(), recipe)
+    zero = {name: value == 0 for name, value in E.bake(E.compress(net(), E.Recipe(E.Pruning(0.7)))).state_dict().items() if value.dim() > 1}
+    start = weights(small)
+    for _ in E.fit(small, data(), setup=SETUPS[0]):
+        baked = E.bake(small).state_dict()
+        assert all(bool((baked[name][where] == 0).all()) for name, where in zero.items())
+        assert all(len(row.unique()) <= 7 for row in baked["5.weight"])
+    assert not same(weights(small), start)
+
+
+def test_a_loss_of_ones_own() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        seen.append((*logits.shape, *labels.shape))
+        return nn.functional.multi_margin_loss(logits, labels)
+
+    records = list(E.fit(net(), data(), setup=SETUPS[0], loss=loss))
+    assert seen[0] == (32, 3, 32) and records[-1].loss < records[0].loss
+
+
+def test_a_run_that_diverges_says_at_which_step_and_rate() -> None:
+    run = E.fit(net(), data(), setup=E.TrainingSetup("sgd", lr=1e30, epochs=5))
+    with pytest.raises(E.ModelError, match=r"step \d+ .*1e\+30"):
+        list(run)
+
+
+def test_bad_input_is_refused_before_anything_is_trained() -> None:
+    model = net()
+    before = weights(model)
+    with pytest.raises(E.DataError, match="labels"):
+        E.fit(model, E.Split(torch.zeros(3, 1, 8, 8)))
+    with pytest.raises(E.InputError, match="another run"):
+        E.fit(model, data(), resume={"format": "else"})
+    state = E.fit(model, data(), setup=SETUPS[0]).state()
+    with pytest.raises(E.InputError, match="another run"):
+        E.fit(model, data(), setup=SETUPS[1], resume=state)
+    assert same(weights(model), before)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"optimizer": "lion"}, {"lr": 0}, {"lr": math.nan}, {"epochs": 0}, {"epochs": 1.5}, {"batch_size": True}, {"momentum": 1.0}, {"schedule": "x"}, {"seed": -1}],
+)
+def test_a_setup_refuses_bad_values_at_birth(bad: dict[str, Any]) -> None:
+    with pytest.raises(E.InputError, match=next(iter(bad))):
+        E.TrainingSetup(**bad)
+
+
+def test_shifts_and_flips_move_pixels_and_nothing_else() -> None:
+    batch = torch.arange(2 * 3 * 8 * 8.0).view(2, 3, 8, 8)
+    draw = torch.Generator().manual_seed(3)
+    shifted = augment(batch, "shift", draw)
+    padded = nn.functional.pad(batch, (2, 2, 2, 2), mode="replicate")
+    windows = [padded[:, :, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
+    for i in range(2):
+        assert any(torch.equal(shifted[i], window[i]) for window in windows)
+    flipped = augment(batch.repeat(20, 1, 1, 1), "flip", draw)
+    kinds = {torch.equal(image, batch[i % 2]) for i, image in enumerate(flipped)}
+    assert kinds == {True, False}
+    assert all(torch.equal(image, batch[i % 2]) or torch.equal(image, batch[i % 2].flip(2)) for i, image in enumerate(flipped))
+    with pytest.raises(E.DataError, match="images"):
+        augment(torch.zeros(2, 5), "shift", draw)
+    assert augment(batch, None, draw) is batch
+
+
+def test_training_a_copy_leaves_the_original() -> None:
+    model = net()
+    before, twin = weights(model), copy.deepcopy(model)
+    list(E.fit(twin, data(), setup=SETUPS[0]))
+    assert same(weights(model), before)
