@@ -16,10 +16,10 @@ ENGINE_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"values"}),
     frozenset({"trace"}),
-    frozenset({"cost", "evaluation"}),
+    frozenset({"costs", "evaluation"}),
     frozenset({"training"}),
     frozenset({"pruning", "quantization", "inspect"}),
-    frozenset({"compress"}),
+    frozenset({"compression"}),
     frozenset({"scans"}),
     frozenset({"zoo", "jobs"}),
     frozenset({"experiment"}),
@@ -184,9 +184,9 @@ PLANTED = {
     ),
     "upwards, relative": ("engine/values/split.py", "from ..trace import state", "values imports trace"),
     "upwards, inside a function": (
-        "engine/cost/sizes.py",
+        "engine/costs/sizes.py",
         "def f():\n    import nnwidgets.engine.compression.plan",
-        "cost imports compress",
+        "costs imports compression",
     ),
     "side by side": ("engine/pruning/a.py", "from nnwidgets.engine.quantization import affine", "stands beside"),
     "front door": ("engine/pruning/a.py", "from nnwidgets.engine import Recipe", "front door"),
@@ -211,7 +211,7 @@ PLANTED = {
     "threads": ("engine/jobs.py", "import torch\ntorch.set_num_threads(1)", "threads are set by launchers"),
     "environment": ("engine/jobs.py", "import os\nos.environ['A'] = '1'", "must not change the environment"),
     "global": ("engine/jobs.py", "x = 0\ndef f():\n    global x\n    x = 1", "no global state"),
-    "module and function of one name": ("engine/cost/cost.py", "def cost():\n    pass", "call the file _cost.py"),
+    "module and function of one name": ("engine/costs/cost.py", "def cost():\n    pass", "call the file _cost.py"),
 }
 
 
@@ -228,7 +228,7 @@ def test_a_planted_violation_is_found(tmp_path: Path, where: str, code: str, exp
 
 ALLOWED = {
     "downwards": (
-        "engine/compress/plan.py",
+        "engine/compression/plan.py",
         "from nnwidgets.engine.pruning import magnitude\nfrom ..values.recipe import Recipe",
     ),
     "its own part": ("engine/values/split.py", "from .records import Cost\nfrom nnwidgets.engine.values import mask"),
@@ -238,7 +238,7 @@ ALLOWED = {
         "widgets/lab.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
     ),
-    "a module and its private function of one name": ("engine/cost/sizes.py", "def sizes():\n    pass"),
+    "a module and its private function of one name": ("engine/costs/sizes.py", "def sizes():\n    pass"),
     "widgets use the front door": ("widgets/lab.py", "from nnwidgets import engine as E\nfrom nnwidgets.engine import Recipe"),
 }
 

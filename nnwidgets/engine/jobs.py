@@ -28,7 +28,9 @@ class Job:
         started: ``time.monotonic()`` of its first step, else None.
     """
 
-    def __init__(self, slot: str, generation: int, work: Callable[[], Iterator[Any]], hooks: dict[str, Any], interactive: bool) -> None:
+    def __init__(
+        self, slot: str, generation: int, work: Callable[[], Iterator[Any]], hooks: dict[str, Any], interactive: bool
+    ) -> None:
         self.slot, self.generation, self.interactive = slot, generation, interactive
         self.status = "queued"
         self.error: BaseException | None = None

@@ -62,7 +62,15 @@ def _axis(ax: Axes, which: str, axis: Axis) -> None:
 
 
 def _draw_series(ax: Axes, series: Series, depth: int) -> None:
-    drawers: dict[type, Any] = {Bars: _bars, Line: _line, Points: _points, Interval: _interval, Rule: _rule, Text: _text, Ticks: _ticks}
+    drawers: dict[type, Any] = {
+        Bars: _bars,
+        Line: _line,
+        Points: _points,
+        Interval: _interval,
+        Rule: _rule,
+        Text: _text,
+        Ticks: _ticks,
+    }
     drawers[type(series)](ax, series, depth)
 
 
@@ -71,7 +79,16 @@ def _bars(ax: Axes, s: Bars, depth: int) -> None:
     widths = [b - a for a, b in zip(s.x0, s.x1, strict=True)]
     heights = [b - a for a, b in zip(s.y0, s.y1, strict=True)]
     ax.bar(
-        list(s.x0), heights, widths, list(s.y0), align="edge", color=colours, alpha=s.opacity, zorder=depth, label=s.label or "_", linewidth=0
+        list(s.x0),
+        heights,
+        widths,
+        list(s.y0),
+        align="edge",
+        color=colours,
+        alpha=s.opacity,
+        zorder=depth,
+        label=s.label or "_",
+        linewidth=0,
     )
 
 
@@ -113,7 +130,16 @@ def _text(ax: Axes, s: Text, depth: int) -> None:
 
 
 def _ticks(ax: Axes, s: Ticks, depth: int) -> None:
-    ax.vlines(list(s.at), -0.05, 0.0, color=COLOURS[s.role], linewidth=1.4, transform=ax.get_xaxis_transform(), clip_on=False, zorder=depth)
+    ax.vlines(
+        list(s.at),
+        -0.05,
+        0.0,
+        color=COLOURS[s.role],
+        linewidth=1.4,
+        transform=ax.get_xaxis_transform(),
+        clip_on=False,
+        zorder=depth,
+    )
 
 
 def page(title: str, figures: Mapping[str, Figure], charts: Sequence[Chart], caption: str = "") -> MplFigure:
@@ -134,7 +160,9 @@ def page(title: str, figures: Mapping[str, Figure], charts: Sequence[Chart], cap
         ax = sheet.add_subplot(grid[0, column * width : (column + 1) * width])
         ax.set_axis_off()
         ax.text(0, 1.0, name.upper(), fontsize=7, color=COLOURS["muted"], fontweight="bold", va="top")
-        ax.text(0, 0.72, f"{figure.value} {figure.unit}".strip(), fontsize=15, color=COLOURS[figure.role], va="top", fontweight="bold")
+        ax.text(
+            0, 0.72, f"{figure.value} {figure.unit}".strip(), fontsize=15, color=COLOURS[figure.role], va="top", fontweight="bold"
+        )
         for line, note in enumerate(figure.notes[:3]):
             ax.text(0, 0.28 - 0.2 * line, note.text, fontsize=6.5, color=COLOURS[note.role], va="top")
     places = [grid[1, :7], grid[1, 7:], grid[2, :]]

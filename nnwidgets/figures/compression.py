@@ -21,7 +21,11 @@ def accuracy_figure(now: Estimate | None, dense: Estimate | None, goal: float) -
     if now is None:
         return Figure(None, "…", notes=(Note("measuring"),))
     half = (now.high - now.low) / 2
-    seen = f"{text.count(now.n_seen)} of {text.count(now.n_total)} seen" if not now.final else f"all {text.count(now.n_total)} seen, exact"
+    seen = (
+        f"{text.count(now.n_seen)} of {text.count(now.n_total)} seen"
+        if not now.final
+        else f"all {text.count(now.n_total)} seen, exact"
+    )
     notes = [Note(seen, name="n_seen", raw=now.n_seen)]
     if now.difference is not None and now.difference_low is not None and now.difference_high is not None:
         spread = (now.difference_high - now.difference_low) / 2
@@ -67,7 +71,16 @@ def size_figure(now: Cost, dense: Cost) -> Figure:
         Interval("v", [now.bytes_nominal], [0.1], [0.9], "alt"),
     )
     axis = Axis((0, dense.bytes_encoded), hidden=True)
-    chart = Chart("size", "Size", axis, _FLAT, series, f"encoded {value} {unit} of dense {' '.join(text.size(dense.bytes_encoded))}", 220, 30)
+    chart = Chart(
+        "size",
+        "Size",
+        axis,
+        _FLAT,
+        series,
+        f"encoded {value} {unit} of dense {' '.join(text.size(dense.bytes_encoded))}",
+        220,
+        30,
+    )
     action = None if now.bytes_on_disk is not None else {"label": "write a file and measure", "command": "measure_disk"}
     return Figure(now.bytes_encoded, value, unit, tuple(notes), bar=chart, action=action)
 
@@ -86,7 +99,9 @@ def macs_figure(now: Cost, dense: Cost) -> Figure:
         Bars([0], [dense.macs], [0.25], [0.75], "line", titles=[f"executed {executed}"]),
         Bars([0], [now.macs_nonzero], [0.25], [0.75], "accent", titles=[f"nonzero {value} {unit}"]),
     )
-    chart = Chart("macs", "MACs", Axis((0, max(dense.macs, 1)), hidden=True), _FLAT, series, f"{value} {unit} of {executed}", 220, 30)
+    chart = Chart(
+        "macs", "MACs", Axis((0, max(dense.macs, 1)), hidden=True), _FLAT, series, f"{value} {unit} of {executed}", 220, 30
+    )
     return Figure(now.macs_nonzero, value, f"{unit}MAC" if unit else "MAC", notes, bar=chart)
 
 

@@ -71,7 +71,9 @@ class WeightBins:
     kept: npt.NDArray[np.int64] | None = None
 
 
-def histogram_chart(layer: str, bins: WeightBins, threshold: float | None, levels: npt.NDArray[np.float64] | None, words: str) -> Chart:
+def histogram_chart(
+    layer: str, bins: WeightBins, threshold: float | None, levels: npt.NDArray[np.float64] | None, words: str
+) -> Chart:
     """Weights of one layer: what is removed (grey), what is kept, and the quantization levels under the axis.
 
     Args:
@@ -100,8 +102,18 @@ def histogram_chart(layer: str, bins: WeightBins, threshold: float | None, level
     return Chart("histogram", f"Weights of {layer}", x, Axis((0, top), "weights", hidden=True), tuple(series), words, 310, 218)
 
 
-def _histogram_bars(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], height: npt.NDArray[np.float64], role: Role, label: str) -> Bars:
-    return Bars(left.tolist(), right.tolist(), [0.0] * len(left), height.tolist(), role, opacity=0.75 if role == "accent" else 1.0, label=label)
+def _histogram_bars(
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], height: npt.NDArray[np.float64], role: Role, label: str
+) -> Bars:
+    return Bars(
+        left.tolist(),
+        right.tolist(),
+        [0.0] * len(left),
+        height.tolist(),
+        role,
+        opacity=0.75 if role == "accent" else 1.0,
+        label=label,
+    )
 
 
 def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
@@ -117,16 +129,33 @@ def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
     series: list[Series] = [
         Bars(left, right, zero, [1.0] * len(names), "line", ids=names, titles=titles),
         Bars(left, right, zero, kept, roles=roles, opacity=0.8),
-        Bars(left, right, [-0.08 + y for y in (-layer.macs / most for layer in dense.layers.values())], [-0.08] * len(names), "line"),
+        Bars(
+            left,
+            right,
+            [-0.08 + y for y in (-layer.macs / most for layer in dense.layers.values())],
+            [-0.08] * len(names),
+            "line",
+        ),
         Bars(left, right, [-0.08 + y for y in macs], [-0.08] * len(names), roles=below, opacity=0.7),
     ]
     for index, name in enumerate(names):
-        if name == selected or (index in (0, len(names) - 1) and abs(index - names.index(selected) if selected in names else 99) > 2):
+        if name == selected or (
+            index in (0, len(names) - 1) and abs(index - names.index(selected) if selected in names else 99) > 2
+        ):
             anchor = "start" if index < len(names) / 3 else "end" if index > 2 * len(names) / 3 else "middle"
             at = index + (0.14 if anchor == "start" else 0.86 if anchor == "end" else 0.5)
             series.append(Text(at, -1.32, name, "alt" if name == selected else "muted", anchor, bold=name == selected))  # type: ignore[arg-type]
     x, y = Axis((0, max(len(names), _FEWEST_PLACES)), hidden=True), Axis((-1.42, 1.02), hidden=True)
-    return Chart("layers", "Per layer: weights kept (above), MACs on nonzero weights (below)", x, y, tuple(series), f"{len(names)} layers", 700, 132)
+    return Chart(
+        "layers",
+        "Per layer: weights kept (above), MACs on nonzero weights (below)",
+        x,
+        y,
+        tuple(series),
+        f"{len(names)} layers",
+        700,
+        132,
+    )
 
 
 def _layer_title(now: Cost, name: str) -> str:

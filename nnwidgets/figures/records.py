@@ -6,7 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["Axis", "Bars", "Chart", "Figure", "Interval", "Line", "Note", "Points", "Role", "Rule", "Series", "Text", "Tick", "Ticks", "to_wire"]
+__all__ = [
+    "Axis",
+    "Bars",
+    "Chart",
+    "Figure",
+    "Interval",
+    "Line",
+    "Note",
+    "Points",
+    "Role",
+    "Rule",
+    "Series",
+    "Text",
+    "Tick",
+    "Ticks",
+    "to_wire",
+]
 
 Role = Literal["accent", "alt", "good", "warn", "bad", "muted", "line", "ink"]
 

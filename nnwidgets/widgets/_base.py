@@ -124,7 +124,9 @@ class LiveWidget(anywidget.AnyWidget):
         return handler if isinstance(handler, traitlets.EventHandler) else _Guarded(handler, self._observer_failed)
 
     def _observer_failed(self, error: Exception) -> None:
-        self.show_error("An observer of this widget raised", error, "Mend the function that was given to observe(); the widget goes on.")
+        self.show_error(
+            "An observer of this widget raised", error, "Mend the function that was given to observe(); the widget goes on."
+        )
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 

@@ -15,11 +15,25 @@ def _choice(value: object, label: str, what: str, formula: str = "", source: str
 
 OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "structure": [
-        _choice("weight", "weights", "Single connections are set to zero. Smaller when stored; dense kernels still multiply the zeros."),
-        _choice("filter", "filters", "Whole convolution filters are set to zero, with their bias and batch-norm. The output layer is left alone."),
+        _choice(
+            "weight",
+            "weights",
+            "Single connections are set to zero. Smaller when stored; dense kernels still multiply the zeros.",
+        ),
+        _choice(
+            "filter",
+            "filters",
+            "Whole convolution filters are set to zero, with their bias and batch-norm. The output layer is left alone.",
+        ),
     ],
     "criterion": [
-        _choice("magnitude", "magnitude", "The smallest go first.", "weight: |w|; filter: mean |w| (L1) or root mean square (L2)", "Han et al. 2015"),
+        _choice(
+            "magnitude",
+            "magnitude",
+            "The smallest go first.",
+            "weight: |w|; filter: mean |w| (L1) or root mean square (L2)",
+            "Han et al. 2015",
+        ),
         _choice("random", "random", "Drawn by chance with a fixed seed: the control that every criterion has to beat."),
     ],
     "allocation": [
@@ -38,8 +52,20 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
         _choice("channel", "per channel", "One scale for each output channel: ranges fit better, a few bytes more."),
     ],
     "symmetric": [
-        _choice(True, "symmetric", "Zero in the middle, no zero point. At 1 bit: ±mean |w|.", "s = max|w| / (2^(b-1) - 1)", "Rastegari et al. 2016 for 1 bit"),
-        _choice(False, "affine", "From the smallest to the largest weight, with a zero point.", "s = (max - min) / (2^b - 1)", "Jacob et al. 2018"),
+        _choice(
+            True,
+            "symmetric",
+            "Zero in the middle, no zero point. At 1 bit: ±mean |w|.",
+            "s = max|w| / (2^(b-1) - 1)",
+            "Rastegari et al. 2016 for 1 bit",
+        ),
+        _choice(
+            False,
+            "affine",
+            "From the smallest to the largest weight, with a zero point.",
+            "s = (max - min) / (2^b - 1)",
+            "Jacob et al. 2018",
+        ),
     ],
     "observer": [_choice("minmax", "min-max", "The range is that of the weights themselves.")],
     "sample": [
@@ -66,7 +92,10 @@ HELP: Mapping[str, dict[str, str]] = {
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},
     "sample": {"what": "The images that accuracy is measured on."},
-    "epochs": {"what": "Passes over S_train while fine-tuning. Removed weights stay removed, rounded weights stay rounded.", "source": "Han et al. 2015"},
+    "epochs": {
+        "what": "Passes over S_train while fine-tuning. Removed weights stay removed, rounded weights stay rounded.",
+        "source": "Han et al. 2015",
+    },
     "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},
     "accuracy": {
         "what": "Share of right answers. While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
@@ -77,8 +106,12 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, indices, scales and file header counted.",
         "formula": "CSR: nnz (v + i) + i (rows + 1); bitmask: nnz v + n / 8",
     },
-    "macs_nonzero": {"what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."},
-    "latency": {"what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."},
+    "macs_nonzero": {
+        "what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."
+    },
+    "latency": {
+        "what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."
+    },
     "pareto": {"what": "Each state you visit is a point. Up and to the left is better.", "source": "Menghani 2021"},
     "histogram": {"what": "The weights of one layer, what is removed, and where the quantization levels lie."},
     "layers": {"what": "What is left of each layer. Click a bar to see its weights."},

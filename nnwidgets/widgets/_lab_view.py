@@ -71,7 +71,11 @@ class LabView:
         if live.cost is None or live.dense_cost is None:
             return {}
         visits = [self._visited(visit) for visit in live.visits]
-        return {"pareto": charts.pareto_chart(visits, live.cost.bytes_encoded, live.estimate, live.dense_cost.bytes_encoded, 1 - self._exp.goal)}
+        return {
+            "pareto": charts.pareto_chart(
+                visits, live.cost.bytes_encoded, live.estimate, live.dense_cost.bytes_encoded, 1 - self._exp.goal
+            )
+        }
 
     def _visited(self, visit: Visit) -> charts.Visited:
         estimate, size = visit.estimate, visit.cost.bytes_encoded

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CompressionLab"]
 
-_CONTROLS = ("sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity", "symmetric", "observer")
+_CONTROLS = (
+    "sparsity",
+    "structure",
+    "criterion",
+    "allocation",
+    "norm",
+    "weight_bits",
+    "activation_bits",
+    "granularity",
+    "symmetric",
+    "observer",
+)
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
 _BETWEEN_TASK_NEWS = 0.1
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
@@ -60,11 +71,15 @@ class CompressionLab(LiveWidget):
     structure = traitlets.Enum(_values("structure"), "weight", help="What is removed: weight or filter.").tag(sync=True)
     criterion = traitlets.Enum(_values("criterion"), "magnitude", help="What goes first: magnitude or random.").tag(sync=True)
     allocation = traitlets.Union(
-        [traitlets.Enum(_values("allocation")), traitlets.Dict()], default_value="global", help="global, uniform, or {layer: share}."
+        [traitlets.Enum(_values("allocation")), traitlets.Dict()],
+        default_value="global",
+        help="global, uniform, or {layer: share}.",
     ).tag(sync=True)
     norm = traitlets.Enum([1, 2], 1, help="How filters are ranked: 1 for L1, 2 for L2.").tag(sync=True)
     weight_bits = traitlets.Enum(_values("weight_bits"), 32, help="Bits a weight: 1 to 8, or 32.").tag(sync=True)
-    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(sync=True)
+    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(
+        sync=True
+    )
     granularity = traitlets.Enum(_values("granularity"), "channel", help="One scale a tensor or a channel.").tag(sync=True)
     symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
     observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
@@ -96,7 +111,9 @@ class CompressionLab(LiveWidget):
 
     def __init__(self, experiment: Experiment) -> None:
         if not isinstance(experiment, Experiment):
-            raise InputError(f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits').")
+            raise InputError(
+                f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits')."
+            )
         self._exp, self._view = experiment, LabView(experiment)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -135,17 +152,26 @@ class CompressionLab(LiveWidget):
         """What does not change while the widget lives."""
         exp, plan = self._exp, self._exp.bench(None).plan
         sizes = {name: 0 if split is None else len(split) for name, split in (("test", exp.test), ("val", exp.val))}
-        on = f"{text.count(sizes['test'])} test images" if exp.test is not None else f"{text.count(sizes['val'])} validation images"
+        on = (
+            f"{text.count(sizes['test'])} test images"
+            if exp.test is not None
+            else f"{text.count(sizes['val'])} validation images"
+        )
         options = {name: list(choices) for name, choices in OPTIONS.items()}
         options["sample"] = [choice for choice in options["sample"] if sizes[choice["value"]]]
-        self.set_trait("about", {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]})
+        self.set_trait(
+            "about",
+            {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
+        )
         self.set_trait("options", options)
         self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
         rows = []
         for layer in plan.layers:
             can = ["weight"] + (["filter"] if layer.name in plan.filter_layers else [])
             shape = "×".join(str(size) for size in layer.shape)
-            rows.append({"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape})
+            rows.append(
+                {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape}
+            )
         self.set_trait("layers", rows)
 
     # --- from the controls to the experiment --------------------------------------------------------------------------
@@ -174,7 +200,11 @@ class CompressionLab(LiveWidget):
             masks=None,
         )
         quantization = replace(
-            quantization, weight_bits=self.weight_bits, granularity=self.granularity, symmetric=self.symmetric, observer=self.observer
+            quantization,
+            weight_bits=self.weight_bits,
+            granularity=self.granularity,
+            symmetric=self.symmetric,
+            observer=self.observer,
         )
         return Recipe(pruning if removes else None, quantization if self.weight_bits < 32 else None)
 
@@ -318,7 +348,13 @@ class CompressionLab(LiveWidget):
                     self.set_trait("status", "idle")
                 return
             left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
-            shown = {"id": task.name, "name": task.name, "label": task.label, "progress": task.progress, "text": (task.text + left).lstrip(", ")}
+            shown = {
+                "id": task.name,
+                "name": task.name,
+                "label": task.label,
+                "progress": task.progress,
+                "text": (task.text + left).lstrip(", "),
+            }
             if task.records:
                 shown["chart"] = to_wire(loss_chart(task.records))
             self.set_trait("task", shown)
@@ -412,7 +448,9 @@ class CompressionLab(LiveWidget):
             self.send({"kind": "file", "name": f"compression_lab.{format}", "mime": _MIME[format]}, [buffer.getvalue()])
             yield
 
-        self._exp.jobs.submit(f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error))
+        self._exp.jobs.submit(
+            f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error)
+        )
 
     def figure(self) -> MplFigure:
         """What is on the screen as a matplotlib figure, for papers and slides. Draws what is known so far."""
@@ -421,7 +459,11 @@ class CompressionLab(LiveWidget):
         view, state = self._view, self._exp.live.state
         named = {"accuracy": "Accuracy", "size_encoded": "Size, encoded", "macs_nonzero": "MACs", "latency": "Latency"}
         figures = {**view.accuracy(), **view.figures()}
-        charts = [*view.pareto().values(), *view.histogram(self.selected_layer).values(), *view.layers(self.selected_layer).values()]
+        charts = [
+            *view.pareto().values(),
+            *view.histogram(self.selected_layer).values(),
+            *view.layers(self.selected_layer).values(),
+        ]
         words = f"{self.about['subtitle']}; {recipe_words(state.recipe)}"
         return page("Compression lab", {title: figures[name] for name, title in named.items() if name in figures}, charts, words)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from oracle_trace import attention_macs, macs_by_counting
 from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnwidgets.engine.costs import arithmetic
@@ -111,7 +111,7 @@ def test_products_without_weights_are_other_macs(function: str) -> None:
             if function == "baddbmm":
                 return torch.baddbmm(torch.zeros(4, 4), x, y)
             if function == "sdpa":
-                return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None, :, :1])
+                return functional.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None, :, :1])
             if function == "einsum":
                 return torch.einsum("bik,bkj->bij", x, y)
             return x @ y if function == "at" else getattr(torch, function)(x, y)

@@ -20,7 +20,9 @@ from nnwidgets.engine.values.split import Split
 
 def net(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 3)
+    )
 
 
 @pytest.fixture
@@ -162,8 +164,8 @@ def test_the_paired_interval_covers_also_where_the_nets_hardly_differ(better: in
 
 
 def test_bfloat16_is_close_and_refused_for_compressed_networks(split: Split) -> None:
-    from nnwidgets.engine.values.recipe import Pruning, Recipe
     import nnwidgets.engine as engine
+    from nnwidgets.engine.values.recipe import Pruning, Recipe
 
     model = net()
     assert abs(evaluate(model, split, dtype="bfloat16").accuracy - evaluate(model, split).accuracy) < 0.05

@@ -96,10 +96,10 @@ def test_unusual_tensors_have_fingerprints(print_of: Callable[[nn.Module], str])
     model.register_buffer("number", torch.tensor(3))
     model.register_buffer("flag", torch.tensor([True, False]))
     model.register_buffer("turned", torch.rand(3, 4).t())
-    model.register_buffer("half", torch.ones(3, dtype=torch.bfloat16))
+    model.register_buffer("bf16", torch.ones(3, dtype=torch.bfloat16))
     model.register_buffer("sparse", torch.eye(3).to_sparse())
     model.register_buffer("meta", torch.zeros(2, device="meta"))
     before = print_of(model)
     assert print_of(model) == before
-    model.half.add_(1)
+    model.bf16.add_(1)
     assert print_of(model) != before

@@ -115,7 +115,11 @@ def test_frozen_parameters_stay_and_a_net_without_free_ones_is_refused() -> None
 def test_masks_and_levels_hold_in_every_step() -> None:
     recipe = E.Recipe(E.Pruning(0.7), E.Quantization(weight_bits=3))
     small = E.compress(net(), recipe)
-    zero = {name: value == 0 for name, value in E.bake(E.compress(net(), E.Recipe(E.Pruning(0.7)))).state_dict().items() if value.dim() > 1}
+    zero = {
+        name: value == 0
+        for name, value in E.bake(E.compress(net(), E.Recipe(E.Pruning(0.7)))).state_dict().items()
+        if value.dim() > 1
+    }
     start = weights(small)
     for _ in E.fit(small, data(), setup=SETUPS[0]):
         baked = E.bake(small).state_dict()
@@ -156,7 +160,17 @@ def test_bad_input_is_refused_before_anything_is_trained() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"optimizer": "lion"}, {"lr": 0}, {"lr": math.nan}, {"epochs": 0}, {"epochs": 1.5}, {"batch_size": True}, {"momentum": 1.0}, {"schedule": "x"}, {"seed": -1}],
+    [
+        {"optimizer": "lion"},
+        {"lr": 0},
+        {"lr": math.nan},
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": True},
+        {"momentum": 1.0},
+        {"schedule": "x"},
+        {"seed": -1},
+    ],
 )
 def test_a_setup_refuses_bad_values_at_birth(bad: dict[str, Any]) -> None:
     with pytest.raises(E.InputError, match=next(iter(bad))):

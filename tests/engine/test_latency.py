@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from nnwidgets.engine.costs import latency, latency_of, latency_runs
 from nnwidgets.engine.costs import _latency as module
+from nnwidgets.engine.costs import latency, latency_of, latency_runs
 from nnwidgets.engine.errors import InputError, ModelError
 from nnwidgets.engine.trace import fingerprint
 

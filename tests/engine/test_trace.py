@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from oracle_trace import everything
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from nnwidgets.engine.errors import InputError, ModelError, UnsupportedError
@@ -33,7 +33,7 @@ class Small(nn.Module):
         self.fc = nn.Linear(36, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.max_pool2d(torch.relu(self.bn(self.conv(x))), 2)
+        x = functional.max_pool2d(torch.relu(self.bn(self.conv(x))), 2)
         return self.fc(torch.flatten(x, 1))
 
 
@@ -82,7 +82,7 @@ def test_producers_lead_from_the_answer_to_the_input() -> None:
 
 
 def test_residual_addition_has_two_producers_and_one_name_per_block() -> None:
-    """``x + y`` and ``x += y`` are both "add", inside the module that adds; a repeated function is a further call of that name."""
+    """``x + y`` and ``x += y`` are both "add", inside the module that adds; repeated, they are further calls of it."""
 
     def forward(net: Wrap, x: torch.Tensor) -> torch.Tensor:
         y = net.a(x) + x
@@ -222,8 +222,8 @@ def test_attention_alone_is_charged_to_its_projections() -> None:
 
 
 def test_function_with_a_layers_weight_is_charged_to_that_layer() -> None:
-    """torchvision's Swin calls ``F.linear`` with the weight of a module that it never calls."""
-    found = trace(Wrap(lambda net, x: F.linear(x, net.fc.weight, net.fc.bias), fc=nn.Linear(5, 3)), (5,))
+    """torchvision's Swin calls ``functional.linear`` with the weight of a module that it never calls."""
+    found = trace(Wrap(lambda net, x: functional.linear(x, net.fc.weight, net.fc.bias), fc=nn.Linear(5, 3)), (5,))
     assert rows(found) == [("(linear)", 0, "linear")]
     assert found.calls[0].weights == (("fc", 15),)
     assert found.calls[0].params == 18
@@ -231,7 +231,9 @@ def test_function_with_a_layers_weight_is_charged_to_that_layer() -> None:
 
 def test_two_weights_joined_before_use_share_the_macs_by_size() -> None:
     """A fused projection made with ``torch.cat``."""
-    joined = Wrap(lambda net, x: F.linear(x, torch.cat([net.q.weight, net.k.weight])), q=nn.Linear(5, 3), k=nn.Linear(5, 2))
+    joined = Wrap(
+        lambda net, x: functional.linear(x, torch.cat([net.q.weight, net.k.weight])), q=nn.Linear(5, 3), k=nn.Linear(5, 2)
+    )
     assert dict(trace(joined, (5,)).calls[-1].weights) == {"q": 15, "k": 10}
 
 

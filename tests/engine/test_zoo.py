@@ -85,7 +85,9 @@ def off_centre(split: E.Split) -> float:
     return float(torch.hypot(y, x).mean())
 
 
-@pytest.mark.parametrize("bad", [{"n": 0}, {"n": 2.5}, {"noise": -1}, {"label_errors": 2}, {"imbalance": 1.0}, {"shift": 0.9}, {"size": 4}])
+@pytest.mark.parametrize(
+    "bad", [{"n": 0}, {"n": 2.5}, {"noise": -1}, {"label_errors": 2}, {"imbalance": 1.0}, {"shift": 0.9}, {"size": 4}]
+)
 def test_shapes_refuse_knobs_out_of_range(bad: dict[str, Any]) -> None:
     with pytest.raises(E.InputError, match=next(iter(bad))):
         shapes(**{"n": 4, **bad})
@@ -108,7 +110,9 @@ def test_row_46_everything_bundled_loads_without_a_network(monkeypatch: pytest.M
         assert len(example_parts(name).test) == 4000
 
 
-def test_torchvision_nets_by_name_from_a_local_file_and_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_nets_by_name_from_a_local_file_and_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = torchvision_net("squeezenet1_1", weights=None)
     assert not model.training
     torch.save(model.state_dict(), tmp_path / "net.pt")

@@ -82,7 +82,9 @@ def test_row_3_a_good_key_beside_a_bad_one_is_kept(probe: Any, sent: Any) -> Non
     assert updates(sent) == {"bits": 32}
 
 
-@pytest.mark.parametrize("broken", [{}, None, 3, {"content": {}}, {"content": {"data": {"method": "update"}}}, {"content": {"data": []}}])
+@pytest.mark.parametrize(
+    "broken", [{}, None, 3, {"content": {}}, {"content": {"data": {"method": "update"}}}, {"content": {"data": []}}]
+)
 def test_row_4_a_malformed_message_is_logged_and_the_widget_lives(probe: Any, caplog: Any, broken: Any) -> None:
     probe._handle_msg(broken)
     assert "malformed" in caplog.text
@@ -91,16 +93,24 @@ def test_row_4_a_malformed_message_is_logged_and_the_widget_lives(probe: Any, ca
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
 )
 names = st.sampled_from(["share", "bits", "kind", "flag", "word", "spread", "result", "seq", "_esm", "comm", "keys", "x"])
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(state=st.dictionaries(names, json_values), method=st.sampled_from(["update", "custom", "request_state"]) | json_values, content=json_values)
+@given(
+    state=st.dictionaries(names, json_values),
+    method=st.sampled_from(["update", "custom", "request_state"]) | json_values,
+    content=json_values,
+)
 def test_row_4_random_messages_leave_every_trait_valid(probe: Any, state: Any, method: Any, content: Any) -> None:
     esm, before = probe._esm, probe.result
-    probe._handle_msg({"content": {"data": {"method": method, "state": state, "content": content, "buffer_paths": []}}, "buffers": []})
+    probe._handle_msg(
+        {"content": {"data": {"method": method, "state": state, "content": content, "buffer_paths": []}}, "buffers": []}
+    )
     for name in Probe.writable:
         trait = probe.traits()[name]
         trait._validate(probe, getattr(probe, name))
@@ -108,7 +118,9 @@ def test_row_4_random_messages_leave_every_trait_valid(probe: Any, state: Any, m
     assert (probe._esm, probe.result) == (esm, before)
 
 
-@pytest.mark.parametrize("name", ["_esm", "_css", "_anywidget_id", "result", "seq", "status", "error", "comm", "keys", "_view_module"])
+@pytest.mark.parametrize(
+    "name", ["_esm", "_css", "_anywidget_id", "result", "seq", "status", "error", "comm", "keys", "_view_module"]
+)
 def test_row_5_code_private_and_read_only_traits_cannot_be_written(probe: Any, name: str) -> None:
     before = getattr(probe, name, None)
     probe._handle_msg(message(**{name: "alert(1)"}))

@@ -36,7 +36,12 @@ def from_front(lab: Any, **state: Any) -> None:
 
 
 def click(lab: Any, name: str, **arguments: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": {"kind": "command", "name": name, "args": arguments}}}, "buffers": []})
+    lab._handle_msg(
+        {
+            "content": {"data": {"method": "custom", "content": {"kind": "command", "name": name, "args": arguments}}},
+            "buffers": [],
+        }
+    )
 
 
 def raw(lab: Any, name: str) -> Any:
@@ -56,9 +61,18 @@ def test_it_starts_with_the_dense_network_measured_exactly(lab: Any) -> None:
     ("traits", "recipe"),
     [
         ({"sparsity": 0.9}, E.Recipe(E.Pruning(0.9))),
-        ({"sparsity": 0.5, "allocation": "uniform", "criterion": "random"}, E.Recipe(E.Pruning(0.5, allocation="uniform", criterion="random"))),
-        ({"weight_bits": 3, "granularity": "tensor", "symmetric": False}, E.Recipe(None, E.Quantization(3, granularity="tensor", symmetric=False))),
-        ({"allocation": {"fc1": 0.95, "fc2": 0.5, "fc3": 0.0}}, E.Recipe(E.Pruning(0.0, allocation={"fc1": 0.95, "fc2": 0.5, "fc3": 0.0}))),
+        (
+            {"sparsity": 0.5, "allocation": "uniform", "criterion": "random"},
+            E.Recipe(E.Pruning(0.5, allocation="uniform", criterion="random")),
+        ),
+        (
+            {"weight_bits": 3, "granularity": "tensor", "symmetric": False},
+            E.Recipe(None, E.Quantization(3, granularity="tensor", symmetric=False)),
+        ),
+        (
+            {"allocation": {"fc1": 0.95, "fc2": 0.5, "fc3": 0.0}},
+            E.Recipe(E.Pruning(0.0, allocation={"fc1": 0.95, "fc2": 0.5, "fc3": 0.0})),
+        ),
         ({"sparsity": 0.8, "weight_bits": 4}, E.Recipe(E.Pruning(0.8), E.Quantization(4))),
     ],
 )
@@ -130,7 +144,9 @@ def test_row_7_an_older_result_is_not_shown_after_a_newer_request(lab: Any) -> N
         assert raw(lab, "size_encoded") == E.cost(lab.experiment.model, (1, 28, 28), lab.experiment.recipe).bytes_encoded
 
 
-def test_row_9_a_failing_measurement_is_shown_with_retry_and_nothing_is_half_applied(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_9_a_failing_measurement_is_shown_with_retry_and_nothing_is_half_applied(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = type(lab.experiment.bench(None).plan)
     with monkeypatch.context() as broken:
         broken.setattr(plan, "load", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("broken on purpose")))
@@ -289,7 +305,9 @@ def test_the_code_reproduces_what_is_on_the_screen(lab: Any) -> None:
 def test_what_is_sent_is_json_without_nan(lab: Any) -> None:
     lab.sparsity, lab.weight_bits = 0.5, 1
     assert lab.wait(60)
-    state = {name: value for name, value in lab.get_state().items() if name not in ("_esm", "_css", "layout", "tabbable", "tooltip")}
+    state = {
+        name: value for name, value in lab.get_state().items() if name not in ("_esm", "_css", "layout", "tabbable", "tooltip")
+    }
     assert json.loads(json.dumps(state, allow_nan=False))
 
 

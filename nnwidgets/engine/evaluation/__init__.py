@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nnwidgets.engine.evaluation._evaluate import evaluate
-from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.evaluation._passes import passes
 from nnwidgets.engine.evaluation._stream import Tally, stream, stream_accuracy
+from nnwidgets.engine.evaluation.checks import check_model
 
 __all__ = ["Tally", "check_model", "evaluate", "passes", "stream", "stream_accuracy"]

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nnwidgets.engine.errors import DataError, InputError
-from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.evaluation._passes import passes
+from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.records import Evaluation
 from nnwidgets.engine.values.split import Split
@@ -42,7 +42,9 @@ def evaluate(model: nn.Module, split: Split, dtype: str = "float32") -> Evaluati
     kind = _DTYPES.get(dtype, torch.float32)
     if kind != torch.float32:
         if any(parametrize.is_parametrized(module) for module in model.modules()):
-            raise InputError("dtype: 'bfloat16' would distort masks and fake quantization; expected 'float32' for a compressed network.")
+            raise InputError(
+                "dtype: 'bfloat16' would distort masks and fake quantization; expected 'float32' for a compressed network."
+            )
         model = copy.deepcopy(model).to(kind)
     labels = split.labels.cpu()
     correct = np.zeros(len(split), bool)

@@ -20,7 +20,12 @@ _FIRST, _LARGEST = 16, 1024
 
 
 def passes(
-    model: nn.Module, split: Split, order: Tensor | None = None, target_s: float = 0.02, dtype: torch.dtype = torch.float32, own: bool = False
+    model: nn.Module,
+    split: Split,
+    order: Tensor | None = None,
+    target_s: float = 0.02,
+    dtype: torch.dtype = torch.float32,
+    own: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (positions (B,), logits (B, K)) until every image was seen once.
 
@@ -51,7 +56,9 @@ def passes(
         spent = time.perf_counter() - began
         bad = int((~torch.isfinite(logits)).any(1).sum())
         if bad:
-            raise ModelError(f"the network answers NaN or infinity for {bad} of {len(index)} images; its accuracy means nothing. Look at its weights and inputs.")
+            raise ModelError(
+                f"the network answers NaN or infinity for {bad} of {len(index)} images; its accuracy means nothing. Look at its weights and inputs."
+            )
         yield index, logits
         start = stop
         wanted = size * target_s / max(spent, 1e-6)

@@ -11,7 +11,7 @@ from torch import nn
 
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.evaluation._passes import passes
-from nnwidgets.engine.values.intervals import paired_finite, exact_finite
+from nnwidgets.engine.values.intervals import exact_finite, paired_finite
 from nnwidgets.engine.values.records import Estimate
 from nnwidgets.engine.values.split import Split
 
@@ -65,7 +65,11 @@ def stream(model: nn.Module, split: Split, tally: Tally, seed: int = 0, own: boo
 
 
 def stream_accuracy(
-    model: nn.Module, split: Split, reference: nn.Module | npt.NDArray[np.bool_] | None = None, half_width: float | None = None, seed: int = 0
+    model: nn.Module,
+    split: Split,
+    reference: nn.Module | npt.NDArray[np.bool_] | None = None,
+    half_width: float | None = None,
+    seed: int = 0,
 ) -> Iterator[Estimate]:
     """Accuracy of a network, image by image in random order, until it is exact.
 

@@ -21,7 +21,9 @@ def check_model(model: nn.Module, split: Split) -> None:
     """
     device = check_weights(model)
     if device is not None and device != split.device:
-        raise DataError(f"the split is on {split.device}, the network on {device}: call split.to({str(device)!r}), nothing is moved silently.")
+        raise DataError(
+            f"the split is on {split.device}, the network on {device}: call split.to({str(device)!r}), nothing is moved silently."
+        )
     images = split.inputs(slice(0, 2))
     try:
         with preserved(model), torch.inference_mode():
@@ -50,13 +52,19 @@ def check_weights(model: nn.Module) -> torch.device | None:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     devices = {tensor.device for _, tensor in tensors}
     if any(device.type == "meta" for device in devices):
-        raise ModelError("the network is on the meta device and holds no numbers; load weights first, such as with model.to_empty and load_state_dict.")
+        raise ModelError(
+            "the network is on the meta device and holds no numbers; load weights first, such as with model.to_empty and load_state_dict."
+        )
     if len(devices) > 1:
-        raise ModelError(f"the network is spread over {', '.join(sorted(map(str, devices)))}; expected one device: call model.to(device).")
+        raise ModelError(
+            f"the network is spread over {', '.join(sorted(map(str, devices)))}; expected one device: call model.to(device)."
+        )
     for name, tensor in tensors:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
-            raise ModelError(f"{name}: {bad} of {tensor.numel()} values are NaN or infinite; load sound weights, or train again with a smaller rate.")
+            raise ModelError(
+                f"{name}: {bad} of {tensor.numel()} values are NaN or infinite; load sound weights, or train again with a smaller rate."
+            )
     return next(iter(devices), None)
 
 
@@ -68,7 +76,9 @@ def check_logits(answer: object, batch: int) -> Tensor:
     """
     if not isinstance(answer, Tensor):
         kind = f"a {type(answer).__name__}"
-        raise ModelError(f"the network answers {kind}, expected one tensor of logits (B, K); wrap it in a module that returns the logits alone.")
+        raise ModelError(
+            f"the network answers {kind}, expected one tensor of logits (B, K); wrap it in a module that returns the logits alone."
+        )
     if answer.dim() != 2 or len(answer) != batch or not answer.is_floating_point():
         raise ModelError(
             f"the network answers {answer.dtype} of shape {tuple(answer.shape)} for a batch of {batch}, expected logits ({batch}, K); "

@@ -21,7 +21,7 @@ from nnwidgets.engine.experiment.live import Live
 from nnwidgets.engine.experiment.state import Attempt, History, State
 from nnwidgets.engine.experiment.weights import WeightStore
 from nnwidgets.engine.jobs import Jobs
-from nnwidgets.engine.trace.fingerprint import quick_fingerprint
+from nnwidgets.engine.trace._fingerprint import quick_fingerprint
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
@@ -95,7 +95,9 @@ class Experiment:
         self._seen = quick_fingerprint(self._model)
         self.live = Live(self)
         if self._model.training:
-            self.notices["train_mode"] = Notice("train_mode", "The model is in train mode; it is measured in eval mode and left as it is.", "muted")
+            self.notices["train_mode"] = Notice(
+                "train_mode", "The model is in train mode; it is measured in eval mode and left as it is.", "muted"
+            )
         for split in known:
             for number, text in enumerate(split.notes):
                 self.notices[f"data-{number}"] = Notice(f"data-{number}", text, "muted")
@@ -151,7 +153,7 @@ class Experiment:
         """The present state as a network of its own: masks and fake quantization, simulated, trainable."""
         state = self.state
         if self._compressed is None or self._compressed[0] != state:
-            self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe))
+            self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape))
         return self._compressed[1]
 
     @property
@@ -170,7 +172,9 @@ class Experiment:
             raise InputError(f"sample: got {sample!r}, expected 'test' or 'val'.")
         found = self.test if sample == "test" else self.val
         if found is None:
-            raise DataError(f"this experiment has no S_{sample}; make it with {'test' if sample == 'test' else 'train'}=... to measure on it.")
+            raise DataError(
+                f"this experiment has no S_{sample}; make it with {'test' if sample == 'test' else 'train'}=... to measure on it."
+            )
         return found
 
     def bench(self, key: str | None) -> Bench:
@@ -357,7 +361,11 @@ class Experiment:
             self._benches.clear()
             self._compressed = None
         self.live.forget()
-        self.notify(Notice("model_changed", "The model was changed by other code. Everything is measured anew for the model as it is now."))
+        self.notify(
+            Notice(
+                "model_changed", "The model was changed by other code. Everything is measured anew for the model as it is now."
+            )
+        )
 
     def restore(self, history: History, snapshots: dict[str, State]) -> None:
         """Take over a history and snapshots, as ``from_json`` does. If the present state lacks its weights, the newest that has them is shown."""

@@ -61,7 +61,9 @@ def class_names_for(names: Any, classes: int) -> tuple[str, ...]:
         return tuple(str(index) for index in range(classes))
     names = tuple(str(name) for name in names)
     if len(names) < classes:
-        raise DataError(f"class_names: got {len(names)} names, the labels need {classes}. Give one name a class, in the order of the labels.")
+        raise DataError(
+            f"class_names: got {len(names)} names, the labels need {classes}. Give one name a class, in the order of the labels."
+        )
     return names
 
 
@@ -73,4 +75,6 @@ def refuse_later(**given: object) -> None:
     """
     named = [name for name, value in given.items() if value is not None]
     if named:
-        raise UnsupportedError(f"{', '.join(named)}: not in this version; it comes with the error analysis. Leave it out for now.")
+        raise UnsupportedError(
+            f"{', '.join(named)}: not in this version; it comes with the error analysis. Leave it out for now."
+        )

@@ -170,4 +170,3 @@ class Live:
         if self.cost is not None and self.state == state:
             self.cost = replace(self.cost, bytes_on_disk=size)
             self._exp.emit(Event("figures"))
-

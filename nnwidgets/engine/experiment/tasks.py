@@ -43,10 +43,12 @@ def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> I
         DataError: the experiment has no training data.
     """
     if experiment.train is None:
-        raise DataError("fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set.")
+        raise DataError(
+            "fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set."
+        )
     setup = default_setup(experiment) if setup is None else setup
     state = experiment.state
-    network = compress(experiment.bench(state.weights_key).base, state.recipe)
+    network = compress(experiment.bench(state.weights_key).base, state.recipe, input_shape=experiment.input_shape)
     losses: list[float] = []
     record: StepRecord | None = None
     for record in fit(network, experiment.train, setup=setup, loss=experiment.loss):
@@ -99,7 +101,7 @@ def start_disk(experiment: Experiment) -> Job:
         bench = experiment.bench(state.weights_key)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.safetensors"
-            size = save_packed(bench.base, state.recipe, path)
+            size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
             yield Task("disk", "Writing a file", 0.5)
             load_packed(path, bench.work)
         experiment.live.record_disk(state, size)

@@ -27,7 +27,9 @@ class WeightStore:
         for name in sorted(weights):
             value = weights[name].detach().to("cpu", copy=True).contiguous()
             digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-            digest.update(value.view(torch.uint8).numpy().tobytes() if value.dim() else value.reshape(1).view(torch.uint8).numpy().tobytes())
+            digest.update(
+                value.view(torch.uint8).numpy().tobytes() if value.dim() else value.reshape(1).view(torch.uint8).numpy().tobytes()
+            )
             kept[name] = value
         key = digest.hexdigest()
         self._weights.setdefault(key, kept)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._trace import checked_shape, trace
-from nnwidgets.engine.trace.fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_rng
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of

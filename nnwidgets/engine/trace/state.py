@@ -80,7 +80,7 @@ def _numpy_changed(before: Any, after: Any) -> bool:
     return not same_keys or before[0] != after[0] or before[2:] != after[2:]
 
 
-_Saved = tuple[nn.Module, str, torch.Tensor | None, torch.Tensor | None, int]
+_Saved = tuple[nn.Module, str, torch.Tensor | None, torch.Tensor | None]
 
 
 def _save_buffers(model: nn.Module) -> list[_Saved]:
@@ -88,23 +88,19 @@ def _save_buffers(model: nn.Module) -> list[_Saved]:
     for module in model.modules():
         for name, buffer in module._buffers.items():
             copy = None if buffer is None else buffer.detach().clone()
-            saved.append((module, name, buffer, copy, _version(buffer)))
+            saved.append((module, name, buffer, copy))
     return saved
 
 
 def _restore_buffers(saved: list[_Saved]) -> None:
-    for module, name, buffer, copy, version in saved:
+    for module, name, buffer, copy in saved:
         if module._buffers.get(name) is not buffer:
             module._buffers[name] = buffer
         if buffer is None or copy is None or buffer.is_meta:
             continue
-        now = _version(buffer)
-        if now == version and (now >= 0 or torch.equal(buffer, copy)):
+        # The numbers are compared: batch-norm writes its statistics without counting it in the version of the tensor.
+        if torch.equal(buffer, copy):
             continue
         with torch.inference_mode(buffer.is_inference()), torch.no_grad():
             buffer.copy_(copy)
 
-
-def _version(tensor: torch.Tensor | None) -> int:
-    """Number of in-place writes so far; -1 where torch does not count them (tensors made in inference mode)."""
-    return -1 if tensor is None or tensor.is_inference() else tensor._version

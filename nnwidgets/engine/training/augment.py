@@ -25,7 +25,9 @@ def augment(batch: Tensor, kind: str | None, draw: torch.Generator) -> Tensor:
     if kind is None:
         return batch
     if batch.dim() != 4:
-        raise DataError(f"augmentation {kind!r}: got a batch of shape {tuple(batch.shape)}, expected images (B, C, H, W). Use augmentation=None.")
+        raise DataError(
+            f"augmentation {kind!r}: got a batch of shape {tuple(batch.shape)}, expected images (B, C, H, W). Use augmentation=None."
+        )
     if "shift" in kind:
         batch = _shifted(batch, draw)
     if "flip" in kind:

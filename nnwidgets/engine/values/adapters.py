@@ -57,7 +57,9 @@ def _items(dataset: Any, limit: int | None, seed: int, notes: list[str]) -> Iter
         return (dataset[i] for i in order)
     if isinstance(dataset, Iterable):
         return itertools.islice(iter(dataset), limit)
-    raise DataError(f"got {type(dataset).__name__}, expected a Split, or a torch data set of (image, label): map-style or iterable.")
+    raise DataError(
+        f"got {type(dataset).__name__}, expected a Split, or a torch data set of (image, label): map-style or iterable."
+    )
 
 
 def _fitting(dataset: Any, n: int) -> int:
@@ -105,7 +107,9 @@ def _as_label(label: Any, position: int) -> int:
     if isinstance(label, Tensor | np.ndarray | np.generic) and len(np.shape(label)) <= 1 and np.prod(np.shape(label)) == 1:
         label = label.item()
     if isinstance(label, bool) or not isinstance(label, int):
-        raise DataError(f"the label of image {position} is {label!r:.60} ({type(label).__name__}), expected an integer 0 to K-1 (classification only).")
+        raise DataError(
+            f"the label of image {position} is {label!r:.60} ({type(label).__name__}), expected an integer 0 to K-1 (classification only)."
+        )
     return label
 
 
@@ -119,7 +123,9 @@ def _as_image(image: Any, position: int) -> Tensor:
     last = False  # are the channels known to be last?
     if hasattr(image, "convert") and hasattr(image, "mode"):  # PIL, without importing it
         last = True
-        image = np.asarray(image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "I", "F", "I;16") else "RGB"))
+        image = np.asarray(
+            image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "I", "F", "I;16") else "RGB")
+        )
     if not isinstance(image, np.ndarray):
         raise DataError(f"image {position} is {type(image).__name__}, expected a tensor, an array or a PIL image.")
     if image.ndim == 3 and (last or (image.shape[2] in (1, 3, 4) and image.shape[0] not in (1, 3))):

@@ -164,7 +164,9 @@ class Split:
         return self.take(positions[:-count]), self.take(positions[-count:])
 
     @classmethod
-    def from_dataset(cls, dataset: Any, limit: int | None = None, size: int | tuple[int, int] | None = None, seed: int = 0) -> Split:
+    def from_dataset(
+        cls, dataset: Any, limit: int | None = None, size: int | tuple[int, int] | None = None, seed: int = 0
+    ) -> Split:
         """Read a torch data set of (image, label) once, transforms included. A Split is passed through.
 
         Args:
@@ -182,7 +184,9 @@ class Split:
 
 def _as_images(images: Any, has_mean: bool) -> Tensor:
     if not isinstance(images, Tensor | np.ndarray):
-        raise DataError(f"images: got {type(images).__name__}, expected a tensor or array (N, C, H, W), (N, H, W), (N, D) or (N, T, D).")
+        raise DataError(
+            f"images: got {type(images).__name__}, expected a tensor or array (N, C, H, W), (N, H, W), (N, D) or (N, T, D)."
+        )
     if isinstance(images, np.ndarray):
         if images.dtype == np.float64:
             images = images.astype(np.float32)
@@ -195,7 +199,9 @@ def _as_images(images: Any, has_mean: bool) -> Tensor:
     else:
         tensor = images.detach()
     if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
-        raise DataError(f"images: got {tensor.dtype}, expected uint8 (0 to 255) or floating numbers; convert them, such as images.float().")
+        raise DataError(
+            f"images: got {tensor.dtype}, expected uint8 (0 to 255) or floating numbers; convert them, such as images.float()."
+        )
     if tensor.dim() not in (2, 3, 4):
         raise DataError(f"images: got shape {tuple(tensor.shape)}, expected (N, C, H, W), (N, H, W), (N, D) or (N, T, D).")
     if tensor.numel() == 0:
@@ -204,7 +210,9 @@ def _as_images(images: Any, has_mean: bool) -> Tensor:
         tensor = tensor.unsqueeze(1)
     if tensor.is_floating_point() and tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).flatten(1).any(1).sum())
-        raise DataError(f"images: got NaN or infinity in {bad} of {len(tensor)} images; expected finite numbers. Drop or mend those images.")
+        raise DataError(
+            f"images: got NaN or infinity in {bad} of {len(tensor)} images; expected finite numbers. Drop or mend those images."
+        )
     return tensor
 
 
@@ -218,7 +226,9 @@ def _as_labels(labels: Any, n: int, device: torch.device) -> Tensor:
     if tensor.shape != (n,):
         raise DataError(f"labels: got shape {tuple(tensor.shape)} for {n} images, expected ({n},): one integer an image.")
     if int(tensor.min()) < 0:
-        raise DataError(f"labels: got {int(tensor.min())}, expected integers 0 to K-1; map missing labels to a class or drop those images.")
+        raise DataError(
+            f"labels: got {int(tensor.min())}, expected integers 0 to K-1; map missing labels to a class or drop those images."
+        )
     return tensor.to(device=device, dtype=torch.int64)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nnwidgets.engine.zoo.digits import digits
+from nnwidgets.engine.zoo._digits import digits
+from nnwidgets.engine.zoo._shapes import shapes
 from nnwidgets.engine.zoo.examples import example_parts, list_examples
 from nnwidgets.engine.zoo.pretrained import torchvision_net
-from nnwidgets.engine.zoo.shapes import shapes
 
 __all__ = ["digits", "example_parts", "list_examples", "shapes", "torchvision_net"]

@@ -12,8 +12,8 @@ from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.zoo import nets
-from nnwidgets.engine.zoo.digits import digits
-from nnwidgets.engine.zoo.shapes import CLASSES, shapes
+from nnwidgets.engine.zoo._digits import digits
+from nnwidgets.engine.zoo._shapes import CLASSES, shapes
 from nnwidgets.engine.zoo.weights import load_bundled
 
 __all__ = ["RECIPES", "ExampleParts", "NetRecipe", "example_data", "example_parts", "list_examples"]
@@ -51,16 +51,28 @@ class ExampleParts:
 _SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine"}
 RECIPES = {
     "lenet300": NetRecipe(
-        "digits", lambda width: nets.LeNet300(width=width), TrainingSetup(lr=1e-3, epochs=80, schedule="cosine", augmentation="shift"), 0.03
+        "digits",
+        lambda width: nets.LeNet300(width=width),
+        TrainingSetup(lr=1e-3, epochs=80, schedule="cosine", augmentation="shift"),
+        0.03,
     ),
     "lenet5": NetRecipe(
-        "digits", lambda width: nets.LeNet5(width=width), TrainingSetup(lr=1e-3, epochs=20, schedule="cosine", augmentation="shift"), 0.03
+        "digits",
+        lambda width: nets.LeNet5(width=width),
+        TrainingSetup(lr=1e-3, epochs=20, schedule="cosine", augmentation="shift"),
+        0.03,
     ),
     "resnet20": NetRecipe(
-        "digits", lambda width: nets.ResNet20(width=width), TrainingSetup(**_SGD, lr=0.1, epochs=12, augmentation="shift"), 0.03  # type: ignore[arg-type]
+        "digits",
+        lambda width: nets.ResNet20(width=width),
+        TrainingSetup(**_SGD, lr=0.1, epochs=12, augmentation="shift"),
+        0.03,  # type: ignore[arg-type]
     ),
     "vgg_small": NetRecipe(
-        "shapes", lambda width: nets.VggSmall(width=width), TrainingSetup(**_SGD, lr=0.05, epochs=10), 0.03  # type: ignore[arg-type]
+        "shapes",
+        lambda width: nets.VggSmall(width=width),
+        TrainingSetup(**_SGD, lr=0.05, epochs=10),
+        0.03,  # type: ignore[arg-type]
     ),
 }
 _DEFAULTS = {"digits": "lenet5", "shapes": "vgg_small"}
@@ -89,7 +101,9 @@ def example_parts(name: str) -> ExampleParts:
     """
     if name not in list_examples():
         near = difflib.get_close_matches(str(name), list_examples(), 3, 0.4) or list_examples()
-        raise InputError(f"there is no example {name!r}; did you mean {' or '.join(map(repr, near))}? All: {', '.join(list_examples())}.")
+        raise InputError(
+            f"there is no example {name!r}; did you mean {' or '.join(map(repr, near))}? All: {', '.join(list_examples())}."
+        )
     net = _DEFAULTS.get(name) or name.split("/")[1]
     recipe = RECIPES[net]
     model = recipe.build(1.0)

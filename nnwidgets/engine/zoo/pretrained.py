@@ -30,7 +30,10 @@ def torchvision_net(name: str, weights: str | Path | None = "DEFAULT") -> nn.Mod
 
     if name not in list_models():
         near = difflib.get_close_matches(str(name), list_models(), 3, 0.4)
-        raise InputError(f"torchvision has no network {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; see torchvision.models.list_models()."))
+        raise InputError(
+            f"torchvision has no network {name!r}"
+            + (f"; did you mean {' or '.join(near)}?" if near else "; see torchvision.models.list_models().")
+        )
     quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if weights is None:
         return get_model(name, weights=None, **quiet).eval()

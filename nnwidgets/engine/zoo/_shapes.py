@@ -57,7 +57,12 @@ def shapes(
 def _check(n: int, noise: float, label_errors: float, imbalance: float, shift: float, size: int) -> None:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise InputError(f"n: got {n!r}, expected an integer of at least 1.")
-    ranges = {"noise": (noise, 0, 2), "label_errors": (label_errors, 0, 1), "imbalance": (imbalance, 0, 0.999), "shift": (shift, 0, 0.5)}
+    ranges = {
+        "noise": (noise, 0, 2),
+        "label_errors": (label_errors, 0, 1),
+        "imbalance": (imbalance, 0, 0.999),
+        "shift": (shift, 0, 0.5),
+    }
     for name, (value, low, high) in ranges.items():
         if not low <= value <= high:
             raise InputError(f"{name}: got {value!r}, expected a number from {low} to {high}.")
@@ -65,7 +70,9 @@ def _check(n: int, noise: float, label_errors: float, imbalance: float, shift: f
         raise InputError(f"size: got {size!r}, expected an integer from 16 to 128.")
 
 
-def _render(labels: npt.NDArray[np.int64], draw: np.random.Generator, noise: float, shift: float, size: int) -> npt.NDArray[np.uint8]:
+def _render(
+    labels: npt.NDArray[np.int64], draw: np.random.Generator, noise: float, shift: float, size: int
+) -> npt.NDArray[np.uint8]:
     """Colour images (n, 3, size, size): a shaded background, the shape's coverage blended over it, noise on top."""
     n = len(labels)
     coverage = _coverage(labels, draw, shift, size)[:, None]
