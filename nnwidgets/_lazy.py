@@ -18,7 +18,7 @@ def lazy_names(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], 
             last part of its module, written with a trailing dot (``".engine."``), is that module itself.
     """
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> Any:  # noqa: N807 - the name that PEP 562 asks for
         target = where.get(name)
         if target is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; public names: {', '.join(sorted(where))}")
@@ -26,7 +26,7 @@ def lazy_names(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], 
             return importlib.import_module(target[:-1], package)
         return getattr(importlib.import_module(target, package), name)
 
-    def __dir__() -> list[str]:
+    def __dir__() -> list[str]:  # noqa: N807 - as above
         return sorted(where)
 
     return __getattr__, __dir__

@@ -20,7 +20,6 @@ PUBLIC = {
         "FileError",
         "InputError",
         "Job",
-        "JobCancelled",
         "Jobs",
         "Latency",
         "LayerCost",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         DataError,
         FileError,
         InputError,
-        JobCancelled,
         ModelError,
         NnwError,
         RecipeError,
@@ -44,7 +43,6 @@ __all__ = [
     "FileError",
     "InputError",
     "Job",
-    "JobCancelled",
     "Jobs",
     "Latency",
     "LayerCost",
@@ -75,7 +73,7 @@ __all__ = [
     "torchvision_net",
 ]
 
-_ERRORS = ("DataError", "FileError", "InputError", "JobCancelled", "ModelError", "NnwError", "RecipeError", "UnsupportedError")
+_ERRORS = ("DataError", "FileError", "InputError", "ModelError", "NnwError", "RecipeError", "UnsupportedError")
 _RECORDS = ("Cost", "Estimate", "Evaluation", "Latency", "LayerCost", "StepRecord")
 
 __getattr__, __dir__ = lazy_names(

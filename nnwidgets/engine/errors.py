@@ -9,8 +9,7 @@ NnwError
 │   ├── ModelError                a network that cannot be used as it is
 │   └── RecipeError               a recipe that is malformed or does not fit this network
 ├── UnsupportedError (NotImplementedError)   a known thing that this version or this network cannot do
-├── FileError (OSError)           a file that is missing, damaged, too large or of another kind
-└── JobCancelled                  a job was cancelled; nothing of it was applied
+└── FileError (OSError)           a file that is missing, damaged, too large or of another kind
 ```
 """
 
@@ -20,7 +19,6 @@ __all__ = [
     "DataError",
     "FileError",
     "InputError",
-    "JobCancelled",
     "ModelError",
     "NnwError",
     "RecipeError",
@@ -62,7 +60,3 @@ class UnsupportedError(NnwError, NotImplementedError):
 
 class FileError(NnwError, OSError):
     """A file is missing, damaged, too large or of another kind."""
-
-
-class JobCancelled(NnwError):
-    """A job was cancelled; nothing of it was applied."""

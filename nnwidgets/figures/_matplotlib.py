@@ -99,11 +99,18 @@ def _line(ax: Axes, s: Line, depth: int) -> None:
 
 def _points(ax: Axes, s: Points, depth: int) -> None:
     face = COLOURS[s.role] if s.filled else "white"
-    alpha = s.opacity if isinstance(s.opacity, int | float) else list(s.opacity)
+    alpha: Any = s.opacity if isinstance(s.opacity, int | float) else list(s.opacity)  # matplotlib's types lack one a point
     ax.scatter(
-        s.x, s.y, s=(1.5 * s.size) ** 2, marker=_MARKERS[s.shape], facecolors=face, edgecolors=COLOURS[s.role], alpha=alpha, zorder=depth,
+        s.x,
+        s.y,
+        s=(1.5 * s.size) ** 2,
+        marker=_MARKERS[s.shape],
+        facecolors=face,
+        edgecolors=COLOURS[s.role],
+        alpha=alpha,
+        zorder=depth,
         label=s.label or "_",
-    )  # fmt: skip
+    )
 
 
 def _interval(ax: Axes, s: Interval, depth: int) -> None:

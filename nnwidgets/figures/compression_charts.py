@@ -64,10 +64,16 @@ def pareto_chart(visits: Sequence[Visited], size: float, now: Estimate | None, d
 
 @dataclass(frozen=True)
 class WeightBins:
-    """Histogram of a layer's weights: ``edges`` (B+1,), ``counts`` (B,), and ``kept`` (B,) where no threshold splits them."""
+    """Histogram of a layer's weights.
+
+    Attributes:
+        edges: (B+1,); counts: (B,), weights that are not zero; zeros: weights that are zero already.
+        kept: (B,), where something else than a threshold decides what is kept.
+    """
 
     edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.int64]
+    zeros: int = 0
     kept: npt.NDArray[np.int64] | None = None
 
 
@@ -82,9 +88,11 @@ def histogram_chart(
     """
     edges, counts = bins.edges, bins.counts.astype(float)
     series: list[Series] = []
-    if threshold is None:
+    top = float(max(counts.max(initial=1.0), 1.0)) * 1.12
+    if not threshold:
+        if bins.kept is not None:
+            series.append(_histogram_bars(edges[:-1], edges[1:], counts, "line", "removed"))
         kept = counts if bins.kept is None else bins.kept.astype(float)
-        series.append(_histogram_bars(edges[:-1], edges[1:], counts, "line", "removed"))
         series.append(_histogram_bars(edges[:-1], edges[1:], kept, "accent", "kept"))
     else:
         cuts = np.unique(np.concatenate([edges, np.clip([-threshold, threshold], edges[0], edges[-1])]))
@@ -92,11 +100,13 @@ def histogram_chart(
         inside = np.maximum(np.abs(cuts[:-1]), np.abs(cuts[1:])) <= threshold
         series.append(_histogram_bars(cuts[:-1][inside], cuts[1:][inside], heights[inside], "line", "removed"))
         series.append(_histogram_bars(cuts[:-1][~inside], cuts[1:][~inside], heights[~inside], "accent", "kept"))
-        if threshold > 0:
-            series += [Rule("v", -threshold, "bad"), Rule("v", threshold, "bad", text="removed below", text_anchor="start")]
+        series += [Rule("v", -threshold, "bad"), Rule("v", threshold, "bad", text="removed below", text_anchor="start")]
+    if bins.zeros:  # a spike: drawn to the top, its height in words
+        width = (edges[1] - edges[0]) / 4
+        series.append(_histogram_bars(np.array([-width]), np.array([width]), np.array([min(bins.zeros, top)]), "line", ""))
+        series.append(Text(width, top, f"{text.count(bins.zeros)} at zero", "muted", dx=0.4, dy=1.0))
     if levels is not None:
         series.append(Ticks([float(level) for level in levels if edges[0] <= level <= edges[-1]]))
-    top = float(max(counts.max(initial=1.0), 1.0)) * 1.12
     ticks = tuple(Tick(value, f"{value:.2g}".replace("-", text.MINUS)) for value in (float(edges[0]), 0.0, float(edges[-1])))
     x = Axis((float(edges[0]), float(edges[-1])), words, ticks=ticks)
     return Chart("histogram", f"Weights of {layer}", x, Axis((0, top), "weights", hidden=True), tuple(series), words, 310, 218)

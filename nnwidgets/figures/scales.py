@@ -10,7 +10,8 @@ from nnwidgets.figures.records import Axis, Tick
 
 __all__ = ["accuracy_axis", "size_axis"]
 
-_FLOORS = (0.98, 0.95, 0.90, 0.80, 0.50, 0.0)  # accuracy axes start at one of these: few values, so they seldom jump
+# An accuracy axis starts at one of these and has ticks so far apart: few choices, so that it seldom jumps.
+_FLOORS = {0.98: 0.005, 0.95: 0.01, 0.90: 0.02, 0.80: 0.05, 0.50: 0.1, 0.0: 0.2}
 
 
 def accuracy_axis(values: Iterable[float], *, grid: bool = True, hidden: bool = False) -> Axis:
@@ -18,8 +19,10 @@ def accuracy_axis(values: Iterable[float], *, grid: bool = True, hidden: bool = 
     lowest = min([value for value in values if math.isfinite(value)], default=0.9)
     floor = next((floor for floor in _FLOORS if lowest >= floor + 0.1 * (1 - floor)), 0.0)
     span = 1 - floor
-    digits = 1 if span < 0.1 else 0
-    ticks = tuple(Tick(floor + span * i / 4, f"{100 * (floor + span * i / 4):.{digits}f}") for i in range(5))
+    step = _FLOORS[floor]
+    digits = 1 if step < 0.01 else 0
+    places = [floor + i * step for i in range(round(span / step) + 1)]
+    ticks = tuple(Tick(place, f"{100 * place:.{digits}f}") for place in places)
     return Axis((floor, 1.0 + 0.02 * span), "accuracy", "%", ticks=ticks, grid=grid, hidden=hidden)
 
 

@@ -19,7 +19,7 @@ import traitlets
 from ipywidgets.widgets import widget as ipywidget
 
 from nnwidgets.engine.errors import NnwError
-from nnwidgets.widgets._incoming import Refused, clean
+from nnwidgets.widgets._incoming import RefusedError, clean
 
 __all__ = ["LiveWidget", "static_text"]
 
@@ -64,7 +64,9 @@ class LiveWidget(anywidget.AnyWidget):
 
     seq = traitlets.Int(0, read_only=True, help="Counts publications; a front end drops what is older.").tag(sync=True)
     status = traitlets.Enum(["idle", "running", "error"], "idle", read_only=True, help="idle, running or error.").tag(sync=True)
-    error = traitlets.Dict(default_value=None, allow_none=True, read_only=True, help="What went wrong, in words.").tag(sync=True)
+    error: traitlets.TraitType[Any, Any] = traitlets.Dict(
+        default_value=None, allow_none=True, read_only=True, help="What went wrong, in words."
+    ).tag(sync=True)  # Any: the type of Dict leaves None out
 
     _holder: int | None = None  # thread that holds the wire
 
@@ -140,7 +142,7 @@ class LiveWidget(anywidget.AnyWidget):
                     good[name] = self._cleaned(name, value)
                     if good[name] != value:
                         corrected.append(name)
-                except Refused as reason:
+                except RefusedError as reason:
                     log.warning("%s: refused %r from the front end: %s", type(self).__name__, name, reason)
                     if name in self.writable:
                         corrected.append(name)
@@ -157,7 +159,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _cleaned(self, name: Any, value: Any) -> Any:
         if not isinstance(name, str) or name not in self.writable:
-            raise Refused("the front end may not write it")
+            raise RefusedError("the front end may not write it")
         return clean(self.traits()[name], value)
 
     def _echo(self, state: dict[str, Any]) -> None:
@@ -222,4 +224,8 @@ class LiveWidget(anywidget.AnyWidget):
         if self.error is not None:
             with self.publishing():
                 self.set_trait("error", None)
-                self.set_trait("status", "idle")
+                self.set_trait("status", self._status())
+
+    def _status(self) -> str:
+        """What the widget is doing once no error is shown."""
+        return "idle"

@@ -13,7 +13,7 @@ _made: dict[str, tuple[str, list[weakref.ref[Any]]]] = {}  # cell id -> (run id,
 def current_run() -> tuple[str, str] | None:
     """(cell id, id of this run of it), or None outside a notebook cell whose front end names its cells."""
     try:
-        from IPython import get_ipython  # type: ignore[attr-defined]
+        from IPython import get_ipython
     except ImportError:
         return None
     shell = get_ipython()

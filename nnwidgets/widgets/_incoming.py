@@ -7,13 +7,13 @@ from typing import Any
 
 import traitlets
 
-__all__ = ["Refused", "clean"]
+__all__ = ["RefusedError", "clean"]
 
 _LONGEST_TEXT = 10_000
 _LARGEST_DICT = 10_000
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A value from the front end that cannot be taken; the trait keeps what it had."""
 
 
@@ -21,27 +21,27 @@ def clean(trait: traitlets.TraitType[Any, Any], value: Any) -> Any:
     """The value as the trait takes it: numbers clamped to its range, everything else exact or refused.
 
     Raises:
-        Refused: NaN, infinity, a value of another type, a choice that does not exist, a text or mapping that is too long.
+        RefusedError: NaN, infinity, a value of another type, a choice that does not exist, a text or mapping that is too long.
     """
     if isinstance(trait, traitlets.Union):
         return _first(trait.trait_types, value)
     if isinstance(trait, traitlets.Enum):
         if not isinstance(value, bool | int | float | str) or not any(_same(value, choice) for choice in trait.values or ()):
-            raise Refused(f"{_show(value)} is none of {list(trait.values or ())}")
+            raise RefusedError(f"{_show(value)} is none of {list(trait.values or ())}")
         return value
     if isinstance(trait, traitlets.Bool):
         if not isinstance(value, bool):
-            raise Refused(f"{_show(value)} is not true or false")
+            raise RefusedError(f"{_show(value)} is not true or false")
         return value
     if isinstance(trait, traitlets.Int | traitlets.Float):
         return _number(trait, value)
     if isinstance(trait, traitlets.Unicode):
         if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-            raise Refused(f"{_show(value)} is not a text of at most {_LONGEST_TEXT} characters")
+            raise RefusedError(f"{_show(value)} is not a text of at most {_LONGEST_TEXT} characters")
         return value
     if isinstance(trait, traitlets.Dict):
         return _shares(value)
-    raise Refused(f"a {type(trait).__name__} is not written by the front end")
+    raise RefusedError(f"a {type(trait).__name__} is not written by the front end")
 
 
 def _first(traits: Any, value: Any) -> Any:
@@ -49,14 +49,14 @@ def _first(traits: Any, value: Any) -> Any:
     for trait in traits:
         try:
             return clean(trait, value)
-        except Refused as error:
+        except RefusedError as error:
             reasons.append(str(error))
-    raise Refused("; ".join(reasons))
+    raise RefusedError("; ".join(reasons))
 
 
 def _number(trait: Any, value: Any) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(f"{_show(value)} is not a finite number")
+        raise RefusedError(f"{_show(value)} is not a finite number")
     low = -math.inf if trait.min is None else trait.min
     high = math.inf if trait.max is None else trait.max
     clamped = min(max(value, low), high)
@@ -65,17 +65,17 @@ def _number(trait: Any, value: Any) -> float | int:
     try:
         return float(clamped)
     except OverflowError:
-        raise Refused(f"{_show(value)} is too large") from None
+        raise RefusedError(f"{_show(value)} is too large") from None
 
 
 def _shares(value: Any) -> dict[str, float]:
     """A mapping from layer names to shares in [0, 1)."""
     if not isinstance(value, dict) or len(value) > _LARGEST_DICT:
-        raise Refused(f"{_show(value)} is not a mapping of layer names to shares")
+        raise RefusedError(f"{_show(value)} is not a mapping of layer names to shares")
     result = {}
     for key, share in value.items():
         if not isinstance(key, str) or isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
-            raise Refused(f"{_show(key)}: {_show(share)} is not a layer name and a share")
+            raise RefusedError(f"{_show(key)}: {_show(share)} is not a layer name and a share")
         result[key] = min(max(float(share), 0.0), 0.99)
     return result
 

@@ -76,7 +76,8 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
 
 HELP: Mapping[str, dict[str, str]] = {
     "sparsity": {
-        "what": "The share of connections (or filters) that is removed. The network itself is never changed: Undo brings everything back.",
+        "what": "The share of connections (or filters) that is removed. "
+        "The network itself is never changed: Undo brings everything back.",
         "formula": "k = round(share × N) smallest of N",
         "source": "Han et al. 2015; Menghani 2021",
     },
@@ -85,7 +86,8 @@ HELP: Mapping[str, dict[str, str]] = {
     "allocation": {"what": "How the removed share is spread over the layers; by hand in the table of layers."},
     "norm": {"what": "How a filter is ranked."},
     "weight_bits": {
-        "what": "Each weight is stored with so many bits. The rounding is simulated: the arithmetic stays in fp32, so the time does not change.",
+        "what": "Each weight is stored with so many bits. "
+        "The rounding is simulated: the arithmetic stays in fp32, so the time does not change.",
         "formula": "q = clamp(round(w / s) + z), w' = (q - z) s",
         "source": "Krishnamoorthi 2018; Menghani 2021",
     },
@@ -98,16 +100,19 @@ HELP: Mapping[str, dict[str, str]] = {
     },
     "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},
     "accuracy": {
-        "what": "Share of right answers. While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
+        "what": "Share of right answers. "
+        "While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
         "formula": "all shares with a chance of at least 2.5 % each way, hypergeometric",
         "source": "Clopper & Pearson 1934",
     },
     "size_encoded": {
-        "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, indices, scales and file header counted.",
+        "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, "
+        "indices, scales and file header counted.",
         "formula": "CSR: nnz (v + i) + i (rows + 1); bitmask: nnz v + n / 8",
     },
     "macs_nonzero": {
-        "what": "Multiply-accumulates for one image on weights that are not zero. Dense kernels execute all of them. 1 MAC = 2 FLOPs."
+        "what": "Multiply-accumulates for one image on weights that are not zero. "
+        "Dense kernels execute all of them. 1 MAC = 2 FLOPs."
     },
     "latency": {
         "what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."

@@ -119,9 +119,9 @@ class LabView:
         if threshold is None and state.recipe.pruning is not None and state.recipe.pruning.amount > 0:
             mask = bench.plan.masks(state.recipe)[name]
             kept = weight_of(bench.base, layer).detach()[mask].float().cpu().numpy()
-            bins = charts.WeightBins(bins.edges, bins.counts, np.histogram(kept, bins.edges)[0])
+            bins = charts.WeightBins(bins.edges, bins.counts, bins.zeros, np.histogram(kept[kept != 0], bins.edges)[0])
         quantized = bench.plan.quantized(state.recipe, name)
-        levels, words = None, f"{text.count(int(bins.counts.sum()))} weights"
+        levels, words = None, f"{text.count(int(bins.counts.sum()) + bins.zeros)} weights"
         if quantized is not None:
             channel = quantized.widest
             levels = quantized.levels(channel)
@@ -139,6 +139,6 @@ class LabView:
         values = weight_of(bench.base, layer).detach().float().cpu().numpy().ravel()
         reach = float(np.abs(values).max(initial=0.0)) or 1.0
         edges = np.linspace(-reach, reach, _BINS + 1)
-        bins = charts.WeightBins(edges, np.histogram(values, edges)[0])
+        bins = charts.WeightBins(edges, np.histogram(values[values != 0], edges)[0], int((values == 0).sum()))
         self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (bench, bins)}
         return bins

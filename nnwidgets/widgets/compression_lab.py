@@ -97,16 +97,17 @@ class CompressionLab(LiveWidget):
     about = traitlets.Dict(read_only=True).tag(sync=True)
     options = traitlets.Dict(read_only=True).tag(sync=True)
     help = traitlets.Dict(read_only=True).tag(sync=True)
-    layers = traitlets.List(read_only=True).tag(sync=True)
-    layer_rows = traitlets.List(read_only=True).tag(sync=True)
+    layers: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
+    layer_rows: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     history = traitlets.Dict(read_only=True).tag(sync=True)
     task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
     last_task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
-    notices = traitlets.List(read_only=True).tag(sync=True)
+    notices: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     code = traitlets.Unicode("", read_only=True, help="Python that reproduces what is on the screen.").tag(sync=True)
     view = traitlets.Dict(read_only=True).tag(sync=True)
     snapshot_view = traitlets.Dict(read_only=True).tag(sync=True)
 
+    _exp: Experiment = None  # type: ignore[assignment]  # until __init__ has accepted one
     _from_front: int | None = None  # thread that is taking a message of the front end
 
     def __init__(self, experiment: Experiment) -> None:
@@ -274,6 +275,7 @@ class CompressionLab(LiveWidget):
         """Called by the experiment, in whichever thread changed something."""
         if event.kind == "state":
             with self.publishing():
+                self.set_trait("error", None)  # what was said of an earlier state no longer holds
                 self._mirror()
         elif event.kind == "figures":
             self._show_figures()
@@ -305,8 +307,7 @@ class CompressionLab(LiveWidget):
         figures = {**view.figures(), **view.accuracy()}
         charts = {**view.layers(layer), **view.histogram(layer), **view.pareto()}
         self._last_estimate = 0.0
-        running = {"status": "running", "error": None} if not self._exp.live.at_rest else {}
-        self._show(figures, charts, layer_rows=view.rows(), **running, **self._accuracy_traits())
+        self._show(figures, charts, layer_rows=view.rows(), status=self._status(), **self._accuracy_traits())
 
     def _show_estimate(self) -> None:
         estimate = self._exp.live.estimate
@@ -318,10 +319,15 @@ class CompressionLab(LiveWidget):
 
     def _show_rest(self) -> None:
         figures = {**self._view.figures(), **self._view.accuracy()}
-        busy = self._exp.jobs.running("task") is not None
-        self._show(figures, self._view.pareto(), status="running" if busy else "idle", **self._accuracy_traits())
+        self._show(figures, self._view.pareto(), status=self._status(), **self._accuracy_traits())
         with self.publishing():
             self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
+
+    def _status(self) -> str:
+        """An error stays until another state is reached or it is dismissed."""
+        if self.error is not None:
+            return "error"
+        return "idle" if self._exp.live.at_rest and self.task is None else "running"
 
     def _accuracy_traits(self) -> dict[str, Any]:
         estimate = self._exp.live.estimate
@@ -344,8 +350,7 @@ class CompressionLab(LiveWidget):
                 self.set_trait("task", None)
                 role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
                 self.set_trait("last_task", {"text": task.text, "role": role})
-                if self.status == "running" and self._exp.live.at_rest:
-                    self.set_trait("status", "idle")
+                self.set_trait("status", self._status())
                 return
             left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
             shown = {
@@ -358,7 +363,7 @@ class CompressionLab(LiveWidget):
             if task.records:
                 shown["chart"] = to_wire(loss_chart(task.records))
             self.set_trait("task", shown)
-            self.set_trait("status", "running")
+            self.set_trait("status", self._status())
 
     def _show_failure(self, title: str, error: BaseException) -> None:
         if isinstance(error, RecipeError) and error.largest is not None and self.sparsity > error.largest:
@@ -468,11 +473,16 @@ class CompressionLab(LiveWidget):
         return page("Compression lab", {title: figures[name] for name, title in named.items() if name in figures}, charts, words)
 
     def wait(self, timeout: float | None = 60.0) -> bool:
-        """Wait until all background work is done, such as after setting a trait. Returns False if ``timeout`` seconds passed first."""
+        """Wait until all background work is done, such as after setting a trait.
+
+        Returns False if ``timeout`` seconds passed first.
+        """
         return self._exp.wait(timeout)
 
     def close(self) -> None:
         """Stop the work it asked for and free it. The experiment stays usable."""
+        if getattr(self, "_exp", None) is None:  # refused at birth
+            return
         self._unsubscribe()
         if not self._exp.has_subscribers:
             self._exp.jobs.cancel()

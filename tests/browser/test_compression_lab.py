@@ -1,4 +1,7 @@
-"""The compression lab in a real JupyterLab: dragged, typed, undone, fine-tuned, cancelled; what is shown is what the engine says."""
+"""The compression lab in a real JupyterLab: dragged, typed, undone, fine-tuned, cancelled.
+
+What is shown is what the engine says.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from axe import findings
-from lab import Notebook, Widget
+from lab import PANEL, Notebook, Widget
 
 START = """import nnwidgets as nw
 lab = nw.CompressionLab(nw.load_example("digits/lenet300"))
@@ -45,7 +48,7 @@ def shown(widget: Widget) -> list[float | None]:
 def at_rest(book: Notebook, widget: Widget) -> None:
     """Wait until the kernel has no work and the page shows its last publication."""
     assert book.python("lab.wait(60)") is True
-    widget.wait_idle(after=book.python("lab.seq") - 1)
+    widget.wait_idle(after=book.python("lab.view['seq']") - 1)
 
 
 def agrees(book: Notebook, widget: Widget) -> None:
@@ -84,7 +87,8 @@ def test_up_and_back_down_is_the_original_bit_for_bit(book: Notebook, widget: Wi
     widget.press("sparsity", "Home")
     at_rest(book, widget)
     assert shown(widget) == before
-    same = "all(bool((a == b).all()) for a, b in zip(E.bake(lab.experiment.compressed).state_dict().values(), lab.experiment.model.state_dict().values()))"
+    pairs = "zip(E.bake(lab.experiment.compressed).state_dict().values(), lab.experiment.model.state_dict().values())"
+    same = f"all(bool((a == b).all()) for a, b in {pairs})"
     assert book.python(same) is True
 
 
@@ -195,7 +199,7 @@ def test_row_18_two_views_of_one_widget_agree(notebook: Callable[..., Notebook])
     first.press("sparsity", "PageUp", "PageUp")
     assert book.python("lab.wait(60)") is True
     for view in (first, second):
-        view.wait_idle(after=book.python("lab.seq") - 1)
+        view.wait_idle(after=book.python("lab.view['seq']") - 1)
     assert shown(first) == shown(second)
     assert first.input("sparsity").input_value() == second.input("sparsity").input_value() != "0"
 
@@ -206,6 +210,7 @@ def test_row_15_a_reloaded_page_shows_the_state_again(book: Notebook, widget: Wi
     before = shown(widget)
     book.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     book.page.reload()
+    book.page.evaluate(PANEL)
     again = book.widget("compression-lab")
     again.wait_idle()
     assert shown(again) == before
@@ -226,8 +231,9 @@ def test_an_error_is_shown_inside_and_the_widget_goes_on(book: Notebook, widget:
 def test_names_are_shown_as_text(notebook: Callable[..., Notebook]) -> None:
     """Row 26: a script in a layer's or a class's name stays text."""
     book = notebook(
-        "import torch\nfrom torch import nn\nfrom collections import OrderedDict\nimport nnwidgets as nw\nfrom nnwidgets import engine as E\n"
-        "name = '<img src=x onerror=window.hit=1>'\n"
+        "import torch\nfrom torch import nn\nfrom collections import OrderedDict\n"
+        "import nnwidgets as nw\nfrom nnwidgets import engine as E\n"
+        "name = '<img src=x onerror=alert(1)>'\n"
         "net = nn.Sequential(OrderedDict([('flat', nn.Flatten()), (name, nn.Linear(16, 2))]))\n"
         "split = E.Split(torch.randn(50, 1, 4, 4), torch.randint(0, 2, (50,)))\n"
         "lab = nw.CompressionLab(nw.Experiment(net, test=split, title=name, class_names=[name, 'b']))\nlab"
@@ -237,5 +243,39 @@ def test_names_are_shown_as_text(notebook: Callable[..., Notebook]) -> None:
     book.run_all()
     widget = book.widget("compression-lab")
     widget.wait_idle()
-    assert book.page.evaluate("() => window.hit === undefined") and not dialogs
+    assert not dialogs and widget.root.locator("img").count() == 0
     assert "<img src=x" in widget.root.inner_text()
+
+
+def test_row_14_running_the_cell_again_closes_the_widget_of_its_last_run(notebook: Callable[..., Notebook]) -> None:
+    """In a real front end, which names its cells: the old lab is closed, its work stopped; a lab of another cell stays."""
+    book = notebook(
+        "import nnwidgets as nw\nmade = []", "made.append(nw.CompressionLab(nw.load_example('digits/lenet300')))\nmade[-1]"
+    )
+    book.run_all()
+    book.widget("compression-lab").wait_idle()
+    book.execute("other = nw.CompressionLab(made[0].experiment)")
+    book.run_cell(1)
+    book.widget("compression-lab").wait_idle()
+    assert book.python("[lab.comm is None for lab in made]") == [True, False]
+    assert book.python("(other.comm is None, made[0].experiment.has_subscribers)") == (False, True)
+    book.execute("other.close()")
+    assert book.python("made[0].experiment.has_subscribers") is False
+
+
+def test_linked_from_code_through_its_traits(notebook: Callable[..., Notebook]) -> None:
+    """An ipywidgets slider linked to the lab moves it, and the lab's own slider moves the other."""
+    book = notebook(
+        START.replace("\nlab", "")
+        + "\nimport ipywidgets\nhand = ipywidgets.FloatSlider(min=0, max=0.99)"
+        + "\nlink = ipywidgets.link((hand, 'value'), (lab, 'sparsity'))\nlab"
+    )
+    book.run_all()
+    widget = book.widget("compression-lab")
+    widget.wait_idle()
+    book.execute("hand.value = 0.5")
+    at_rest(book, widget)
+    assert float(widget.input("sparsity").input_value()) == 0.5
+    widget.press("sparsity", "ArrowRight")
+    at_rest(book, widget)
+    assert book.python("hand.value") == pytest.approx(0.51)

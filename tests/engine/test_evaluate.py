@@ -110,14 +110,14 @@ def test_every_image_is_seen_once_in_the_order_asked_for(split: Split) -> None:
 
 def test_the_last_estimate_is_exact_and_the_same_seed_gives_the_same_stream(split: Split) -> None:
     model, other = net(), net(5)
-    found = list(stream_accuracy(model, split, reference=other))
+    found = list(stream_accuracy(model, split, reference=other, half_width=None))
     own, reference = evaluate(model, split), evaluate(other, split)
     last = found[-1]
     assert last.final and (last.accuracy, last.low, last.high) == (own.accuracy,) * 3
     assert last.difference == pytest.approx(own.accuracy - reference.accuracy)
     assert last.difference == last.difference_low == last.difference_high
     assert [estimate.n_seen for estimate in found] == sorted({estimate.n_seen for estimate in found})
-    known = list(stream_accuracy(model, split, reference=reference.correct))[-1]
+    known = list(stream_accuracy(model, split, reference=reference.correct, half_width=None))[-1]
     assert known == last
 
 
@@ -170,7 +170,7 @@ def test_bfloat16_is_close_and_refused_for_compressed_networks(split: Split) -> 
     model = net()
     assert abs(evaluate(model, split, dtype="bfloat16").accuracy - evaluate(model, split).accuracy) < 0.05
     with pytest.raises(InputError, match="compressed"):
-        evaluate(engine.compression(model, Recipe(Pruning(0.5))), split, dtype="bfloat16")
+        evaluate(engine.compress(model, Recipe(Pruning(0.5))), split, dtype="bfloat16")
     with pytest.raises(InputError, match="float16"):
         evaluate(model, split, dtype="float16")
 

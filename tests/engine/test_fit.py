@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +58,7 @@ def test_it_learns_and_each_step_is_told(setup: E.TrainingSetup) -> None:
     assert [record.test_error is not None for record in records] == [record.step % batches == 0 for record in records]
     assert records[-1].test_error == E.evaluate(model, data(90, 1)).error
     assert setup.augmentation is not None or E.evaluate(model, data(90, 1)).error < 0.3
-    assert records[0].lr == setup.lr and all(a.seconds <= b.seconds for a, b in zip(records, records[1:], strict=False))
+    assert records[0].lr == setup.lr and all(a.seconds <= b.seconds for a, b in pairwise(records))
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -87,6 +89,46 @@ def test_resuming_goes_on_bit_for_bit(setup: E.TrainingSetup, stop: int) -> None
     rest = list(E.fit(target, data(), setup=setup, resume=state))
     assert [r.loss for r in rest] == [r.loss for r in expected[stop:]] and rest[0].step == stop + 1
     assert same(weights(target), weights(whole))
+
+
+def test_a_state_can_be_saved_and_read_without_running_code(tmp_path: Path) -> None:
+    whole, target = net(0.3), net(0.3, seed=5)
+    run = E.fit(whole, data(), setup=SETUPS[1])
+    for _ in range(5):
+        next(run)
+    torch.save(run.state(), tmp_path / "run.pt")
+    list(run)
+    list(E.fit(target, data(), setup=SETUPS[1], resume=torch.load(tmp_path / "run.pt", weights_only=True)))
+    assert same(weights(target), weights(whole))
+
+
+@pytest.mark.parametrize(("n", "steps"), [(65, 1), (66, 2), (129, 2), (64, 1), (2, 1)])
+def test_one_image_left_over_joins_the_batch_before_so_that_batch_norm_works(n: int, steps: int) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    seen: list[int] = []
+    model[0].register_forward_hook(lambda module, given, answer: seen.append(len(answer)) if model.training else None)
+    assert len(list(E.fit(model, data(n), setup=E.TrainingSetup(epochs=2)))) == 2 * steps
+    assert sum(seen) == 2 * n and min(seen) >= 2
+
+
+def test_a_batch_of_one_image_is_explained_where_batch_norm_cannot_learn() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).eval()
+    before = weights(model)
+    with pytest.raises(E.ModelError, match="batch of one image"):
+        next(E.fit(model, data(1)))
+    assert same(weights(model), before) and not model.training
+
+
+def test_dropout_follows_the_seed_and_changes_from_step_to_step() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3))
+    kept: list[Tensor] = []
+    model[1].register_forward_hook(lambda module, given, answer: kept.append(answer == 0) if model.training else None)
+    setup = E.TrainingSetup(epochs=1, batch_size=10)
+    list(E.fit(model, data(60), setup=setup))
+    first, kept[:] = list(kept), []
+    list(E.fit(model, data(60), setup=setup))
+    assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
+    assert not any(torch.equal(first[0], other) for other in first[1:])
 
 
 def test_a_run_can_be_left_between_steps() -> None:
@@ -145,6 +187,17 @@ def test_a_run_that_diverges_says_at_which_step_and_rate() -> None:
         list(run)
 
 
+def test_a_step_that_fails_leaves_the_network_as_the_step_before_did() -> None:
+    model = net()
+    run = E.fit(model, data(), setup=SETUPS[0], loss=lambda logits, labels: logits.sum() * (math.nan if len(losses) else 1.0))
+    losses: list[float] = []
+    losses.extend([next(run).loss])
+    before = weights(model)
+    with pytest.raises(E.ModelError, match="step 2"):
+        next(run)
+    assert same(weights(model), before) and all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_bad_input_is_refused_before_anything_is_trained() -> None:
     model = net()
     before = weights(model)
@@ -152,6 +205,10 @@ def test_bad_input_is_refused_before_anything_is_trained() -> None:
         E.fit(model, E.Split(torch.zeros(3, 1, 8, 8)))
     with pytest.raises(E.InputError, match="another run"):
         E.fit(model, data(), resume={"format": "else"})
+    with pytest.raises(E.DataError, match="3 output"):
+        E.fit(model, E.Split(torch.zeros(4, 1, 8, 8), torch.arange(4)))
+    with pytest.raises(E.ModelError, match="failed on images of shape"):
+        E.fit(model, E.Split(torch.zeros(4, 1, 9, 9), torch.zeros(4, dtype=torch.int64)))
     state = E.fit(model, data(), setup=SETUPS[0]).state()
     with pytest.raises(E.InputError, match="another run"):
         E.fit(model, data(), setup=SETUPS[1], resume=state)

@@ -126,6 +126,30 @@ def test_a_write_into_a_slice_is_not_lost() -> None:
     assert found.output_layers == ("b",)
 
 
+def test_a_write_into_a_slice_within_a_layer_is_not_lost() -> None:
+    """A layer that pads by hand: what it returns was allocated without the input and then written."""
+
+    class Pad(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x.new_full((x.shape[0], 6), 0.0)
+            y[:, :5].copy_(x)
+            return y
+
+    found = trace(nn.Sequential(Pad(), nn.Linear(6, 4), nn.Linear(4, 2)), (5,))
+    assert [call.producers for call in found.calls] == [(INPUT,), (0,), (1,)]
+    assert found.output_layers == ("2",)
+
+
+def test_detection_net_is_followed_to_its_boxes() -> None:
+    """Padding, anchors and non-maximum suppression need real numbers; the answer still leads back to the heads."""
+    torchvision = pytest.importorskip("torchvision")
+    model = torchvision.models.get_model("ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None)
+    found = trace(model, (3, 96, 96))
+    assert found.notes
+    heads = {name.split(".")[1] for name in found.output_layers}
+    assert heads == {"classification_head", "regression_head"}
+
+
 def test_shared_module_is_called_twice_under_one_name() -> None:
     """(name, call) stays unique; parameters count once, macs each time."""
     shared = nn.Linear(5, 5)

@@ -74,7 +74,7 @@ def test_shapes_are_the_same_for_a_seed_and_follow_their_knobs() -> None:
 
 
 def off_centre(split: E.Split) -> float:
-    """Mean distance of the shapes (not the textures) from the middle, in pixels: where pixels differ most from the image's median."""
+    """Mean distance of the shapes (not the textures) from the middle, in pixels: where pixels differ most from the median."""
     assert split.labels is not None
     images = split.images[split.labels < 7].float()
     apart = (images - images.flatten(2).median(2).values[:, :, None, None]).abs().sum(1)

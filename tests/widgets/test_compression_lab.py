@@ -35,7 +35,7 @@ def from_front(lab: Any, **state: Any) -> None:
     lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
 
 
-def click(lab: Any, name: str, **arguments: Any) -> None:
+def click(lab: Any, name: str, /, **arguments: Any) -> None:
     lab._handle_msg(
         {
             "content": {"data": {"method": "custom", "content": {"kind": "command", "name": name, "args": arguments}}},

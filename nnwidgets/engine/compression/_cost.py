@@ -12,7 +12,7 @@ from torch import nn
 
 from nnwidgets.engine.compression._compress import bake, compress, decision_for
 from nnwidgets.engine.compression.files import save_packed
-from nnwidgets.engine.compression.inventory import Inventory
+from nnwidgets.engine.compression.inventory import Inventory, Stored
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.trace import trace
@@ -30,6 +30,8 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
     kernels whatever is zero; ``macs_nonzero`` leaves out those on zero weights. Weights that rounding made zero count as zero.
     ``bytes_encoded`` is the size of the file that `save_packed` writes; buffers that a state dict leaves out are not stored.
 
+    A network on the meta device has no numbers: its weights then count as not zero, and nothing but its dense cost can be told.
+
     Args:
         model: a plain network, or one that `compress` gave (its masks are then counted, its values as stored: 32 bits).
         input_shape: of one sample, without the batch. on_disk: write a real file to a temporary folder and measure it.
@@ -39,6 +41,8 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
     """
     recipe = Recipe() if recipe is None else recipe
     model = bake(model) if is_compressed(model) else model
+    if recipe.is_dense and not on_disk and any(parameter.is_meta for parameter in model.parameters()):
+        return _cost_of_shapes(model, input_shape)
     decision = decision_for(model, recipe, input_shape)
     found = trace(model, input_shape)
     inventory = Inventory(model)
@@ -53,3 +57,12 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
             size = save_packed(model, recipe, Path(folder) / "network.safetensors", input_shape=input_shape)
         result = replace(result, bytes_on_disk=size)
     return result
+
+
+def _cost_of_shapes(model: nn.Module, input_shape: Sequence[int]) -> Cost:
+    """The dense cost of a network of which only the shapes are known."""
+    inventory = Inventory(model)
+    nonzero = {name: layer.numel for name, layer in inventory.layers.items()}
+    stored = {entry.layer: Stored(8 * entry.of(model).element_size()) for entry in inventory.weights if entry.layer is not None}
+    others = sum(parameter.numel() for parameter in model.parameters()) - sum(nonzero.values())
+    return inventory.price(arithmetic(trace(model, input_shape)), nonzero, others, stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -48,7 +49,7 @@ def evaluate(model: nn.Module, split: Split, dtype: str = "float32") -> Evaluati
         model = copy.deepcopy(model).to(kind)
     labels = split.labels.cpu()
     correct = np.zeros(len(split), bool)
-    confusion: np.ndarray | None = None  # type: ignore[type-arg]
+    confusion: npt.NDArray[np.int64] | None = None
     for index, logits in passes(model, split, dtype=kind):
         answers, wanted = logits.argmax(1).cpu(), labels[index]
         correct[index.numpy()] = (answers == wanted).numpy()

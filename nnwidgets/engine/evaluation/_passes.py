@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def passes(
     target_s: float = 0.02,
     dtype: torch.dtype = torch.float32,
     own: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yield (positions (B,), logits (B, K)) until every image was seen once.
 
     The batch grows or shrinks to take ``target_s`` seconds (batches far beyond that are slower by page faults). The network is in
@@ -57,7 +57,8 @@ def passes(
         bad = int((~torch.isfinite(logits)).any(1).sum())
         if bad:
             raise ModelError(
-                f"the network answers NaN or infinity for {bad} of {len(index)} images; its accuracy means nothing. Look at its weights and inputs."
+                f"the network answers NaN or infinity for {bad} of {len(index)} images; "
+                "its accuracy means nothing. Look at its weights and inputs."
             )
         yield index, logits
         start = stop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +54,11 @@ class Tally:
         return Estimate(right / n, low, high, n, total, (self._better - self._worse) / n, *difference)
 
 
-def stream(model: nn.Module, split: Split, tally: Tally, seed: int = 0, own: bool = False) -> Iterator[Estimate]:
-    """Yield an estimate after each batch of about 20 ms, the last one exact. ``tally`` holds the single answers; ``own`` as in ``passes``."""
+def stream(model: nn.Module, split: Split, tally: Tally, seed: int = 0, own: bool = False) -> Generator[Estimate, None, None]:
+    """Yield an estimate after each batch of about 20 ms, the last one exact.
+
+    ``tally`` holds the single answers; ``own`` is as in ``passes``.
+    """
     if split.labels is None:
         raise DataError("got images without labels; accuracy needs Split(images, labels).")
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
@@ -68,7 +71,7 @@ def stream_accuracy(
     model: nn.Module,
     split: Split,
     reference: nn.Module | npt.NDArray[np.bool_] | None = None,
-    half_width: float | None = None,
+    half_width: float | None = 0.01,
     seed: int = 0,
 ) -> Iterator[Estimate]:
     """Accuracy of a network, image by image in random order, until it is exact.
@@ -78,7 +81,7 @@ def stream_accuracy(
 
     Args:
         reference: a network, or (N,) bool of the images it answers right: estimates then carry the paired difference to it.
-        half_width: stop once the interval is this narrow each way, a share; by default go on to the end.
+        half_width: stop once the interval is this narrow each way, a share; a point by default; None goes on to the end.
         seed: of the order of the images.
 
     Raises:

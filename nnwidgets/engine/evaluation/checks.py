@@ -32,7 +32,8 @@ def check_model(model: nn.Module, split: Split) -> None:
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AssertionError) as error:
         raise ModelError(
             f"the network failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}. "
-            f"Expected a forward that takes (B, {', '.join(map(str, split.sample_shape))}); reshape the images or wrap the network."
+            f"Expected a forward that takes (B, {', '.join(map(str, split.sample_shape))}); "
+            "reshape the images or wrap the network."
         ) from error
     logits = check_logits(answer, len(images))
     if split.labels is not None and split.n_classes > logits.shape[1]:
@@ -53,7 +54,8 @@ def check_weights(model: nn.Module) -> torch.device | None:
     devices = {tensor.device for _, tensor in tensors}
     if any(device.type == "meta" for device in devices):
         raise ModelError(
-            "the network is on the meta device and holds no numbers; load weights first, such as with model.to_empty and load_state_dict."
+            "the network is on the meta device and holds no numbers; load weights first, "
+            "such as with model.to_empty and load_state_dict."
         )
     if len(devices) > 1:
         raise ModelError(
@@ -63,7 +65,8 @@ def check_weights(model: nn.Module) -> torch.device | None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise ModelError(
-                f"{name}: {bad} of {tensor.numel()} values are NaN or infinite; load sound weights, or train again with a smaller rate."
+                f"{name}: {bad} of {tensor.numel()} values are NaN or infinite; load sound weights, "
+                "or train again with a smaller rate."
             )
     return next(iter(devices), None)
 
@@ -77,11 +80,12 @@ def check_logits(answer: object, batch: int) -> Tensor:
     if not isinstance(answer, Tensor):
         kind = f"a {type(answer).__name__}"
         raise ModelError(
-            f"the network answers {kind}, expected one tensor of logits (B, K); wrap it in a module that returns the logits alone."
+            f"the network answers {kind}, expected one tensor of logits (B, K); "
+            "wrap it in a module that returns the logits alone."
         )
     if answer.dim() != 2 or len(answer) != batch or not answer.is_floating_point():
         raise ModelError(
-            f"the network answers {answer.dtype} of shape {tuple(answer.shape)} for a batch of {batch}, expected logits ({batch}, K); "
-            "this version measures single-label classifiers."
+            f"the network answers {answer.dtype} of shape {tuple(answer.shape)} for a batch of {batch}, "
+            f"expected logits ({batch}, K); this version measures single-label classifiers."
         )
     return answer

@@ -210,7 +210,10 @@ class Experiment:
             if self._requests and merge is not None and self._requests[-1][1] == merge:
                 self._requests.pop()
             self._requests.append((recipe, merge))
-        self.live.refresh()
+        if self.has_subscribers:
+            self.live.refresh()
+        else:  # nobody to tell of an error later
+            self.commit_requests()
 
     def commit_requests(self) -> None:
         """Take over what was requested, in order; raises what the newest request raises, after the others were taken."""
@@ -339,8 +342,8 @@ class Experiment:
             except Exception as error:  # a subscriber is anybody's code
                 failed.append(error)
         if event.kind != "error":
-            for error in failed:
-                self.emit(Event("error", error=error, title="A subscriber of this experiment raised"))
+            for raised in failed:
+                self.emit(Event("error", error=raised, title="A subscriber of this experiment raised"))
 
     def notify(self, notice: Notice) -> None:
         """Put up a notice, or take it away (empty text)."""
@@ -368,7 +371,10 @@ class Experiment:
         )
 
     def restore(self, history: History, snapshots: dict[str, State]) -> None:
-        """Take over a history and snapshots, as ``from_json`` does. If the present state lacks its weights, the newest that has them is shown."""
+        """Take over a history and snapshots, as ``from_json`` does.
+
+        If the present state lacks its weights, the newest state that has them is shown.
+        """
         while history.now.weights_key is not None and history.now.weights_key not in self.weights and history.move(-1):
             pass
         with self._lock:

@@ -59,12 +59,12 @@ def class_names_for(names: Any, classes: int) -> tuple[str, ...]:
     """
     if names is None:
         return tuple(str(index) for index in range(classes))
-    names = tuple(str(name) for name in names)
-    if len(names) < classes:
+    given = tuple(str(name) for name in names)
+    if len(given) < classes:
         raise DataError(
-            f"class_names: got {len(names)} names, the labels need {classes}. Give one name a class, in the order of the labels."
+            f"class_names: got {len(given)} names, the labels need {classes}. Give one name a class, in the order of the labels."
         )
-    return names
+    return given
 
 
 def refuse_later(**given: object) -> None:

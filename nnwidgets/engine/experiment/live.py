@@ -44,7 +44,7 @@ class Live:
         state: the state that the figures are of, which may lag behind ``exp.state``.
         cost, estimate: of that state; None before they are known. dense_cost, dense: of the dense network.
         visits: states measured so far, oldest first.
-        sample: "test" or "val", what accuracy is measured on.
+        sample: "test" or "val", what accuracy is measured on. at_rest: nothing is left to measure.
         looks: how many different states were measured on S_test.
     """
 
@@ -56,6 +56,7 @@ class Live:
         self.estimate: Estimate | None = None
         self.at_rest = False
         self.looks = 0
+        self._asked = 0  # counts the measurements asked for: only the newest one ends at rest
         self._sample = "test" if experiment.test is not None else "val"
         self._visits: OrderedDict[tuple[object, ...], Visit] = OrderedDict()
         self._right: dict[str, npt.NDArray[np.bool_]] = {}  # answers of the dense network, once all are known
@@ -91,7 +92,9 @@ class Live:
         """Measure the present state anew, in the background. Without a subscriber nothing is done."""
         if self._exp.has_subscribers:
             self.at_rest = False
-            self._exp.jobs.submit(_SLOT, self._run, on_error=self._failed, interactive=True)
+            self._asked += 1
+            run = self._asked
+            self._exp.jobs.submit(_SLOT, lambda: self._run(run), on_error=lambda error: self._failed(run, error), interactive=True)
 
     def forget(self) -> None:
         """Drop all that was measured, as after the dense network was changed from outside."""
@@ -100,11 +103,11 @@ class Live:
         self._dense.clear()
         self.cost = self.dense_cost = self.estimate = None
 
-    def _failed(self, error: BaseException) -> None:
-        self.at_rest = True
+    def _failed(self, run: int, error: BaseException) -> None:
+        self.at_rest = run == self._asked  # else a newer measurement is waiting
         self._exp.emit(Event("error", error=error, title="The present state could not be measured"))
 
-    def _run(self) -> Iterator[None]:
+    def _run(self, run: int) -> Iterator[None]:
         """One measurement: figures, then accuracy until it is exact, then the dense network if it is not known yet."""
         self._exp.commit_requests()
         self._exp.notice_changes()
@@ -126,8 +129,9 @@ class Live:
             yield from self._measure_dense(sample)
             if state != State():  # once more, now with the difference to the dense network
                 yield from self._measure(bench, state, sample)
-        self.at_rest = True
-        self._exp.emit(Event("rest"))
+        if run == self._asked:
+            self.at_rest = True
+            self._exp.emit(Event("rest"))
 
     def _measure(self, bench: Bench, state: State, sample: str) -> Iterator[None]:
         bench.plan.load(state.recipe, bench.work)

@@ -35,9 +35,9 @@ def default_setup(experiment: Experiment) -> TrainingSetup:
 
 
 def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Iterator[StepRecord]:
-    """Train the present state on S_train: masks and fake quantization hold in every step. At the end it becomes the present state.
+    """Train the present state on S_train: masks and fake quantization hold in every step.
 
-    Closing the iterator early changes nothing.
+    At the end the result becomes the present state. Closing the iterator early changes nothing.
 
     Raises:
         DataError: the experiment has no training data.
@@ -75,7 +75,8 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
             yield Task("fine_tune", "Fine-tuning", record.step / record.steps, left, text=text, records=tuple(records))
 
     def ended() -> str:
-        return f"fine-tuned {records[-1].epochs} epochs in {time.monotonic() - started:.0f} s; Undo brings the weights back"
+        epochs = f"{records[-1].epochs} epoch" + ("s" if records[-1].epochs > 1 else "")
+        return f"fine-tuned {epochs} in {time.monotonic() - started:.0f} s; Undo brings the weights back"
 
     return _start(experiment, "fine_tune", "Fine-tuning", work, ended)
 

@@ -57,7 +57,10 @@ def from_json(kind: type[Experiment], text: str, model: nn.Module, arguments: di
             experiment.bench(None).plan.figures(state.recipe)  # raises RecipeError if it was written for another network
     experiment.restore(history, snapshots)
     if lacking:
-        words = f"{len(lacking)} set(s) of trained weights are not in this text; load them with exp.load_weights(path) to use those states."
+        words = (
+            f"{len(lacking)} set(s) of trained weights are not in this text; "
+            "load them with exp.load_weights(path) to use those states."
+        )
         experiment.notify(Notice("weights_lacking", words))
     return experiment
 

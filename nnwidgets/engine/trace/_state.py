@@ -75,7 +75,7 @@ class TensorTable:
         key = _memory(tensor)
         if key is None:
             return []
-        return [(call, live) for call, live in self._writers.get(key, []) if first is None or call > first]
+        return [(call, live) for call, live in self._writers.get(key, []) if first is None or call >= first]
 
 
 def _memory(tensor: torch.Tensor) -> int | None:

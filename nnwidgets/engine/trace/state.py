@@ -103,4 +103,3 @@ def _restore_buffers(saved: list[_Saved]) -> None:
             continue
         with torch.inference_mode(buffer.is_inference()), torch.no_grad():
             buffer.copy_(copy)
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
-from nnwidgets.engine.evaluation import evaluate
+from nnwidgets.engine.evaluation import check_model, evaluate
+from nnwidgets.engine.trace import preserved_rng
 from nnwidgets.engine.training.augment import augment
 from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -39,13 +41,15 @@ def fit(
 
     Args:
         model: trained where it is; parameters without ``requires_grad`` are left alone.
-        train: images with labels; test: measured at the end of each epoch where given.
+        train: images with labels; test: measured at the end of each epoch where given. One image that would be left for the last
+            batch of an epoch joins the batch before: batch-norm cannot learn from one.
         setup: how; loss: ``loss(logits (B, K), labels (B,)) -> scalar``, by default cross entropy.
         resume: what ``Run.state()`` gave, to go on from there bit for bit.
 
     Raises:
-        DataError: no labels, or images on another device. InputError: a state of another run. ModelError (while running): the loss
-        is no longer finite, with the step and the rate.
+        DataError: no labels, labels without an output, or images on another device. InputError: a state of another run.
+        ModelError: nothing to train, answers that are not logits (B, K), and, while running, a loss that is no longer finite,
+        with the step and the rate; the network is then as the step before left it.
     """
     return Run(model, train, test, setup or TrainingSetup(), loss or F.cross_entropy, resume)
 
@@ -67,16 +71,15 @@ class Run(Iterator[StepRecord]):
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._parameters:
             raise ModelError("the network has no parameter with requires_grad; there is nothing to train.")
-        if self._parameters[0].device != train.device:
-            where = self._parameters[0].device
-            raise DataError(f"train is on {train.device}, the network on {where}: call train.to({str(where)!r}).")
+        check_model(model, train)
         self._model, self._train, self._test, self._setup, self._loss = model, train, test, setup, loss
         self._batches = math.ceil(train.n / setup.batch_size)
+        if self._batches > 1 and train.n % setup.batch_size == 1:
+            self._batches -= 1
         self._optimizer = _optimizer(self._parameters, setup)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)
-        self._global = torch.Generator().manual_seed(setup.seed + 1).get_state()  # what dropout draws from
         self._closed = False
         if resume is not None:
             self._restore(resume)
@@ -103,18 +106,19 @@ class Run(Iterator[StepRecord]):
 
     def _train_batch(self, batch: int, rate: float) -> tuple[float, float]:
         size = self._setup.batch_size
-        index = self._order[batch * size : (batch + 1) * size].to(self._train.device)
+        stop = (batch + 1) * size if batch + 1 < self._batches else self._train.n
+        index = self._order[batch * size : stop].to(self._train.device)
         images = augment(self._train.inputs(index), self._setup.augmentation, self._draw)
         labels = self._train.labels[index]  # type: ignore[index]
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         flags = [(module, module.training) for module in self._model.modules()]
-        outside = torch.random.get_rng_state()
+        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
-            torch.random.set_rng_state(self._global)
             self._model.train()
-            with torch.enable_grad():
-                logits = self._model(images)
+            with preserved_rng(), torch.enable_grad():
+                torch.manual_seed(self._setup.seed * 1_000_003 + self._step)  # what dropout draws from, on every device
+                logits = self._forward(images)
                 loss = self._loss(logits, labels)
                 self._optimizer.zero_grad(set_to_none=True)
                 if not bool(torch.isfinite(loss)):
@@ -122,26 +126,43 @@ class Run(Iterator[StepRecord]):
                         f"the loss became {float(loss.detach())} at step {self._step + 1} with a learning rate of {rate:g}; "
                         "try a rate ten times smaller, or look for NaN in the inputs."
                     )
-                loss.backward()
+                torch.autograd.backward(loss)
             self._optimizer.step()
-            self._global = torch.random.get_rng_state()
+        except BaseException:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)  # batch-norm statistics may hold what made the step fail
+            raise
         finally:
-            torch.random.set_rng_state(outside)
             self._optimizer.zero_grad(set_to_none=True)
             for module, flag in flags:
                 module.training = flag
         wrong = float((logits.detach().argmax(1) != labels).float().mean())
         return float(loss.detach()), wrong
 
+    def _forward(self, images: Tensor) -> Tensor:
+        try:
+            return self._model(images)  # type: ignore[no-any-return]
+        except ValueError as error:
+            if len(images) > 1:
+                raise
+            raise ModelError(
+                f"the network cannot be trained on a batch of one image ({error}); batch-norm needs at least two: "
+                "give more images, or a larger batch_size."
+            ) from error
+
     def close(self) -> None:
         """End the run where it is; the network keeps what it has learned so far."""
         self._closed = True
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on bit for bit: weights, optimiser, position, order and random states."""
+        """All that is needed to go on bit for bit: weights, optimiser, position, order and random state.
+
+        Tensors, numbers, text, lists and dicts: ``torch.save`` writes it, ``torch.load(weights_only=True)`` reads it.
+        """
         return {
             "format": _FORMAT,
-            "setup": self._setup,
+            "setup": asdict(self._setup),
             "n": self._train.n,
             "step": self._step,
             "seconds": self._seconds,
@@ -149,19 +170,18 @@ class Run(Iterator[StepRecord]):
             "optimizer": _copied(self._optimizer.state_dict()),
             "order": self._order.clone(),
             "draw": self._draw.get_state(),
-            "global": self._global.clone(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state.get("format") != _FORMAT or state.get("setup") != self._setup or state.get("n") != self._train.n:
+        if state.get("format") != _FORMAT or state.get("setup") != asdict(self._setup) or state.get("n") != self._train.n:
             raise InputError(
-                "resume: got a state of another run (setup or sample differ); pass the state() of a run with the same setup and images."
+                "resume: got a state of another run (setup or sample differ); pass the state() of a run with the same setup "
+                "and images."
             )
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(_copied(state["optimizer"]))
         self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
         self._draw.set_state(state["draw"])
-        self._global = state["global"].clone()
 
 
 def _optimizer(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:

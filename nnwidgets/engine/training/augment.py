@@ -26,7 +26,8 @@ def augment(batch: Tensor, kind: str | None, draw: torch.Generator) -> Tensor:
         return batch
     if batch.dim() != 4:
         raise DataError(
-            f"augmentation {kind!r}: got a batch of shape {tuple(batch.shape)}, expected images (B, C, H, W). Use augmentation=None."
+            f"augmentation {kind!r}: got a batch of shape {tuple(batch.shape)}, expected images "
+            "(B, C, H, W). Use augmentation=None."
         )
     if "shift" in kind:
         batch = _shifted(batch, draw)

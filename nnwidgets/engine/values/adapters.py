@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import DataLoader, IterableDataset
 
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.values.split import Split
@@ -25,11 +28,27 @@ def read(dataset: Any, limit: int | None, size: int | tuple[int, int] | None, se
         raise DataError(f"limit: got {limit!r}, expected a number of images of at least 1.")
     wanted = _height_width(size)
     notes: list[str] = []
-    items = _items(dataset, limit, seed, notes)
-    images, labels = _collect(items, wanted, notes)
+    with _seeded(seed):
+        items = _items(dataset, limit, wanted, seed, notes)
+        images, labels = _collect(items, wanted, notes)
     names = getattr(dataset, "classes", None)
     named = names if isinstance(names, list | tuple) and len(names) > max(labels) else None
     return Split(images, torch.tensor(labels), class_names=named, notes=tuple(notes))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Transforms that draw are decided by ``seed``, and the global random states are left alone."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.random.set_rng_state(states[2])
 
 
 def _height_width(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -41,13 +60,16 @@ def _height_width(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
-def _items(dataset: Any, limit: int | None, seed: int, notes: list[str]) -> Iterator[Any]:
+def _items(dataset: Any, limit: int | None, size: tuple[int, int] | None, seed: int, notes: list[str]) -> Iterator[Any]:
     """The items to read: of a map-style data set a random choice, of an iterable one the first."""
-    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+    if isinstance(dataset, DataLoader):
+        raise DataError("got a DataLoader, which gives batches; pass its data set: loader.dataset.")
+    stream = isinstance(dataset, IterableDataset)  # inherits a __getitem__ that only raises
+    if not stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         n = len(dataset)
         if n == 0:
             raise DataError("no data: the data set has length 0; expected at least one (image, label).")
-        fit = _fitting(dataset, n)
+        fit = _fitting(dataset, n, size)
         most = min(n, fit, limit if limit is not None else n)
         if most == n:
             return (dataset[i] for i in range(n))
@@ -62,10 +84,11 @@ def _items(dataset: Any, limit: int | None, seed: int, notes: list[str]) -> Iter
     )
 
 
-def _fitting(dataset: Any, n: int) -> int:
-    """How many images of the first one's size fit under the cap."""
+def _fitting(dataset: Any, n: int, size: tuple[int, int] | None) -> int:
+    """How many images of the first one's size, or of the size they are resized to, fit under the cap."""
     image, _ = _image_and_label(dataset[0], 0)
-    return max(1, min(n, _CAP // max(image.numel() * image.element_size(), 1)))
+    pixels = image.numel() if size is None or image.dim() != 3 else image.shape[0] * size[0] * size[1]
+    return max(1, min(n, _CAP // max(pixels * image.element_size(), 1)))
 
 
 def _collect(items: Iterator[Any], size: tuple[int, int] | None, notes: list[str]) -> tuple[Tensor, list[int]]:
@@ -108,7 +131,8 @@ def _as_label(label: Any, position: int) -> int:
         label = label.item()
     if isinstance(label, bool) or not isinstance(label, int):
         raise DataError(
-            f"the label of image {position} is {label!r:.60} ({type(label).__name__}), expected an integer 0 to K-1 (classification only)."
+            f"the label of image {position} is {label!r:.60} ({type(label).__name__}), "
+            "expected an integer 0 to K-1 (classification only)."
         )
     return label
 

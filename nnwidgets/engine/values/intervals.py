@@ -20,7 +20,7 @@ def wilson(right: int, n: int, z: float = Z95) -> tuple[float, float]:
 
 
 def exact_finite(right: int, n: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the share in a whole sample of ``total`` images of which ``n``, drawn at random, were seen, ``right`` of them right.
+    """Interval of the share in a whole sample of ``total`` images, of which ``n``, drawn at random, were seen, ``right`` right.
 
     All shares under which so few or so many right ones have a chance of at least 2.5 % each way (Clopper & Pearson 1934, with the
     hypergeometric distribution): it covers at least as often as it says, for any n, and has no width once all are seen.
@@ -72,8 +72,8 @@ def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
 def paired_finite(better: int, worse: int, n: int, total: int, z: float = Z95) -> tuple[float, float]:
     """95 % interval of the difference of two nets' accuracies in a whole sample, from the same ``n`` images of ``total``.
 
-    ``better`` and ``worse`` count the images that only one of them answers right. Both counts are smoothed by z^2 / 4, so that the
-    interval is never falsely narrow where no image has differed yet (Agresti & Min 2005 use the same device).
+    ``better`` and ``worse`` count the images that only one of them answers right. Both counts are smoothed by z^2 / 4, so that
+    the interval is never falsely narrow where no image has differed yet (Agresti & Min 2005 use the same device).
     """
     if n >= total:
         return (better - worse) / total, (better - worse) / total

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,14 +19,16 @@ class Split:
 
     Args:
         images: tensor or array, uint8 or floating: (N, C, H, W), (N, H, W) for one channel, (N, D) vectors, (N, T, D) sequences.
-            Three dimensions are images when uint8 or when ``mean`` is given, else sequences. A memory-mapped array is kept as it is.
+            Three dimensions are images when uint8 or when ``mean`` is given, else sequences. A memory-mapped file of them is not
+            read into memory.
         labels: (N,) integers from 0, or None.
-        mean, std: per channel. uint8 is fed as (x / 255 - mean) / std; floating data are fed as stored, and these only tell how to
-            show them.
+        mean, std: per channel. uint8 is fed as (x / 255 - mean) / std; floating data are fed as stored, and these only tell
+            how to show them.
         class_names: one a class, in the order of the labels; notes: what had to be done to the data, in words.
 
     Raises:
-        DataError: another shape, type or length, NaN or infinity in the images, negative labels, no images at all.
+        DataError: another shape, type or length, NaN or infinity in the images, negative labels, fewer names than classes, no
+            images at all.
     """
 
     def __init__(
@@ -46,6 +49,11 @@ class Split:
         if self._std is not None and bool((self._std <= 0).any()):
             raise DataError(f"std: got {self._std.tolist()}, expected values above 0, one a channel.")
         self._class_names = None if class_names is None else tuple(str(name) for name in class_names)
+        if self._class_names is not None and len(self._class_names) < self.n_classes:
+            raise DataError(
+                f"class_names: got {len(self._class_names)} names, the labels go up to {self.n_classes - 1}; "
+                f"expected at least {self.n_classes}, one a class in the order of the labels."
+            )
         self._notes = tuple(notes)
 
     @property
@@ -188,12 +196,8 @@ def _as_images(images: Any, has_mean: bool) -> Tensor:
             f"images: got {type(images).__name__}, expected a tensor or array (N, C, H, W), (N, H, W), (N, D) or (N, T, D)."
         )
     if isinstance(images, np.ndarray):
-        if images.dtype == np.float64:
-            images = images.astype(np.float32)
-        if not images.flags.writeable:
-            images = images.copy() if not isinstance(images, np.memmap) else np.array(images)
         try:
-            tensor = torch.from_numpy(images)
+            tensor = torch.from_numpy(_shareable(images))
         except TypeError as error:
             raise DataError(f"images: got an array of {images.dtype}, expected uint8 or floating numbers.") from error
     else:
@@ -208,12 +212,41 @@ def _as_images(images: Any, has_mean: bool) -> Tensor:
         raise DataError(f"no data: images have shape {tuple(tensor.shape)}; expected at least one image.")
     if tensor.dim() == 3 and (tensor.dtype == torch.uint8 or has_mean):
         tensor = tensor.unsqueeze(1)
-    if tensor.is_floating_point() and tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
-        bad = int((~torch.isfinite(tensor)).flatten(1).any(1).sum())
+    if tensor.is_floating_point() and tensor.device.type != "meta" and (bad := _not_finite(tensor)):
         raise DataError(
             f"images: got NaN or infinity in {bad} of {len(tensor)} images; expected finite numbers. Drop or mend those images."
         )
     return tensor
+
+
+def _shareable(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array that torch can share memory with, copied only where that cannot be avoided."""
+    if images.dtype == np.float64:
+        return images.astype(np.float32)
+    if not images.flags.c_contiguous:
+        return np.ascontiguousarray(images)  # torch knows no negative strides
+    if images.flags.writeable:
+        return images
+    return _mapped_again(images) if isinstance(images, np.memmap) and images.filename else images.copy()
+
+
+def _mapped_again(images: np.memmap[Any, Any]) -> npt.NDArray[Any]:
+    """The same part of a file that was opened for reading, mapped copy-on-write: nothing is read, and the file stays as it is."""
+    whole = images
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    start = whole.offset + images.ctypes.data - whole.ctypes.data
+    try:
+        return np.memmap(str(images.filename), images.dtype, "c", start, images.shape)
+    except OSError:  # the file was deleted after it was opened
+        return images.copy()
+
+
+def _not_finite(images: Tensor) -> int:
+    """How many images hold NaN or infinity; looked at in parts, or a mapped file would need its size in memory."""
+    rows = max(1, 10_000_000 // max(images[0].numel(), 1))
+    parts = (images[start : start + rows] for start in range(0, len(images), rows))
+    return sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in parts)
 
 
 def _as_labels(labels: Any, n: int, device: torch.device) -> Tensor:
@@ -225,17 +258,21 @@ def _as_labels(labels: Any, n: int, device: torch.device) -> Tensor:
         raise DataError(f"labels: got {tensor.dtype}, expected integers 0 to K-1, one an image (classification only).")
     if tensor.shape != (n,):
         raise DataError(f"labels: got shape {tuple(tensor.shape)} for {n} images, expected ({n},): one integer an image.")
+    tensor = tensor.to(torch.int64)  # torch finds no smallest uint16
     if int(tensor.min()) < 0:
         raise DataError(
             f"labels: got {int(tensor.min())}, expected integers 0 to K-1; map missing labels to a class or drop those images."
         )
-    return tensor.to(device=device, dtype=torch.int64)
+    return tensor.to(device)
 
 
 def _per_channel(name: str, values: Any, channels: int, device: torch.device) -> Tensor | None:
     if values is None:
         return None
-    tensor = torch.as_tensor(values, dtype=torch.float32, device=device).reshape(-1)
+    try:
+        tensor = torch.as_tensor(values, dtype=torch.float32, device=device).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: got {values!r:.60}, expected one finite number for each of {channels} channels.") from error
     if len(tensor) == 1:
         tensor = tensor.expand(channels).clone()
     if len(tensor) != channels or not bool(torch.isfinite(tensor).all()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +17,8 @@ Array = npt.NDArray[np.float32]
 
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "cross", "star", "stripes", "checks", "dots")
 _MEAN, _STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+_CHUNK = 256  # images drawn at a time: bounds the memory, and always whole, so that the first images do not depend on n
+_KINDS, _LOOK, _STATIC, _WRONG = range(4)  # random streams of their own: no knob disturbs the draws of another
 
 
 def shapes(
@@ -28,7 +33,8 @@ def shapes(
     """Draw ``n`` colour images of ten classes: seven shapes and three textures, of random place, size, angle and colours.
 
     Args:
-        n: images, at least 1; seed: the same seed gives the same images, and the first ones do not depend on ``n`` of another knob.
+        n: images, at least 1; seed: the same seed gives the same images. A smaller ``n`` gives the first of them, and each knob
+            changes only what it is named after: the same pictures with noise, with wrong labels, moved.
         noise: standard deviation of Gaussian noise, in shares of the full range (0.1 is visible, 0.6 hides most).
         label_errors: share of labels replaced by another class drawn at random.
         imbalance: 0 for equal classes, towards 1 the last five classes become rare (at 0.9 they are ten times rarer).
@@ -42,15 +48,18 @@ def shapes(
         InputError: a knob outside its range.
     """
     _check(n, noise, label_errors, imbalance, shift, size)
-    draw = np.random.default_rng(seed)
-    rare = np.where(np.arange(10) < 5, 1.0, 1.0 - imbalance)
-    labels = draw.choice(10, n, p=rare / rare.sum())
+    labels = _labels(n, seed, imbalance)
     images = np.empty((n, 3, size, size), np.uint8)
-    for start in range(0, n, 1024):  # bounds the memory
-        rows = slice(start, min(start + 1024, n))
-        images[rows] = _render(labels[rows], draw, noise, shift, size)
-    wrong = draw.random(n) < label_errors
-    labels = np.where(wrong, (labels + draw.integers(1, 10, n)) % 10, labels)
+    for start in range(0, n, _CHUNK):
+        wanted = labels[start : start + _CHUNK]
+        look, static = (np.random.default_rng([seed, stream, start // _CHUNK]) for stream in (_LOOK, _STATIC))
+        picture = _render(np.resize(wanted, _CHUNK), look, shift, size)[: len(wanted)]
+        if noise > 0:
+            picture += noise * static.standard_normal(picture.shape, dtype=np.float32)
+        images[start : start + _CHUNK] = (np.clip(picture, 0, 1) * 255).round()
+    draw = np.random.default_rng([seed, _WRONG])
+    chance = draw.random((n, 2))  # whether the label is wrong, and how
+    labels = np.where(chance[:, 0] < label_errors, (labels + 1 + (9 * chance[:, 1]).astype(np.int64)) % 10, labels)
     return Split(images, labels.astype(np.int64), _MEAN, _STD, CLASSES)
 
 
@@ -70,22 +79,25 @@ def _check(n: int, noise: float, label_errors: float, imbalance: float, shift: f
         raise InputError(f"size: got {size!r}, expected an integer from 16 to 128.")
 
 
-def _render(
-    labels: npt.NDArray[np.int64], draw: np.random.Generator, noise: float, shift: float, size: int
-) -> npt.NDArray[np.uint8]:
-    """Colour images (n, 3, size, size): a shaded background, the shape's coverage blended over it, noise on top."""
+def _labels(n: int, seed: int, imbalance: float) -> npt.NDArray[np.int64]:
+    """Classes (n,); the last five are drawn less often."""
+    weights = np.where(np.arange(10) < 5, 1.0, 1.0 - imbalance)
+    upper = np.cumsum(weights / weights.sum())[:-1]
+    return np.searchsorted(upper, np.random.default_rng([seed, _KINDS]).random(n), side="right").astype(np.int64)
+
+
+def _render(labels: npt.NDArray[np.int64], draw: np.random.Generator, shift: float, size: int) -> Array:
+    """Colour images (n, 3, size, size) around [0, 1]: a shape blended over a shaded background, with a fine grain."""
     n = len(labels)
     coverage = _coverage(labels, draw, shift, size)[:, None]
     back, front = _colours(n, draw)
     y, x = _grid(size)
-    slope = draw.uniform(-0.18, 0.18, (n, 2, 1, 1)).astype(np.float32)
-    light = (slope[:, :1] * x + slope[:, 1:] * y)[:, None] if slope.ndim == 3 else slope[:, :1] * x + slope[:, 1:] * y
-    shade = back[:, :, None, None] + light
-    grain = draw.normal(0, 0.02, (n, 3, size, size)).astype(np.float32)
-    picture = shade * (1 - coverage) + (front[:, :, None, None] - 0.5 * light) * coverage + grain
-    if noise > 0:
-        picture += draw.normal(0, noise, picture.shape).astype(np.float32)
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+    slope = draw.uniform(-0.18, 0.18, (2, n, 1, 1, 1)).astype(np.float32)
+    light = slope[0] * x + slope[1] * y
+    grain = draw.standard_normal((n, 3, size, size), dtype=np.float32)
+    shade, face = back[:, :, None, None] + light, front[:, :, None, None] - 0.5 * light
+    picture: Array = shade * (1 - coverage) + face * coverage + 0.02 * grain
+    return picture
 
 
 def _colours(n: int, draw: np.random.Generator) -> tuple[Array, Array]:
@@ -103,14 +115,14 @@ def _hsl(hue: npt.NDArray[np.float64], saturation: npt.NDArray[np.float64], ligh
     phase = (np.array([0.0, 8.0, 4.0])[None] + 12 * (hue % 1.0)[:, None]) % 12
     reach = saturation * np.minimum(light, 1 - light)
     wave = np.clip(np.minimum(phase - 3, 9 - phase), -1, 1)
-    return (light[:, None] - reach[:, None] * wave).astype(np.float32)
+    colours: Array = (light[:, None] - reach[:, None] * wave).astype(np.float32)
+    return colours
 
 
 def _grid(size: int) -> tuple[Array, Array]:
     """Pixel centres in [-1, 1]: (y, x), each (size, size)."""
-    line = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
-    y, x = np.meshgrid(line, line, indexing="ij")
-    return y, x
+    line: Array = (2 * np.arange(size, dtype=np.float32) + 1) / np.float32(size) - np.float32(1)
+    return np.broadcast_to(line[:, None], (size, size)), np.broadcast_to(line, (size, size))
 
 
 def _coverage(labels: npt.NDArray[np.int64], draw: np.random.Generator, shift: float, size: int) -> Array:
@@ -136,31 +148,35 @@ def _coverage(labels: npt.NDArray[np.int64], draw: np.random.Generator, shift: f
 
 def _distance(label: int, u: Array, v: Array, r: Array, pitch: Array, phase: Array) -> Array:
     """Signed distance to the shape's edge, negative inside, in half images; (u, v) are its own axes, r its radius."""
-    circle = np.hypot(u, v)
-    square = np.maximum(np.abs(u), np.abs(v))
-    if label == 0:
-        return circle - r
-    if label == 1:
-        return np.abs(circle - 0.82 * r) - 0.17 * r
-    if label == 2:
-        return square - 0.8 * r
-    if label == 3:
-        return np.abs(square - 0.72 * r) - 0.15 * r
-    if label == 4:
-        return np.maximum(v, np.abs(u) * 0.866 - v * 0.5) - 0.5 * r
-    if label == 5:
-        return np.maximum(square - 0.9 * r, np.minimum(np.abs(u), np.abs(v)) - 0.24 * r)
-    if label == 6:
-        turn = np.arctan2(v, u)
-        return (circle - r * (0.66 + 0.34 * np.cos(5 * turn))) * 0.6
-    return _texture(label, u, v, pitch, phase)
+    found: Array = _texture(label, u, v, pitch, phase) if label >= 7 else _shape(label, u, v, r)
+    return found
+
+
+def _shape(label: int, u: Array, v: Array, r: Array) -> Array:
+    """Disc, ring, square, frame, triangle, cross and star."""
+    circle: Array = np.hypot(u, v)
+    square: Array = np.maximum(np.abs(u), np.abs(v))
+    shapes: tuple[Callable[[], Array], ...] = (
+        lambda: circle - r,
+        lambda: np.abs(circle - 0.82 * r) - 0.17 * r,
+        lambda: square - 0.8 * r,
+        lambda: np.abs(square - 0.72 * r) - 0.15 * r,
+        lambda: np.maximum(v, np.abs(u) * 0.866 - v * 0.5) - 0.5 * r,
+        lambda: np.maximum(square - 0.9 * r, np.minimum(np.abs(u), np.abs(v)) - 0.24 * r),
+        lambda: (circle - r * (0.66 + 0.34 * np.cos(5 * np.arctan2(v, u)))) * 0.6,
+    )
+    return shapes[label]()
 
 
 def _texture(label: int, u: Array, v: Array, pitch: Array, phase: Array) -> Array:
     """Stripes, checks and dots over the whole image."""
-    first, second = np.sin(pitch * u + phase[0]), np.sin(pitch * v + phase[1])
+    first: Array = np.sin(pitch * u + phase[0])
+    second: Array = np.sin(pitch * v + phase[1])
+    field: npt.NDArray[np.floating[Any]]
     if label == 7:
-        return first / pitch
-    if label == 8:
-        return first * second * 2 / pitch
-    return (0.35 - (first + second) / 2) * 2 / pitch
+        field = first
+    elif label == 8:
+        field = first * second * 2
+    else:
+        field = (0.35 - (first + second) / 2) * 2
+    return (field / pitch).astype(np.float32, copy=False)

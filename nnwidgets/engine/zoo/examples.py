@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -48,7 +48,7 @@ class ExampleParts:
     build: Callable[[float], nn.Module]
 
 
-_SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine"}
+_SGD = TrainingSetup(optimizer="sgd", momentum=0.9, weight_decay=5e-4, schedule="cosine")
 RECIPES = {
     "lenet300": NetRecipe(
         "digits",
@@ -65,14 +65,14 @@ RECIPES = {
     "resnet20": NetRecipe(
         "digits",
         lambda width: nets.ResNet20(width=width),
-        TrainingSetup(**_SGD, lr=0.1, epochs=12, augmentation="shift"),
-        0.03,  # type: ignore[arg-type]
+        replace(_SGD, lr=0.1, epochs=12, augmentation="shift"),
+        0.03,
     ),
     "vgg_small": NetRecipe(
         "shapes",
         lambda width: nets.VggSmall(width=width),
-        TrainingSetup(**_SGD, lr=0.05, epochs=10),
-        0.03,  # type: ignore[arg-type]
+        replace(_SGD, lr=0.05, epochs=10),
+        0.03,
     ),
 }
 _DEFAULTS = {"digits": "lenet5", "shapes": "vgg_small"}

@@ -23,7 +23,7 @@ class LeNet300(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 in the variant of Caffe and of the pruning literature (Han et al. 2015), for 1 x 28 x 28 images: 430,500 weights."""
+    """LeNet-5 as in Caffe and in the pruning literature (Han et al. 2015), for 1 x 28 x 28 images: 430,500 weights."""
 
     def __init__(self, num_classes: int = 10, width: float = 1.0) -> None:
         super().__init__()
@@ -82,17 +82,19 @@ class VggSmall(nn.Module):
 
     def __init__(self, num_classes: int = 10, width: float = 1.0) -> None:
         super().__init__()
-        inside, number = 3, 0
-        stages: list[nn.Module] = []
-        for size in (32, 64, 128):
-            for _ in range(2):
-                number += 1
-                outside = max(1, round(size * width))
-                stages += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
-                inside = outside
-            stages.append(nn.MaxPool2d(2))
-        self.features, self.classifier = nn.Sequential(*stages), nn.Linear(inside, num_classes)
+        inside = 3
+        for number, size in enumerate((32, 32, 64, 64, 128, 128), start=1):
+            outside = max(1, round(size * width))
+            self.add_module(f"conv{number}", nn.Conv2d(inside, outside, 3, padding=1, bias=False))
+            self.add_module(f"bn{number}", nn.BatchNorm2d(outside))
+            inside = outside
+        self.fc = nn.Linear(inside, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) -> logits (B, K)."""
-        return self.classifier(self.features(images).mean((2, 3)))  # type: ignore[no-any-return]
+        maps = images
+        for number in range(1, 7):
+            maps = F.relu(getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(maps)))
+            if number % 2 == 0:
+                maps = F.max_pool2d(maps, 2)
+        return self.fc(maps.mean((2, 3)))  # type: ignore[no-any-return]

@@ -16,36 +16,45 @@ _LARGEST = 4_000_000_000  # bytes of a weights file that is still read
 
 
 def torchvision_net(name: str, weights: str | Path | None = "DEFAULT") -> nn.Module:
-    """A torchvision classifier in eval mode.
+    """A torchvision classifier of images in eval mode.
 
     Args:
         name: as in torchvision, such as "vgg16" or "resnet18".
-        weights: "DEFAULT" (torchvision's pretrained weights, downloaded at the first use), None (random), or a local file of a state
-            dict: ``.safetensors``, or ``.pt`` / ``.pth`` read with ``weights_only=True`` (a pickle that carries code is refused).
+        weights: "DEFAULT" (torchvision's pretrained weights, downloaded at the first use), None (random), or a local file of a
+            state dict: ``.safetensors``, or ``.pt`` / ``.pth`` read with ``weights_only=True`` (a pickle that carries code is
+            refused).
 
     Raises:
-        InputError: torchvision has no such network. FileError: the weights cannot be downloaded, read, or are of another network.
+        InputError: torchvision has no such classifier. FileError: the weights cannot be downloaded or read, or are of another
+        network.
     """
-    from torchvision.models import get_model, list_models
+    from torchvision import models
 
-    if name not in list_models():
-        near = difflib.get_close_matches(str(name), list_models(), 3, 0.4)
+    known = models.list_models(module=models)  # classifiers; detectors would fetch weights even where none are asked for
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, 3, 0.4)
         raise InputError(
-            f"torchvision has no network {name!r}"
-            + (f"; did you mean {' or '.join(near)}?" if near else "; see torchvision.models.list_models().")
+            f"torchvision has no classifier {name!r}"
+            + (
+                f"; did you mean {' or '.join(near)}?"
+                if near
+                else "; see torchvision.models.list_models(module=torchvision.models)."
+            )
         )
     quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    if weights is None:
-        return get_model(name, weights=None, **quiet).eval()
+    network: nn.Module
     if weights == "DEFAULT":
         try:
-            return get_model(name, weights="DEFAULT").eval()
+            network = models.get_model(name, weights="DEFAULT")
         except OSError as error:
             raise FileError(
-                f"the weights of {name} cannot be downloaded ({error}); with a network, try again; without one, pass weights=path to a "
-                "state dict that you downloaded before, or weights=None for random weights."
+                f"the weights of {name} cannot be downloaded ({error}); with a network, try again; without one, pass "
+                "weights=path to a state dict that you downloaded before, or weights=None for random weights."
             ) from error
-    network = get_model(name, weights=None, **quiet)
+        return network.eval()
+    network = models.get_model(name, weights=None, **quiet)
+    if weights is None:
+        return network.eval()
     try:
         network.load_state_dict(_read(Path(weights)))
     except (RuntimeError, TypeError, AttributeError) as error:

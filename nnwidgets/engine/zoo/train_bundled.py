@@ -1,4 +1,7 @@
-"""Train the bundled networks anew: ``python -m nnwidgets.engine.zoo.train_bundled [net ...]`` writes nnwidgets/assets/*.safetensors."""
+"""Train the bundled networks anew.
+
+``python -m nnwidgets.engine.zoo.train_bundled [net ...]`` writes nnwidgets/assets/*.safetensors.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+"""Take the pictures of the documentation from a real JupyterLab.
+
+``python tests/browser/pictures.py`` writes notebooks/images/*.png.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from lab import Notebook, Widget, find_browser, start_lab
+from playwright.sync_api import sync_playwright
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "images"
+START = "import nnwidgets as nw\nlab = nw.CompressionLab(nw.load_example('digits/resnet20'))\nlab"
+
+
+def rest(book: Notebook, widget: Widget) -> None:
+    """Wait for the kernel's work and for the page to show it."""
+    assert book.python("lab.wait(300)") is True
+    widget.wait_idle(after=book.python("lab.view['seq']") - 1)
+
+
+def picture(book: Notebook, widget: Widget, name: str, width: int = 1280) -> None:
+    """The whole widget in a window of this width."""
+    book.page.set_viewport_size({"width": width, "height": 2600 if width < 800 else 1250})
+    book.page.wait_for_timeout(600)
+    widget.root.scroll_into_view_if_needed()
+    widget.root.screenshot(path=str(FOLDER / f"{name}.png"))
+
+
+def main() -> None:
+    """Light, dark, 600 px, running, fine-tuning and an error."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, start_lab(Path(folder)) as lab, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), headless=True, args=["--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1250})
+        book = Notebook.open(page, lab, "pictures.ipynb", [START])
+        book.run_all()
+        widget = book.widget("compression-lab")
+        rest(book, widget)
+        for amount in (0.2, 0.4, 0.5, 0.6, 0.7, 0.8):
+            book.execute(f"lab.sparsity = {amount}")
+            rest(book, widget)
+        book.execute("lab.epochs = 1")
+        widget.action("fine_tune").click()
+        widget.action("cancel").wait_for()
+        page.wait_for_timeout(6000)
+        picture(book, widget, "fine_tuning")
+        rest(book, widget)
+        book.execute("lab.selected_layer = 'layer2.0.conv1'; lab.weight_bits = 4")
+        page.wait_for_timeout(250)
+        picture(book, widget, "running")
+        rest(book, widget)
+        picture(book, widget, "light")
+        book.theme("dark")
+        picture(book, widget, "dark")
+        book.theme("light")
+        picture(book, widget, "narrow", width=600)
+        book.execute("import torch\ntorch.nn.init.constant_(lab.experiment.model.fc.weight, float('nan'))")
+        book.execute("lab.sparsity = 0.82")
+        widget.wait_status("error")
+        picture(book, widget, "error")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

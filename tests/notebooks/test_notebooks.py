@@ -1,0 +1,31 @@
+"""Every notebook runs top to bottom from a clean kernel, and carries no outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def test_there_is_a_first_notebook_that_shows_a_widget_in_three_lines() -> None:
+    first = nbformat.read(FOLDER / "01_start.ipynb", as_version=4)
+    code = next(cell.source for cell in first.cells if cell.cell_type == "code")
+    assert len(code.splitlines()) == 3 and "CompressionLab" in code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert all(
+        not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells if cell.cell_type == "code"
+    )
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in shown if output.output_type == "error" or output.get("name") == "stderr"]
+    assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in shown)
