@@ -210,6 +210,7 @@ def test_row_15_a_reloaded_page_shows_the_state_again(book: Notebook, widget: Wi
     before = shown(widget)
     book.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     book.page.reload()
+    book.page.wait_for_selector(".jp-Notebook .jp-Cell")
     book.page.evaluate(PANEL)
     again = book.widget("compression-lab")
     again.wait_idle()
@@ -265,11 +266,8 @@ def test_row_14_running_the_cell_again_closes_the_widget_of_its_last_run(noteboo
 
 def test_linked_from_code_through_its_traits(notebook: Callable[..., Notebook]) -> None:
     """An ipywidgets slider linked to the lab moves it, and the lab's own slider moves the other."""
-    book = notebook(
-        START.replace("\nlab", "")
-        + "\nimport ipywidgets\nhand = ipywidgets.FloatSlider(min=0, max=0.99)"
-        + "\nlink = ipywidgets.link((hand, 'value'), (lab, 'sparsity'))\nlab"
-    )
+    hand = "hand = ipywidgets.FloatSlider(min=0, max=0.99)\nlink = ipywidgets.link((hand, 'value'), (lab, 'sparsity'))"
+    book = notebook(f"import ipywidgets\n{START}", f"{hand}\nhand")
     book.run_all()
     widget = book.widget("compression-lab")
     widget.wait_idle()

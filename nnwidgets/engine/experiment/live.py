@@ -94,7 +94,9 @@ class Live:
             self.at_rest = False
             self._asked += 1
             run = self._asked
-            self._exp.jobs.submit(_SLOT, lambda: self._run(run), on_error=lambda error: self._failed(run, error), interactive=True)
+            self._exp.jobs.submit(
+                _SLOT, lambda: self._run(run), on_error=lambda error: self._failed(run, error), interactive=True
+            )
 
     def forget(self) -> None:
         """Drop all that was measured, as after the dense network was changed from outside."""
