@@ -6,6 +6,7 @@ most about 20 ms of work: between two steps it can be cancelled, replaced or put
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -193,6 +194,7 @@ class Jobs:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-jobs", daemon=True)
             self._thread.start()
+            atexit.register(self.close)  # a thread that is killed inside torch takes the interpreter down with it
         self._changed.notify_all()
 
     def _next(self) -> Job | None:
@@ -208,6 +210,7 @@ class Jobs:
                 job = self._next()
                 if job is None:
                     self._thread = None
+                    atexit.unregister(self.close)
                     return
             job._step()
             with self._changed:

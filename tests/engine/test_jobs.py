@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -172,3 +174,24 @@ def test_an_ended_job_keeps_nothing_alive(jobs: Jobs) -> None:
     assert job.wait(5) and jobs.wait(5)
     del big, work, job
     assert seen() is None
+
+
+def test_an_interpreter_that_ends_while_a_job_runs_ends_cleanly() -> None:
+    """A daemon thread that is killed inside torch aborts the process; the worker is stopped before."""
+    code = """
+import torch
+from nnwidgets.engine.jobs import Jobs
+def work():
+    net, x = torch.nn.Conv2d(8, 8, 3), torch.randn(16, 8, 64, 64)
+    while True:
+        net(x).sum().backward()
+        yield
+jobs = Jobs()
+job = jobs.submit("task", work)
+while job.status != "running":
+    pass
+print("bye")
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "bye\n", "")
