@@ -198,7 +198,7 @@ class LiveWidget(anywidget.AnyWidget):
         except Exception as error:
             self.show_error(f"{name} did not work", error)
 
-    def commands(self) -> dict[str, Callable[..., None]]:
+    def commands(self) -> dict[str, Callable[..., object]]:
         """Name -> what the front end's buttons may call. Each only hands its work over."""
         return {}
 

@@ -92,13 +92,17 @@ class LabView:
 
     def rows(self) -> list[dict[str, Any]]:
         """The table of layers: share removed by the recipe, what is kept, bytes, multiply-accumulates."""
-        cost = self._exp.live.cost
+        live = self._exp.live
+        cost, recipe = live.cost, live.state.recipe
         if cost is None:
             return []
+        removed = cost
+        if recipe.quantization is not None:  # rounding makes zeros too, but removes nothing
+            removed = self._exp.bench(live.state.weights_key).plan.figures(Recipe(recipe.pruning))
         return [
             {
                 "name": layer.name,
-                "amount": round(1 - layer.nonzero / layer.params, 4) if layer.params else 0.0,
+                "amount": round(1 - removed.layers[layer.name].nonzero / layer.params, 4) if layer.params else 0.0,
                 "kept": f"{text.count(layer.nonzero)} of {text.count(layer.params)}",
                 "bytes": " ".join(text.size(layer.bytes_encoded)) + f", {layer.encoding}",
                 "macs": "".join(text.scaled(layer.macs_nonzero, ("", " k", " M", " G"))),

@@ -14,7 +14,7 @@ import traitlets
 from nnwidgets.engine.errors import InputError, RecipeError
 from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
 from nnwidgets.engine.experiment.tasks import default_setup, start_disk, start_fine_tuning, start_latency
-from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Latency
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
@@ -22,6 +22,7 @@ from nnwidgets.figures.records import to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
+from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
 from nnwidgets.widgets._lab_view import LabView, recipe_words
 
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CompressionLab"]
 
-_CONTROLS = (
-    "sparsity",
-    "structure",
-    "criterion",
-    "allocation",
-    "norm",
-    "weight_bits",
-    "activation_bits",
-    "granularity",
-    "symmetric",
-    "observer",
-)
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
 _BETWEEN_TASK_NEWS = 0.1
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
@@ -65,7 +54,7 @@ class CompressionLab(LiveWidget):
 
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
-    writable: ClassVar[frozenset[str]] = frozenset({*_CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture"})
+    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture"})
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
     structure = traitlets.Enum(_values("structure"), "weight", help="What is removed: weight or filter.").tag(sync=True)
@@ -145,7 +134,7 @@ class CompressionLab(LiveWidget):
 
     def observe_own(self) -> None:
         """Follow the widget's own controls."""
-        self.observe(self._control_moved, list(_CONTROLS))
+        self.observe(self._control_moved, list(CONTROLS))
         self.observe(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
         self.observe(self._layer_chosen, "selected_layer")
 
@@ -186,28 +175,7 @@ class CompressionLab(LiveWidget):
             self._from_front = None
 
     def _recipe(self) -> Recipe:
-        """The recipe that the controls stand for; what they do not show is kept from the present one, masks excepted."""
-        present = self._exp.recipe
-        pruning, quantization = present.pruning or Pruning(0.0), present.quantization or Quantization()
-        by_hand = isinstance(self.allocation, dict)
-        removes = self.sparsity > 0 or (by_hand and any(share > 0 for share in self.allocation.values()))
-        pruning = replace(
-            pruning,
-            amount=self.sparsity,
-            structure=self.structure,
-            criterion=self.criterion,
-            allocation=dict(self.allocation) if by_hand else self.allocation,
-            norm=self.norm,
-            masks=None,
-        )
-        quantization = replace(
-            quantization,
-            weight_bits=self.weight_bits,
-            granularity=self.granularity,
-            symmetric=self.symmetric,
-            observer=self.observer,
-        )
-        return Recipe(pruning if removes else None, quantization if self.weight_bits < 32 else None)
+        return recipe_of({name: getattr(self, name) for name in CONTROLS}, self._exp.recipe)
 
     def _control_moved(self, change: Any) -> None:
         recipe = self._recipe()
@@ -219,27 +187,8 @@ class CompressionLab(LiveWidget):
 
     def _mirror(self) -> None:
         """Set the controls to what the experiment holds."""
-        recipe = self._exp.recipe
-        if recipe.pruning is None:
-            self.set_trait("sparsity", 0.0)
-            if isinstance(self.allocation, dict):
-                self.set_trait("allocation", "global")
-        else:
-            pruning = recipe.pruning
-            shown = {
-                "sparsity": min(pruning.amount, 0.99),
-                "structure": pruning.structure,
-                "criterion": pruning.criterion,
-                "norm": pruning.norm,
-                "allocation": pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
-            }
-            for name, value in shown.items():
-                self.set_trait(name, value)
-        quantization = recipe.quantization
-        self.set_trait("weight_bits", 32 if quantization is None else quantization.weight_bits)
-        if quantization is not None:
-            self.set_trait("granularity", quantization.granularity)
-            self.set_trait("symmetric", quantization.symmetric)
+        for name, value in controls_of(self._exp.recipe, self.allocation).items():
+            self.set_trait(name, value)
         self._asked = self._recipe()
         self._publish_history()
 
@@ -385,12 +334,12 @@ class CompressionLab(LiveWidget):
 
     # --- buttons ------------------------------------------------------------------------------------------------------
 
-    def commands(self) -> dict[str, Callable[..., None]]:
+    def commands(self) -> dict[str, Callable[..., object]]:
         """What the buttons call. Each hands its work over and returns."""
         exp = self._exp
         return {
-            "undo": lambda: self._quietly(exp.undo),
-            "redo": lambda: self._quietly(exp.redo),
+            "undo": exp.undo,
+            "redo": exp.redo,
             "reset": exp.reset,
             "snapshot_save": lambda name="": exp.save_snapshot(name),
             "snapshot_load": lambda name="": exp.load_snapshot(name),
@@ -404,9 +353,6 @@ class CompressionLab(LiveWidget):
             "figure": self._send_figure,
             "resync": self.send_state,
         }
-
-    def _quietly(self, step: Callable[[], bool]) -> None:
-        step()
 
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""

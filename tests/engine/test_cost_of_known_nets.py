@@ -1,25 +1,15 @@
-"""E.cost against torch's own FLOP counter on meta tensors, halved, on nine torchvision networks."""
+"""E.cost against torch's own FLOP counter on meta tensors, halved, on torchvision networks."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 import torchvision
+from test_cost import NETS
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnwidgets import engine as E  # noqa: N812
 
-NETS = [
-    "vgg16",
-    "resnet18",
-    "mobilenet_v2",
-    "vit_b_16",
-    "densenet121",
-    "shufflenet_v2_x1_0",
-    "convnext_tiny",
-    "swin_t",
-    "googlenet",
-]
 GIGA = {"vgg16": 15.470, "resnet18": 1.814, "mobilenet_v2": 0.3008, "vit_b_16": 17.564}
 
 

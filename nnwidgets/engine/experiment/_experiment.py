@@ -13,7 +13,7 @@ from torch import nn
 
 from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
-from nnwidgets.engine.evaluation.checks import check_model
+from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.experiment import inputs
 from nnwidgets.engine.experiment.bench import Bench, Benches, make_bench
 from nnwidgets.engine.experiment.events import Callback, Event, Notice
@@ -359,7 +359,7 @@ class Experiment:
         if found == self._seen:
             return
         self._seen = found
-        check_model(self._model, self.split(self.live.sample))
+        check_weights(self._model)  # reads only: the user's own code may be using the network in another thread
         with self._lock:
             self._benches.clear()
             self._compressed = None

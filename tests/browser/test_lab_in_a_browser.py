@@ -277,3 +277,50 @@ def test_linked_from_code_through_its_traits(notebook: Callable[..., Notebook]) 
     widget.press("sparsity", "ArrowRight")
     at_rest(book, widget)
     assert book.python("hand.value") == pytest.approx(0.51)
+
+
+def test_layers_by_hand(book: Notebook, widget: Widget) -> None:
+    """The third spread opens the table; a layer's slider prunes that layer alone, starting from what the others have."""
+    widget.drag("sparsity", 0.0, 0.5, steps=5)
+    at_rest(book, widget)
+    widget.control("allocation").locator("label, input").last.click(force=True)
+    at_rest(book, widget)
+    widget.press("allocation:fc2", "End")
+    at_rest(book, widget)
+    spread = book.python("dict(lab.experiment.recipe.pruning.allocation)")
+    assert set(spread) == {"fc1", "fc2", "fc3"} and spread["fc2"] == 0.99 and 0.3 < spread["fc1"] < 0.7
+    agrees(book, widget)
+    widget.action("undo").click()
+    at_rest(book, widget)
+    assert book.python("lab.experiment.recipe.pruning.allocation") != spread
+
+
+def test_the_menu_saves_snapshots_figures_and_code(book: Notebook, widget: Widget) -> None:
+    widget.drag("sparsity", 0.0, 0.7, steps=5)
+    at_rest(book, widget)
+    before = shown(widget)
+    widget.action("menu").click()
+    widget.root.locator("form input[type=text]").fill("seventy")
+    widget.action("snapshot_save").click()
+    widget.root.get_by_text("seventy").wait_for()
+    with book.page.expect_download() as download:
+        widget.action("figure").first.click()
+    saved = download.value.path().read_text(encoding="utf-8")
+    assert download.value.suggested_filename == "compression_lab.svg" and "<svg" in saved
+    book.page.keyboard.press("Escape")
+    widget.action("reset").click()
+    at_rest(book, widget)
+    assert shown(widget) != before
+    widget.action("menu").click()
+    widget.action("snapshot_load").click()
+    at_rest(book, widget)
+    assert shown(widget) == before
+    widget.action("menu").click()
+    widget.action("measure_disk").click()
+    at_rest(book, widget)
+    disk, encoded = widget.raw("size_on_disk"), widget.raw("size_encoded")
+    assert disk is not None and encoded is not None and abs(disk - encoded) <= 0.02 * disk
+    widget.action("measure_latency").first.click()
+    at_rest(book, widget)
+    latency = widget.raw("latency")
+    assert latency is not None and latency > 0

@@ -1,0 +1,76 @@
+"""What the lab's controls say as a recipe, and a recipe as the controls show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+
+__all__ = ["CONTROLS", "controls_of", "recipe_of"]
+
+CONTROLS = (
+    "sparsity",
+    "structure",
+    "criterion",
+    "allocation",
+    "norm",
+    "weight_bits",
+    "activation_bits",
+    "granularity",
+    "symmetric",
+    "observer",
+)
+_LARGEST = 0.99  # end of the slider
+
+
+def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
+    """The recipe that the controls stand for. What they do not show is kept from the present one, masks excepted.
+
+    Args:
+        controls: a value for each name in ``CONTROLS``; present: the recipe that they are moved away from.
+    """
+    allocation, amount = controls["allocation"], controls["sparsity"]
+    by_hand = isinstance(allocation, Mapping)
+    removes = amount > 0 or (by_hand and any(share > 0 for share in allocation.values()))
+    pruning = quantization = None
+    if removes:
+        pruning = replace(
+            present.pruning or Pruning(0.0),
+            amount=amount,
+            structure=controls["structure"],
+            criterion=controls["criterion"],
+            allocation=dict(allocation) if by_hand else allocation,
+            norm=controls["norm"],
+            masks=None,
+        )
+    if controls["weight_bits"] < 32:
+        named = {name: controls[name] for name in ("weight_bits", "activation_bits", "granularity", "symmetric", "observer")}
+        quantization = replace(present.quantization or Quantization(), **named)
+    return Recipe(pruning, quantization)
+
+
+def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
+    """What the controls show of a recipe; those that it says nothing about are left out.
+
+    Args:
+        allocation: what the control shows now: shares by hand end where nothing is removed.
+    """
+    pruning, quantization = recipe.pruning, recipe.quantization
+    shown: dict[str, Any] = {"sparsity": 0.0, "weight_bits": 32}
+    if pruning is None:
+        shown.update({} if isinstance(allocation, str) else {"allocation": "global"})
+    else:
+        shown.update(
+            sparsity=min(pruning.amount, _LARGEST),
+            structure=pruning.structure,
+            criterion=pruning.criterion,
+            norm=pruning.norm,
+            allocation=pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
+        )
+    if quantization is not None:
+        shown.update(granularity=quantization.granularity, symmetric=quantization.symmetric)
+        if isinstance(quantization.weight_bits, int):
+            shown["weight_bits"] = quantization.weight_bits
+    return shown
