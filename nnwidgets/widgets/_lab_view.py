@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 
 from nnwidgets.engine.experiment import Experiment, State, Visit
+from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.trace.weights import weight_of
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Latency
@@ -38,7 +40,7 @@ class LabView:
     def __init__(self, experiment: Experiment) -> None:
         self._exp = experiment
         self.latency: Latency | None = None
-        self._bins: dict[tuple[str | None, str], tuple[object, charts.WeightBins]] = {}
+        self._bins: dict[tuple[str | None, str], tuple[weakref.ref[Bench], charts.WeightBins]] = {}
 
     # --- printed figures ----------------------------------------------------------------------------------------------
 
@@ -137,12 +139,12 @@ class LabView:
         bench = self._exp.bench(state.weights_key)
         key = (state.weights_key, name)
         found = self._bins.get(key)
-        if found is not None and found[0] is bench:
+        if found is not None and found[0]() is bench:
             return found[1]
         layer = next(layer for layer in bench.plan.layers if layer.name == name)
         values = weight_of(bench.base, layer).detach().float().cpu().numpy().ravel()
         reach = float(np.abs(values).max(initial=0.0)) or 1.0
         edges = np.linspace(-reach, reach, _BINS + 1)
         bins = charts.WeightBins(edges, np.histogram(values[values != 0], edges)[0], int((values == 0).sum()))
-        self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (bench, bins)}
+        self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (weakref.ref(bench), bins)}
         return bins

@@ -33,6 +33,7 @@ __all__ = ["CompressionLab"]
 
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
 _BETWEEN_TASK_NEWS = 0.1
+_STOPPED = "stopped"  # notice that the slider was held back
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 
 
@@ -182,14 +183,17 @@ class CompressionLab(LiveWidget):
         if recipe == self._asked:
             return
         self._asked = recipe
+        if _STOPPED in self._exp.notices:
+            self._exp.notify(Notice(_STOPPED, ""))
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
         self._exp.request(recipe, self._merge)
 
     def _mirror(self) -> None:
-        """Set the controls to what the experiment holds."""
-        for name, value in controls_of(self._exp.recipe, self.allocation).items():
-            self.set_trait(name, value)
-        self._asked = self._recipe()
+        """Set the controls to what the experiment holds, unless they led there or have moved on since: no move is taken back."""
+        if self._exp.recipe != self._asked and not self._exp.pending:
+            for name, value in controls_of(self._exp.recipe, self.allocation).items():
+                self.set_trait(name, value)
+            self._asked = self._recipe()
         self._publish_history()
 
     def _publish_history(self) -> None:
@@ -330,7 +334,7 @@ class CompressionLab(LiveWidget):
             self.set_trait("sparsity", int(largest * 100) / 100)
             self._asked = self._recipe()
         self._exp.request(self._asked, merge)
-        self._exp.notify(Notice("stopped", f"Stopped at {self.sparsity:.0%}: {why}"))
+        self._exp.notify(Notice(_STOPPED, f"Stopped at {self.sparsity:.0%}: {why}"))
 
     # --- buttons ------------------------------------------------------------------------------------------------------
 
@@ -383,10 +387,12 @@ class CompressionLab(LiveWidget):
         if retry is not None:
             retry()
 
-    def _dismiss(self) -> None:
-        self.clear_error()
-        for name in [name for name in self._exp.notices if name != "weights_lacking"]:
-            self._exp.notify(Notice(name, ""))
+    def _dismiss(self, id: str = "") -> None:
+        """Take one notice away, or the shown error."""
+        if id:
+            self._exp.notify(Notice(str(id), ""))
+        else:
+            self.clear_error()
 
     def _send_figure(self, format: str = "svg") -> None:
         if format not in _MIME:
@@ -431,5 +437,5 @@ class CompressionLab(LiveWidget):
             return
         self._unsubscribe()
         if not self._exp.has_subscribers:
-            self._exp.jobs.cancel()
+            self._exp.release()
         super().close()

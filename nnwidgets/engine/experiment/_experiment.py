@@ -215,6 +215,12 @@ class Experiment:
         else:  # nobody to tell of an error later
             self.commit_requests()
 
+    @property
+    def pending(self) -> bool:
+        """True while a requested recipe has not been taken over yet."""
+        with self._lock:
+            return bool(self._requests)
+
     def commit_requests(self) -> None:
         """Take over what was requested, in order; raises what the newest request raises, after the others were taken."""
         while True:
@@ -290,12 +296,18 @@ class Experiment:
         """Wait until the background work is done. Returns False if ``timeout`` seconds passed first."""
         return self.jobs.wait(timeout)
 
+    def release(self) -> None:
+        """Stop the background work and free the copies; they are made again when they are needed."""
+        self.jobs.cancel()
+        with self._lock:
+            self._benches.clear()
+            self._compressed = None
+
     def close(self) -> None:
         """Stop all background work and free the copies. The experiment cannot be used by a widget afterwards."""
         self.jobs.close()
         self._callbacks.clear()
-        self._benches.clear()
-        self._compressed = None
+        self.release()
 
     def _push(self, state: State, merge: object = None) -> None:
         with self._lock:

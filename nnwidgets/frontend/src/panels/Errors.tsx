@@ -27,7 +27,7 @@ export function Banners() {
       {link !== "live" && <div class="banner r-warn" role="status" data-nnw-notice="disconnected"><p>{link === "gone" ? strings.gone : strings.silent}</p></div>}
       {(store.get("notices") ?? []).map((notice) => (
         <div key={notice.id} class={`banner r-${notice.role ?? "warn"}`} role="status" data-nnw-notice={notice.id}>
-          <div class="row"><p>{notice.text}</p><CommandButton command="dismiss">{strings.dismiss}</CommandButton></div>
+          <div class="row"><p>{notice.text}</p><CommandButton command="dismiss" args={{ id: notice.id }}>{strings.dismiss}</CommandButton></div>
         </div>
       ))}
     </>
