@@ -87,3 +87,19 @@ def test_a_file_that_is_named_exists(name: str) -> None:
 def test_files_named_are_found() -> None:
     """The list above is not empty by accident."""
     assert {"notebooks/01_start.ipynb", "notebooks/images/light.png", "CHANGELOG.md"} <= set(files_named())
+
+
+def test_the_table_of_bundled_networks_says_what_their_files_say() -> None:
+    """Parameters are counted, errors read from the metadata of the shipped weights."""
+    from importlib import resources
+
+    from nnwidgets.engine.zoo import example_parts
+    from nnwidgets.engine.zoo.weights import read_record
+
+    rows = re.findall(r"^\| `(\w+)/(\w+)`.*\| ([\d,]+) \| ([\d.]+) % \|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert [net for _, net, *_ in rows] == ["lenet300", "lenet5", "resnet20", "vgg_small"]
+    for data, net, parameters, error in rows:
+        model = example_parts(f"{data}/{net}").model
+        assert f"{sum(value.numel() for value in model.parameters()):,}" == parameters
+        with resources.as_file(resources.files("nnwidgets") / "assets" / f"{net}.safetensors") as path:
+            assert f"{100 * read_record(path)['error']['test']:.1f}" == error
