@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-# Idle OpenMP workers would otherwise spin and take the time of the kernels and browsers that the tests start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# One thread a process: the tests start kernels, a Lab and a browser beside it. OMP_WAIT_POLICY=PASSIVE with two threads was
+# eight times slower than either (ResNet-20, batches of 20 ms, two cores): waking a thread cost more than its share of the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Jupyter's own directories are chosen by platformdirs, without a deprecation warning that would fail every test.
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 

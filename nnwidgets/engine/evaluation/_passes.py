@@ -16,7 +16,7 @@ from nnwidgets.engine.values.split import Split
 
 __all__ = ["passes"]
 
-_FIRST, _LARGEST = 16, 1024
+_FIRST, _FEWEST, _LARGEST = 16, 8, 1024
 
 
 def passes(
@@ -62,5 +62,15 @@ def passes(
             )
         yield index, logits
         start = stop
-        wanted = size * target_s / max(spent, 1e-6)
-        size = int(min(max(wanted, size / 2, 1), 2 * size, _LARGEST))
+        size = _next_size(len(index), spent, target_s)
+
+
+def _next_size(size: int, spent: float, target_s: float) -> int:
+    """The batch that takes ``target_s`` if ``size`` images took ``spent``; at most half or twice as large.
+
+    Few images are only worth it where each of them is slow: else a batch takes long for what is paid once (on two cores, waking
+    threads), and a smaller one would take as long.
+    """
+    fewest = _FEWEST if spent / size < target_s / 2 else 1
+    wanted = size * target_s / max(spent, 1e-6)
+    return int(min(max(wanted, size / 2, fewest), max(2 * size, fewest), _LARGEST))
