@@ -401,10 +401,11 @@ def test_a_history_keeps_at_most_a_thousand_states() -> None:
     assert len(history.states) == 1000 and history.now == State(pruned(1499 / 2000))
 
 
-def test_every_example_loads(request: Any) -> None:
-    for name in nw.list_examples():
-        experiment = nw.load_example(name)
-        assert experiment.test is not None and experiment.train is not None and experiment.val is not None
-        experiment.close()
+def test_an_example_is_an_experiment_and_an_unknown_one_offers_the_nearest() -> None:
+    assert "digits" in nw.list_examples()
+    experiment = nw.load_example("digits/lenet300")
+    assert (len(experiment.train), len(experiment.split("val")), len(experiment.split("test"))) == (5000, 1000, 4000)  # type: ignore[arg-type]
+    assert experiment.example == "digits/lenet300" and len(experiment.class_names) == 10
+    experiment.close()
     with pytest.raises(E.InputError, match="digits"):
         nw.load_example("digit")

@@ -25,8 +25,10 @@ def test_the_recorded_errors_are_those_of_the_shipped_weights(net: str) -> None:
         record = read_record(path)
     assert record["script"] == "nnwidgets/engine/zoo/train_bundled.py" and record["seed"] == parts.setup.seed
     assert record["setup"] == parts.setup.__dict__
-    error = E.evaluate(parts.model, parts.test).error
-    assert abs(error - record["error"]["test"]) <= 2 / len(parts.test), "another CPU may flip a tie or two"
+    name = "test" if net.startswith("lenet") else "val"  # the larger nets on fewer images
+    measured = E.evaluate(parts.model, getattr(parts, name)).error
+    assert abs(measured - record["error"][name]) <= 2 / record["n"][name], "another CPU may flip a tie or two"
+    error = record["error"]["test"]
     assert error <= parts.goal < 2.5 * error, "the goal is met, and not by far"
     assert record["n"] == {"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)}
 

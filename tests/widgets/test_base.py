@@ -100,7 +100,7 @@ json_values = st.recursive(
 names = st.sampled_from(["share", "bits", "kind", "flag", "word", "spread", "result", "seq", "_esm", "comm", "keys", "x"])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     state=st.dictionaries(names, json_values),
     method=st.sampled_from(["update", "custom", "request_state"]) | json_values,
