@@ -61,7 +61,8 @@ class LabView:
         if live.estimate is None:
             return {}
         figure = printed.accuracy_figure(live.estimate, live.dense, 1 - self._exp.goal)
-        looks = Note(f"{text.count(live.looks)} states looked at on S_test", name="looks", raw=live.looks)
+        states = "1 state" if live.looks == 1 else f"{text.count(live.looks)} states"
+        looks = Note(f"{states} looked at on S_test", name="looks", raw=live.looks)
         notes = (*figure.notes, looks) if live.sample == "test" else figure.notes
         return {"accuracy": Figure(figure.raw, figure.value, figure.unit, notes, figure.role, figure.bar)}
 
