@@ -229,6 +229,7 @@ class CompressionLab(LiveWidget):
         if event.kind == "state":
             with self.publishing():
                 self.set_trait("error", None)  # what was said of an earlier state no longer holds
+                self.set_trait("status", self._status())
                 self._mirror()
         elif event.kind == "figures":
             self._show_figures()

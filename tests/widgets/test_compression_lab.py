@@ -276,6 +276,23 @@ def test_the_histogram_counts_every_weight_and_shows_threshold_and_levels(lab: A
     assert sorted(rules) == [-threshold, threshold]
 
 
+def test_a_new_goal_is_drawn_at_once_and_nothing_is_measured_again(lab: Any) -> None:
+    looks, visits = lab.experiment.live.looks, lab.experiment.live.visits
+    lab.experiment.goal = 0.2
+    assert lab.wait(60)
+    notes = {note.get("name"): note for note in lab.snapshot_view["figures"]["accuracy"]["notes"]}
+    assert notes["goal"]["raw"] == 0.8 and notes["goal"]["text"] == "goal 80.0 %: met"
+    rules = [series["at"] for series in lab.snapshot_view["charts"]["pareto"]["series"] if series["type"] == "rule"]
+    assert rules == [0.8] and lab.experiment.live.looks == looks and len(lab.experiment.live.visits) == len(visits)
+
+
+def test_an_error_and_its_status_go_together_when_the_state_changes(lab: Any) -> None:
+    click(lab, "snapshot_save", name="")
+    assert lab.status == "error" and lab.error is not None
+    click(lab, "snapshot_save", name="here")
+    assert lab.error is None and lab.status == "idle"
+
+
 def test_samples_of_validation_and_test(lab: Any) -> None:
     from_front(lab, sample="val")
     assert lab.wait(60)

@@ -117,7 +117,7 @@ class Experiment:
     @goal.setter
     def goal(self, value: float) -> None:
         self._goal = inputs.check_goal(value)
-        self.emit(Event("state"))
+        self.live.refresh()  # what is known is shown again, against the new goal
 
     @property
     def state(self) -> State:
