@@ -398,10 +398,12 @@ class Experiment:
         """Read trained weights that ``exp.weights.save(key, path)`` wrote; returns their key.
 
         Raises:
-            FileError: no readable safetensors file.
+            FileError: no readable safetensors file, a damaged one, or weights of another network; nothing is kept of it.
         """
-        key = self.weights.load(path)
-        self.notify(Notice("weights_lacking", ""))
+        key = self.weights.load(path, like=self._model.state_dict())
+        states = (*self.history, *self.snapshots.values())
+        if all(state.weights_key is None or state.weights_key in self.weights for state in states):
+            self.notify(Notice("weights_lacking", ""))
         return key
 
     # --- as text ------------------------------------------------------------------------------------------------------

@@ -267,3 +267,8 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._recorder.call_operation(func, args, kwargs or {})
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: else torch loads its compiler (150 MB and some seconds) to be told that nothing is to be compiled."""
+        return False
