@@ -62,7 +62,7 @@ def read_pickled(path: Path, limit: int) -> dict[str, Tensor]:
     except Exception as error:  # an unpickler raises anything at all on damaged bytes, struct.error among it
         words = f"{type(error).__name__}: {str(error)[:200]}"
         raise FileError(
-            f"{path} is no state dict that can be read safely ({words}); expected what torch.save(model.state_dict(), path) wrote."
+            f"{path} is no state dict to be read safely ({words}); expected what torch.save(model.state_dict(), path) wrote."
         ) from error
 
 

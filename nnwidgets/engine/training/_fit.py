@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets.engine.errors import DataError, InputError, ModelError
 from nnwidgets.engine.evaluation import check_model, evaluate
 from nnwidgets.engine.trace import preserved_rng
+from nnwidgets.engine.training._optimizers import optimizer_for
 from nnwidgets.engine.training.augment import augment
 from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -76,7 +77,7 @@ class Run(Iterator[StepRecord]):
         self._batches = math.ceil(train.n / setup.batch_size)
         if self._batches > 1 and train.n % setup.batch_size == 1:
             self._batches -= 1
-        self._optimizer = _optimizer(self._parameters, setup)
+        self._optimizer = optimizer_for(self._parameters, setup)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)
@@ -182,13 +183,6 @@ class Run(Iterator[StepRecord]):
         self._optimizer.load_state_dict(_copied(state["optimizer"]))
         self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
         self._draw.set_state(state["draw"])
-
-
-def _optimizer(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
-    if setup.optimizer == "sgd":
-        return torch.optim.SGD(parameters, setup.lr, setup.momentum, weight_decay=setup.weight_decay)
-    kind = torch.optim.Adam if setup.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, setup.lr, weight_decay=setup.weight_decay)
 
 
 def _rate(setup: TrainingSetup, step: int, steps: int) -> float:

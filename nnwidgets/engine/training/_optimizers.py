@@ -1,0 +1,48 @@
+"""The optimizers of torch, without the wrappers that load its compiler (150 MB and some seconds) at the first call."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnwidgets.engine.values.setup import TrainingSetup
+
+__all__ = ["optimizer_for"]
+
+
+class _Light:
+    """What torch wraps, unwrapped: the very same functions."""
+
+    add_param_group: Any = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad: Any = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict: Any = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict: Any = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+    def step(self) -> None:
+        """One step without recording gradients."""
+        kind = next(kind for kind in type(self).__mro__ if kind.__module__.startswith("torch.optim."))
+        with torch.no_grad():
+            inspect.unwrap(kind.step)(self)  # type: ignore[attr-defined]
+
+
+class _SGD(_Light, torch.optim.SGD):
+    pass
+
+
+class _Adam(_Light, torch.optim.Adam):
+    pass
+
+
+class _AdamW(_Light, torch.optim.AdamW):
+    pass
+
+
+def optimizer_for(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
+    """The optimizer that a setup asks for."""
+    if setup.optimizer == "sgd":
+        return _SGD(parameters, setup.lr, setup.momentum, weight_decay=setup.weight_decay)
+    kind = _Adam if setup.optimizer == "adam" else _AdamW
+    return kind(parameters, setup.lr, weight_decay=setup.weight_decay)
