@@ -32,6 +32,7 @@ from nnwidgets.engine.zoo import torchvision_net
 from nnwidgets.engine.zoo.weights import read_record
 
 LIMIT = 100_000_000
+ROOT = Path(__file__).parents[2]
 
 
 def net() -> nn.Module:
@@ -271,7 +272,7 @@ def test_rows_21_to_23_a_made_file_is_refused_soon_at_little_cost_and_runs_nothi
         folder = tmp_path / f"of {bomb.__name__}"
         folder.mkdir()
         made.append(str(bomb(folder)))
-    ran = subprocess.run([sys.executable, "-c", REFUSE, *made], capture_output=True, text=True, timeout=300)
+    ran = subprocess.run([sys.executable, "-c", REFUSE, *made], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [path for path, *_ in told] == made

@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -553,7 +554,9 @@ print(trace(RECIPES["resnet20"].build(1.0), (1, 28, 28)).macs)
 
 def test_a_small_network_is_traced_without_loading_the_compiler_of_torch() -> None:
     """It takes 150 MB and seconds, of a kernel that may be killed at 1 GB."""
-    ran = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2]
+    )
     assert ran.returncode == 0, ran.stderr
     first, second = ran.stdout.splitlines()
     assert first == f"{second} False False"

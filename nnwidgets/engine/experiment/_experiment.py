@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from nnwidgets.engine.compression import compress
-from nnwidgets.engine.errors import DataError, InputError
+from nnwidgets.engine.errors import DataError, InputError, OutOfMemoryError
+from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.experiment import inputs
 from nnwidgets.engine.experiment.bench import Bench, Benches, make_bench
@@ -182,7 +183,16 @@ class Experiment:
         with self._lock:
             bench = self._benches.find(key)
             if bench is None:
-                bench = make_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
+                try:
+                    bench = make_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
+                except Exception as error:
+                    if not out_of_memory(error):
+                        raise
+                    size = sum(value.nbytes for value in self._model.parameters()) / 1e6
+                    raise OutOfMemoryError(
+                        f"there is not enough memory for the copies that an experiment works on: three times the network's "
+                        f"{size:,.0f} MB. Free memory (other widgets or notebooks, large variables), or use a smaller network."
+                    ) from error
                 self._benches.keep(key, bench)
             return bench
 

@@ -21,11 +21,28 @@ class _Light:
     state_dict: Any = inspect.unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict: Any = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
+    param_groups: list[dict[str, Any]]
+    state: dict[Any, Any]
+
     def step(self) -> None:
-        """One step without recording gradients."""
+        """One step without recording gradients; where memory does not suffice, it fails before a weight was changed."""
         kind = next(kind for kind in type(self).__mro__ if kind.__module__.startswith("torch.optim."))
-        with torch.no_grad():
-            inspect.unwrap(kind.step)(self)  # type: ignore[attr-defined]
+        fresh = not self.state
+        self._reserve(fresh)
+        try:
+            with torch.no_grad():
+                inspect.unwrap(kind.step)(self)  # type: ignore[attr-defined]
+        except BaseException:
+            if fresh:
+                self.state.clear()  # half of it may be there
+            raise
+
+    def _reserve(self, fresh: bool) -> None:
+        """Take what a step needs and give it back: two copies of the largest weight, at first two of all as moments."""
+        sizes = [value.nbytes for group in self.param_groups for value in group["params"] if value.grad is not None]
+        if sizes:
+            device = self.param_groups[0]["params"][0].device
+            torch.empty(2 * max(sizes) + 2 * sum(sizes) * fresh, dtype=torch.uint8, device=device)
 
 
 class _SGD(_Light, torch.optim.SGD):
