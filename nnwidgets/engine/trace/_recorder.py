@@ -274,7 +274,7 @@ class _Operations(TorchDispatchMode):
         return False
 
 
-class _OperationsUncompiled(_Operations):
+class _OperationsUncompiled(_Operations):  # type: ignore[no-untyped-call]
     """For a process in which the compiler is loaded already: without telling it, it would compile what watches the network."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -45,21 +45,14 @@ class _Light:
             torch.empty(2 * max(sizes) + 2 * sum(sizes) * fresh, dtype=torch.uint8, device=device)
 
 
-class _SGD(_Light, torch.optim.SGD):
-    pass
-
-
-class _Adam(_Light, torch.optim.Adam):
-    pass
-
-
-class _AdamW(_Light, torch.optim.AdamW):
-    pass
+_SGD: Any = type("SGD", (_Light, torch.optim.SGD), {})
+_ADAM: Any = type("Adam", (_Light, torch.optim.Adam), {})
+_ADAMW: Any = type("AdamW", (_Light, torch.optim.AdamW), {})
 
 
 def optimizer_for(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
     """The optimizer that a setup asks for."""
-    if setup.optimizer == "sgd":
-        return _SGD(parameters, setup.lr, setup.momentum, weight_decay=setup.weight_decay)
-    kind = _Adam if setup.optimizer == "adam" else _AdamW
-    return kind(parameters, setup.lr, weight_decay=setup.weight_decay)
+    momentum = {"momentum": setup.momentum} if setup.optimizer == "sgd" else {}
+    kind = {"sgd": _SGD, "adam": _ADAM, "adamw": _ADAMW}[setup.optimizer]
+    made: torch.optim.Optimizer = kind(parameters, setup.lr, weight_decay=setup.weight_decay, **momentum)
+    return made
