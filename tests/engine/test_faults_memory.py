@@ -186,7 +186,7 @@ def test_row_43_an_experiment_says_what_it_needs(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr("nnwidgets.engine.experiment._experiment.make_bench", full)
+        patched.setattr("nnwidgets.engine.experiment.sound.make_bench", full)
         with pytest.raises(E.OutOfMemoryError, match="three times"):
             exp.bench(None)
     assert np.isfinite(exp.bench(None).plan.figures(E.Recipe()).params), "and works once there is memory again"

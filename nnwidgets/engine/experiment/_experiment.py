@@ -12,13 +12,13 @@ from typing import Any
 from torch import nn
 
 from nnwidgets.engine.compression import compress
-from nnwidgets.engine.errors import DataError, InputError, OutOfMemoryError
-from nnwidgets.engine.evaluation._memory import out_of_memory
+from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.experiment import inputs
-from nnwidgets.engine.experiment.bench import Bench, Benches, make_bench
+from nnwidgets.engine.experiment.bench import Bench, Benches
 from nnwidgets.engine.experiment.events import Callback, Event, Notice
 from nnwidgets.engine.experiment.live import Live
+from nnwidgets.engine.experiment.sound import sound_bench
 from nnwidgets.engine.experiment.state import Attempt, History, State
 from nnwidgets.engine.experiment.weights import WeightStore
 from nnwidgets.engine.jobs import Jobs
@@ -152,6 +152,7 @@ class Experiment:
     @property
     def compressed(self) -> nn.Module:
         """The present state as a network of its own: masks and fake quantization, simulated, trainable."""
+        self._notice_alone()
         state = self.state
         if self._compressed is None or self._compressed[0] != state:
             self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape))
@@ -183,16 +184,7 @@ class Experiment:
         with self._lock:
             bench = self._benches.find(key)
             if bench is None:
-                try:
-                    bench = make_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
-                except Exception as error:
-                    if not out_of_memory(error):
-                        raise
-                    size = sum(value.nbytes for value in self._model.parameters()) / 1e6
-                    raise OutOfMemoryError(
-                        f"there is not enough memory for the copies that an experiment works on: three times the network's "
-                        f"{size:,.0f} MB. Free memory (other widgets or notebooks, large variables), or use a smaller network."
-                    ) from error
+                bench = sound_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
                 self._benches.keep(key, bench)
             return bench
 
@@ -206,6 +198,7 @@ class Experiment:
         """
         if not isinstance(recipe, Recipe):
             raise InputError(f"recipe: got {type(recipe).__name__}, expected a Recipe, such as Recipe(pruning=Pruning(0.5)).")
+        self._notice_alone()
         self.bench(self.state.weights_key).plan.figures(recipe)
         self._push(replace(self.state, recipe=recipe))
         self.live.refresh()
@@ -376,21 +369,36 @@ class Experiment:
         self.emit(Event("notice", notice=notice))
 
     def notice_changes(self) -> None:
-        """Find out whether the network was changed from outside; if so, say it and measure everything anew."""
+        """Find out whether the network was changed from outside; if so, say it and measure everything anew.
+
+        Raises:
+            ModelError, DataError: it cannot be measured as it is now, in words; said again until it is put right.
+        """
         found = quick_fingerprint(self._model)
         if found == self._seen:
             return
-        self._seen = found
         check_weights(self._model)  # reads only: the user's own code may be using the network in another thread
         with self._lock:
             self._benches.clear()
             self._compressed = None
         self.live.forget()
+        try:
+            check_model(self.bench(None).base, self.split(self.live.sample))
+        except BaseException:
+            with self._lock:
+                self._benches.clear()
+            raise
+        self._seen = found  # only now: what is wrong is said until it is put right
         self.notify(
             Notice(
                 "model_changed", "The model was changed by other code. Everything is measured anew for the model as it is now."
             )
         )
+
+    def _notice_alone(self) -> None:
+        """As `notice_changes` where nobody is subscribed; else the worker does it before it measures."""
+        if not self.has_subscribers:
+            self.notice_changes()
 
     def restore(self, history: History, snapshots: dict[str, State]) -> None:
         """Take over a history and snapshots, as ``from_json`` does.

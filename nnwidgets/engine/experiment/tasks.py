@@ -47,6 +47,7 @@ def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> I
             "fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set."
         )
     setup = default_setup(experiment) if setup is None else setup
+    experiment.notice_changes()
     state = experiment.state
     network = compress(experiment.bench(state.weights_key).base, state.recipe, input_shape=experiment.input_shape)
     losses: list[float] = []
@@ -85,6 +86,7 @@ def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Jo
     """Measure the dense network, batch 1, in the background; ``done`` gets the result."""
 
     def work() -> Iterator[Task]:
+        experiment.notice_changes()
         times: list[float] = []
         for milliseconds in latency_runs(experiment.bench(None).base, experiment.input_shape, runs=_LATENCY_RUNS):
             times.append(milliseconds)
@@ -98,6 +100,7 @@ def start_disk(experiment: Experiment) -> Job:
     """Write the present state to a real file, load it back, and note its size. A full disk is an error event."""
 
     def work() -> Iterator[Task]:
+        experiment.notice_changes()
         state: State = experiment.state
         bench = experiment.bench(state.weights_key)
         with _scratch_folder() as folder:

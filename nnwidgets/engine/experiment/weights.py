@@ -12,7 +12,7 @@ from torch import Tensor
 from nnwidgets.engine.errors import FileError, InputError
 from nnwidgets.engine.files import read_tensors, written_whole
 
-__all__ = ["WeightStore"]
+__all__ = ["WeightStore", "unlike"]
 
 _LARGEST = 4_000_000_000  # bytes of a file that is still read where no network says how many there should be
 
@@ -64,19 +64,15 @@ class WeightStore:
         """Read weights that ``save`` wrote and return their key. Nothing is kept of a file that is refused.
 
         Args:
-            like: a state dict; names, shapes and types have to be the same.
+            like: a state dict; names and shapes have to be the same.
 
         Raises:
             FileError: missing, damaged, no safetensors file, or the weights of another network.
         """
         limit = _LARGEST if like is None else 1_000_000 + sum(2 * value.nbytes + 1000 for value in like.values())
         weights, metadata = read_tensors(path, limit)
-        if like is not None and (found := _kinds(weights)) != (wanted := _kinds(like)):
-            other = min(found.items() ^ wanted.items())[0]
-            raise FileError(
-                f"{path} holds weights of another network: {other!r} is {found.get(other, 'not in the file')}, "
-                f"expected {wanted.get(other, 'no such tensor')}. Give the file that was saved for this network."
-            )
+        if like is not None and (other := unlike(weights, like)):
+            raise FileError(f"{path} holds weights of another network: {other}. Give the file that was saved for this network.")
         kept, key = _copied(weights)
         if metadata.get("key", key) != key:
             raise FileError(f"{path} is damaged: its numbers are not those that were written. Save or copy it again.")
@@ -84,8 +80,13 @@ class WeightStore:
         return key
 
 
-def _kinds(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}" for name, value in weights.items()}
+def unlike(weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> str:
+    """Say in which tensor weights differ from a state dict in shape, "" where they fit."""
+    found, wanted = ({name: tuple(value.shape) for name, value in side.items()} for side in (weights, like))
+    if found == wanted:
+        return ""
+    name = min(found.items() ^ wanted.items())[0]
+    return f"{name!r} is {found.get(name, 'missing')}, expected {wanted.get(name, 'no such tensor')}"
 
 
 def _copied(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
