@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A part imports itself and what stands on a lower line; two parts of one line do not import each other.
 ENGINE_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
+    frozenset({"files"}),
     frozenset({"values"}),
     frozenset({"trace"}),
     frozenset({"costs", "evaluation"}),

@@ -26,6 +26,7 @@ PUBLIC = {
         "Mask",
         "ModelError",
         "NnwError",
+        "OutOfMemoryError",
         "Pruning",
         "Quantization",
         "Recipe",

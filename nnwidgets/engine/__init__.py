@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         InputError,
         ModelError,
         NnwError,
+        OutOfMemoryError,
         RecipeError,
         UnsupportedError,
     )
@@ -49,6 +50,7 @@ __all__ = [
     "Mask",
     "ModelError",
     "NnwError",
+    "OutOfMemoryError",
     "Pruning",
     "Quantization",
     "Recipe",
@@ -73,7 +75,16 @@ __all__ = [
     "torchvision_net",
 ]
 
-_ERRORS = ("DataError", "FileError", "InputError", "ModelError", "NnwError", "RecipeError", "UnsupportedError")
+_ERRORS = (
+    "DataError",
+    "FileError",
+    "InputError",
+    "ModelError",
+    "NnwError",
+    "OutOfMemoryError",
+    "RecipeError",
+    "UnsupportedError",
+)
 _RECORDS = ("Cost", "Estimate", "Evaluation", "Latency", "LayerCost", "StepRecord")
 
 __getattr__, __dir__ = lazy_names(

@@ -9,7 +9,8 @@ NnwError
 │   ├── ModelError                a network that cannot be used as it is
 │   └── RecipeError               a recipe that is malformed or does not fit this network
 ├── UnsupportedError (NotImplementedError)   a known thing that this version or this network cannot do
-└── FileError (OSError)           a file that is missing, damaged, too large or of another kind
+├── FileError (OSError)           a file that is missing, damaged, too large or of another kind
+└── OutOfMemoryError (MemoryError)  not enough memory, also after trying with less
 ```
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "NnwError",
+    "OutOfMemoryError",
     "RecipeError",
     "UnsupportedError",
 ]
@@ -60,3 +62,7 @@ class UnsupportedError(NnwError, NotImplementedError):
 
 class FileError(NnwError, OSError):
     """A file is missing, damaged, too large or of another kind."""
+
+
+class OutOfMemoryError(NnwError, MemoryError):
+    """There is not enough memory, also after trying with less."""

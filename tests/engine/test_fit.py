@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.training._optimizers import optimizer_for
 from nnwidgets.engine.training.augment import augment
 
 
@@ -256,3 +259,44 @@ def test_training_a_copy_leaves_the_original() -> None:
     before, twin = weights(model), copy.deepcopy(model)
     list(E.fit(twin, data(), setup=SETUPS[0]))
     assert same(weights(model), before)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_optimizers_step_as_those_of_torch_do_bit_for_bit(optimizer: str) -> None:
+    """They are the same functions without the wrappers that load torch's compiler."""
+    setup = E.TrainingSetup(optimizer=optimizer, lr=0.01, weight_decay=0.01, momentum=0.9 if optimizer == "sgd" else 0.0)
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    more = {"momentum": 0.9} if optimizer == "sgd" else {}
+    ours, theirs = (nn.Linear(5, 4) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    ours_optimizer = optimizer_for(list(ours.parameters()), setup)
+    theirs_optimizer = kinds[optimizer](theirs.parameters(), lr=0.01, weight_decay=0.01, **more)
+    for step in range(6):
+        images = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
+        for net, stepper in ((ours, ours_optimizer), (theirs, theirs_optimizer)):
+            stepper.zero_grad()
+            net(images).square().sum().backward()
+            stepper.step()
+        if step == 3:  # and a state of theirs goes on in ours
+            ours_optimizer = optimizer_for(list(ours.parameters()), setup)
+            ours_optimizer.load_state_dict(copy.deepcopy(theirs_optimizer.state_dict()))
+        assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+
+
+LIGHT = """
+import sys, torch
+from nnwidgets import engine as E
+for optimizer in ("sgd", "adam", "adamw"):
+    run = E.fit(torch.nn.Linear(5, 3), E.Split(torch.rand(9, 5), torch.arange(9) % 3), setup=E.TrainingSetup(optimizer=optimizer))
+    next(run)
+    E.fit(torch.nn.Linear(5, 3), run._train, setup=E.TrainingSetup(optimizer=optimizer), resume=run.state())
+print("sympy" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+
+
+def test_training_does_not_load_the_compiler_of_torch() -> None:
+    """150 MB, and seconds before the first step."""
+    ran = subprocess.run(
+        [sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2]
+    )
+    assert ran.stdout.split() == ["False", "False"], ran.stdout + ran.stderr

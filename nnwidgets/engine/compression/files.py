@@ -16,7 +16,15 @@ from nnwidgets.engine.compression._compress import bake, decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
 from nnwidgets.engine.compression.parametrizations import is_compressed
-from nnwidgets.engine.costs.packed import STREAMS, pack_bits, read_container, unpack_bits, write_container
+from nnwidgets.engine.costs.packed import (
+    STREAMS,
+    content_text,
+    description_bytes,
+    pack_bits,
+    read_container,
+    unpack_bits,
+    write_container,
+)
 from nnwidgets.engine.costs.sizes import dense_bytes, index_width, matrix_shape
 from nnwidgets.engine.errors import FileError, ModelError
 from nnwidgets.engine.quantization import code_range, dequantize
@@ -78,14 +86,15 @@ def load_packed(path: str | os.PathLike[str], into: nn.Module) -> None:
         )
     inventory = Inventory(into)
     limit = 2 * sum(entry.nbytes for entry in inventory.entries) + 4096 * (1 + len(inventory.entries))
-    content, streams = read_container(path, limit)
-    if content != inventory.description():
+    description = inventory.description()
+    content, streams = read_container(path, limit, 4096 + 2 * description_bytes(description))
+    if content != content_text(description):
         raise FileError(
             f"{path} was written for another network: its tensors are not those of this one. Build the same architecture first."
         )
     try:
         values = _unpack_all(inventory, _Reader(streams), streams["table"])
-    except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise FileError(f"{path} is damaged: its streams do not fit its table ({error}). Write it again.") from error
     with torch.no_grad():
         for entry, value in zip(inventory.entries, values, strict=True):
@@ -174,7 +183,8 @@ def _unpack_all(inventory: Inventory, reader: _Reader, table: npt.NDArray[Any]) 
 def _unpack_weight(entry: Entry, axis: int, reader: _Reader, encoding: int, bits: int, nonzero: int, scheme: int) -> Tensor:
     count = math.prod(entry.shape)
     if (
-        not 0 <= nonzero <= count
+        encoding not in range(len(_ENCODINGS))
+        or not 0 <= nonzero <= count
         or scheme not in range(5)
         or bits not in ((8 * entry.dtype.itemsize,) if scheme == 0 else range(1, 9))
     ):
@@ -220,9 +230,12 @@ def _read_positions(reader: _Reader, shape: tuple[int, ...], nonzero: int, encod
             .view(np.dtype(_INDEX[width]).newbyteorder("<"))
             .astype(np.int64)
         )
-        offsets = numbers[nonzero:]
+        offsets, places = numbers[nonzero:], numbers[:nonzero]
+        counts = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != nonzero or (counts < 0).any() or (places >= columns).any():
+            raise ValueError("positions lie outside of the weights")
         flags = np.zeros(rows * columns, np.bool_)
-        flags[np.repeat(np.arange(rows), np.diff(offsets)) * columns + numbers[:nonzero]] = True
+        flags[np.repeat(np.arange(rows), counts) * columns + places] = True
     if int(flags.sum()) != nonzero:
         raise ValueError("positions and number of weights do not agree")
     return flags

@@ -5,11 +5,9 @@ Here is only the container; what goes into it is decided by `nnwidgets.engine.co
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nnwidgets.engine.errors import FileError
+from nnwidgets.engine.files import check_header, written_whole
 
-__all__ = ["STREAMS", "container_bytes", "description_bytes", "pack_bits", "read_container", "unpack_bits", "write_container"]
+__all__ = [
+    "STREAMS",
+    "container_bytes",
+    "content_text",
+    "description_bytes",
+    "pack_bits",
+    "read_container",
+    "unpack_bits",
+    "write_container",
+]
 
 # In the order in which safetensors writes them: wide types first, then by name. With the bytes of an element.
 STREAMS = {
@@ -74,9 +82,14 @@ def container_bytes(description_length: int, lengths: Mapping[str, int]) -> int:
     return 8 + -(-header // 8) * 8 + start
 
 
+def content_text(content: Sequence[Any]) -> str:
+    """Return the one text that stands for a content in a file: it is compared, not parsed."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
 def description_bytes(content: Sequence[Any]) -> int:
     """Return the length of the header without the streams."""
-    metadata = _metadata(_as_text(content), "0" * 32)
+    metadata = _metadata(content_text(content), "0" * 32)
     return len(json.dumps({"__metadata__": metadata}, ensure_ascii=False, separators=(",", ":")).encode())
 
 
@@ -89,32 +102,18 @@ def write_container(path: str | os.PathLike[str], content: Sequence[Any], stream
     Raises:
         FileError: the file is there already and ``overwrite`` is not set, or it cannot be written.
     """
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise FileError(f"{target} is there already. Choose another name, or say overwrite=True.")
-    if target.is_dir() or not target.parent.is_dir():
-        raise FileError(f"{target} cannot be written: expected a file name in a folder that exists.")
-    text = _as_text(content)
+    text = content_text(content)
     arrays = {name: np.ascontiguousarray(streams[name], _TYPES[kind]) for name, (kind, _) in STREAMS.items()}
-    spare = ""
-    try:
-        handle, spare = tempfile.mkstemp(prefix=".nnw-", suffix=".part", dir=target.parent)
-        os.close(handle)
+    with written_whole(path, overwrite) as spare:
         save_file(arrays, spare, metadata=_metadata(text, _check(text, arrays)))
-        os.replace(spare, target)
-    except (OSError, SafetensorError) as error:
-        raise FileError(f"{target} cannot be written: {error}. Is the folder writable, and is there room?") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(spare)
-    return target.stat().st_size
+    return Path(path).stat().st_size
 
 
-def read_container(path: str | os.PathLike[str], limit: int) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
-    """Return the content and the streams of a file.
+def read_container(path: str | os.PathLike[str], limit: int, largest_header: int) -> tuple[str, dict[str, npt.NDArray[Any]]]:
+    """Return the content, as `content_text` wrote it, and the streams of a file.
 
     Args:
-        limit: bytes; a larger file is refused before it is read.
+        limit: bytes; a larger file is refused before it is read. largest_header: bytes of it.
 
     Raises:
         FileError: missing, too large, of another kind, of a newer version, or damaged (every byte is checked).
@@ -122,23 +121,20 @@ def read_container(path: str | os.PathLike[str], limit: int) -> tuple[Any, dict[
     source = Path(path)
     if not source.is_file():
         raise FileError(f"{source} is not a file. Give the path that save_packed() wrote to.")
-    if source.stat().st_size > limit:
-        raise FileError(
-            f"{source} has {source.stat().st_size} bytes; this network needs at most {limit}. It was written for another one."
-        )
+    check_header(source, limit, largest_header)
     try:
         with safe_open(source, framework="numpy") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
             _check_kind(source, metadata, names)
             arrays = {name: file.get_tensor(name) for name in STREAMS}
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        if isinstance(error, FileError):
-            raise
+    except FileError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise FileError(f"{source} cannot be read: {error}. It is damaged or not a safetensors file; write it again.") from error
     sound = all(a.ndim == 1 and a.dtype == _TYPES[STREAMS[name][0]] for name, a in arrays.items())
     if not sound or metadata["check"] != _check(metadata["content"], arrays):
         raise FileError(f"{source} is damaged: its content does not match its check. Write it again.")
-    return json.loads(metadata["content"]), arrays
+    return metadata["content"], arrays
 
 
 def _check_kind(source: Path, metadata: Mapping[str, str], names: set[str]) -> None:
@@ -148,10 +144,6 @@ def _check_kind(source: Path, metadata: Mapping[str, str], names: set[str]) -> N
         raise FileError(
             f"{source} has version {metadata['version']!r:.20}, this nnwidgets reads {_VERSION}. Install a newer nnwidgets."
         )
-
-
-def _as_text(content: Sequence[Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _metadata(text: str, check: str) -> dict[str, str]:

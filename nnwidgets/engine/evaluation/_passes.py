@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.evaluation._memory import half_after
 from nnwidgets.engine.evaluation._prepared import Prepared
 from nnwidgets.engine.evaluation.checks import check_logits
 from nnwidgets.engine.trace import preserved
@@ -70,19 +71,24 @@ def passes(
         draw: which images to take next, by default all as stored.
 
     Raises:
-        ModelError: the answer is not logits (B, K), or holds NaN.
+        ModelError: the answer is not logits (B, K), or holds NaN. OutOfMemoryError: not even one image fits; before, the batch is
+            halved as often as it takes.
     """
     own = network if isinstance(network, Prepared) else None
     model = network if isinstance(network, nn.Module) else network.network
     draw = in_order(np.arange(len(split))) if draw is None else draw
-    size = _FIRST
-    while len(positions := draw(size)):
-        index = torch.from_numpy(np.ascontiguousarray(positions))
+    size, largest, waiting = _FIRST, _LARGEST, np.zeros(0, np.int64)
+    while len(waiting) or len(waiting := draw(size)):
+        index = torch.from_numpy(np.ascontiguousarray(waiting[:size]))
         began = time.perf_counter()
-        with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
-            model.eval()
-            images = split.inputs(index.to(split.device)).to(dtype)
-            logits = check_logits(model(own.inputs(images) if own else images), len(index)).float()
+        try:
+            with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
+                model.eval()
+                images = split.inputs(index.to(split.device)).to(dtype)
+                logits = check_logits(model(own.inputs(images) if own else images), len(index)).float()
+        except (RuntimeError, MemoryError) as error:
+            size = largest = half_after(error, len(index))
+            continue
         spent = time.perf_counter() - began
         bad = int((~torch.isfinite(logits)).any(1).sum())
         if bad:
@@ -91,7 +97,8 @@ def passes(
                 "its accuracy means nothing. Look at its weights and inputs."
             )
         yield index, logits
-        size = _next_size(len(index), spent, target_s)
+        waiting = waiting[len(index) :]
+        size = min(_next_size(len(index), spent, target_s), largest)
 
 
 def _next_size(size: int, spent: float, target_s: float) -> int:

@@ -15,9 +15,10 @@ from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.experiment import inputs
-from nnwidgets.engine.experiment.bench import Bench, Benches, make_bench
+from nnwidgets.engine.experiment.bench import Bench, Benches
 from nnwidgets.engine.experiment.events import Callback, Event, Notice
 from nnwidgets.engine.experiment.live import Live
+from nnwidgets.engine.experiment.sound import sound_bench
 from nnwidgets.engine.experiment.state import Attempt, History, State
 from nnwidgets.engine.experiment.weights import WeightStore
 from nnwidgets.engine.jobs import Jobs
@@ -152,6 +153,7 @@ class Experiment:
     @property
     def compressed(self) -> nn.Module:
         """The present state as a network of its own: masks and fake quantization, simulated, trainable."""
+        self._notice_alone()
         state = self.state
         if self._compressed is None or self._compressed[0] != state:
             self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape))
@@ -184,7 +186,7 @@ class Experiment:
             bench = self._benches.find(key)
             if bench is None:
                 weights = None if key is None else self.weights.get(key)
-                bench = make_bench(self._model, self.input_shape, weights, self._probe.inputs(slice(0, 8)))
+                bench = sound_bench(self._model, self.input_shape, weights, self._probe.inputs(slice(0, 8)))
                 self._benches.keep(key, bench)
             return bench
 
@@ -198,6 +200,7 @@ class Experiment:
         """
         if not isinstance(recipe, Recipe):
             raise InputError(f"recipe: got {type(recipe).__name__}, expected a Recipe, such as Recipe(pruning=Pruning(0.5)).")
+        self._notice_alone()
         self.bench(self.state.weights_key).plan.figures(recipe)
         self._push(replace(self.state, recipe=recipe))
         self.live.refresh()
@@ -368,21 +371,36 @@ class Experiment:
         self.emit(Event("notice", notice=notice))
 
     def notice_changes(self) -> None:
-        """Find out whether the network was changed from outside; if so, say it and measure everything anew."""
+        """Find out whether the network was changed from outside; if so, say it and measure everything anew.
+
+        Raises:
+            ModelError, DataError: it cannot be measured as it is now, in words; said again until it is put right.
+        """
         found = quick_fingerprint(self._model)
         if found == self._seen:
             return
-        self._seen = found
         check_weights(self._model)  # reads only: the user's own code may be using the network in another thread
         with self._lock:
             self._benches.clear()
             self._compressed = None
         self.live.forget()
+        try:
+            check_model(self.bench(None).base, self.split(self.live.sample))
+        except BaseException:
+            with self._lock:
+                self._benches.clear()
+            raise
+        self._seen = found  # only now: what is wrong is said until it is put right
         self.notify(
             Notice(
                 "model_changed", "The model was changed by other code. Everything is measured anew for the model as it is now."
             )
         )
+
+    def _notice_alone(self) -> None:
+        """As `notice_changes` where nobody is subscribed; else the worker does it before it measures."""
+        if not self.has_subscribers:
+            self.notice_changes()
 
     def restore(self, history: History, snapshots: dict[str, State]) -> None:
         """Take over a history and snapshots, as ``from_json`` does.
@@ -400,10 +418,12 @@ class Experiment:
         """Read trained weights that ``exp.weights.save(key, path)`` wrote; returns their key.
 
         Raises:
-            FileError: no readable safetensors file.
+            FileError: no readable safetensors file, a damaged one, or weights of another network; nothing is kept of it.
         """
-        key = self.weights.load(path)
-        self.notify(Notice("weights_lacking", ""))
+        key = self.weights.load(path, like=self._model.state_dict())
+        states = (*self.history, *self.snapshots.values())
+        if all(state.weights_key is None or state.weights_key in self.weights for state in states):
+            self.notify(Notice("weights_lacking", ""))
         return key
 
     # --- as text ------------------------------------------------------------------------------------------------------

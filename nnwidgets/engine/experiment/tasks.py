@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnwidgets.engine.compression import compress, latent_state, load_packed, save_packed
 from nnwidgets.engine.costs import latency_of, latency_runs
-from nnwidgets.engine.errors import DataError
+from nnwidgets.engine.errors import DataError, FileError
 from nnwidgets.engine.experiment.events import Event, Task
 from nnwidgets.engine.experiment.state import Attempt, State
 from nnwidgets.engine.training import fit
@@ -48,6 +48,7 @@ def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> I
             "fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set."
         )
     setup = default_setup(experiment) if setup is None else setup
+    experiment.notice_changes()
     state = experiment.state
     network = compress(experiment.bench(state.weights_key).base, state.recipe, input_shape=experiment.input_shape)
     losses: list[float] = []
@@ -86,6 +87,7 @@ def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Jo
     """Measure the dense network, batch 1, in the background; ``done`` gets the result."""
 
     def work() -> Iterator[Task]:
+        experiment.notice_changes()
         times: list[float] = []
         for milliseconds in latency_runs(experiment.bench(None).base, experiment.input_shape, runs=_LATENCY_RUNS):
             times.append(milliseconds)
@@ -96,12 +98,13 @@ def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Jo
 
 
 def start_disk(experiment: Experiment) -> Job:
-    """Write the present state to a real file, load it back, and note its size."""
+    """Write the present state to a real file, load it back, and note its size. A full disk is an error event."""
 
     def work() -> Iterator[Task]:
+        experiment.notice_changes()
         state: State = experiment.state
         bench = experiment.bench(state.weights_key)
-        with tempfile.TemporaryDirectory() as folder:
+        with _scratch_folder() as folder:
             path = Path(folder) / "network.safetensors"
             size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
             yield Task("disk", "Writing a file", 0.5)
@@ -110,6 +113,16 @@ def start_disk(experiment: Experiment) -> Job:
         yield Task("disk", "Writing a file", 1.0)
 
     return _start(experiment, "disk", "Writing a file", work, lambda: "a file was written, loaded back and measured")
+
+
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise FileError(
+            f"no file can be written: {error}. Expected a folder for temporary files with room in it; free some space, or set "
+            "TMPDIR to a folder that can be written to and start the kernel again."
+        ) from error
 
 
 def _start(experiment: Experiment, name: str, label: str, work: Callable[[], Iterator[Task]], ended: Callable[[], str]) -> Job:

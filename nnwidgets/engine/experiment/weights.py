@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import FileError, InputError
+from nnwidgets.engine.files import read_tensors, written_whole
 
-__all__ = ["WeightStore"]
+__all__ = ["WeightStore", "unlike"]
+
+_LARGEST = 4_000_000_000  # bytes of a file that is still read where no network says how many there should be
 
 
 class WeightStore:
@@ -22,16 +25,7 @@ class WeightStore:
 
     def put(self, weights: Mapping[str, Tensor]) -> str:
         """Keep a copy of a state dict and return its key, the SHA-256 of names, shapes, types and values."""
-        digest = hashlib.sha256()
-        kept: dict[str, Tensor] = {}
-        for name in sorted(weights):
-            value = weights[name].detach().to("cpu", copy=True).contiguous()
-            digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-            digest.update(
-                value.view(torch.uint8).numpy().tobytes() if value.dim() else value.reshape(1).view(torch.uint8).numpy().tobytes()
-            )
-            kept[name] = value
-        key = digest.hexdigest()
+        kept, key = _copied(weights)
         self._weights.setdefault(key, kept)
         return key
 
@@ -55,31 +49,54 @@ class WeightStore:
         return self._weights[key]
 
     def save(self, key: str, path: str | Path) -> None:
-        """Write the weights of a key as safetensors.
+        """Write the weights of a key as safetensors, whole or not at all.
 
         Raises:
-            FileError: the file exists already or cannot be written.
+            FileError: the file exists already or cannot be written. InputError: the weights are not here.
         """
         from safetensors.torch import save_file
 
-        path = Path(path)
-        if path.exists():
-            raise FileError(f"{path} exists already; choose another name or remove it first.")
-        try:
-            save_file(dict(self.get(key)), path, metadata={"key": key})
-        except OSError as error:
-            raise FileError(f"{path} cannot be written: {error}") from error
+        weights = dict(self.get(key))
+        with written_whole(path) as spare:
+            save_file(weights, spare, metadata={"key": key})
 
-    def load(self, path: str | Path) -> str:
-        """Read weights that ``save`` wrote and return their key.
+    def load(self, path: str | Path, like: Mapping[str, Tensor] | None = None) -> str:
+        """Read weights that ``save`` wrote and return their key. Nothing is kept of a file that is refused.
+
+        Args:
+            like: a state dict; names and shapes have to be the same.
 
         Raises:
-            FileError: the file is missing or no safetensors file.
+            FileError: missing, damaged, no safetensors file, or the weights of another network.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        limit = _LARGEST if like is None else 1_000_000 + sum(2 * value.nbytes + 1000 for value in like.values())
+        weights, metadata = read_tensors(path, limit)
+        if like is not None and (other := unlike(weights, like)):
+            raise FileError(f"{path} holds weights of another network: {other}. Give the file that was saved for this network.")
+        kept, key = _copied(weights)
+        if metadata.get("key", key) != key:
+            raise FileError(f"{path} is damaged: its numbers are not those that were written. Save or copy it again.")
+        self._weights.setdefault(key, kept)
+        return key
 
-        try:
-            return self.put(load_file(path))
-        except (OSError, SafetensorError) as error:
-            raise FileError(f"{path} is no readable safetensors file: {error}") from error
+
+def unlike(weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> str:
+    """Say in which tensor weights differ from a state dict in shape, "" where they fit."""
+    found, wanted = ({name: tuple(value.shape) for name, value in side.items()} for side in (weights, like))
+    if found == wanted:
+        return ""
+    name = min(found.items() ^ wanted.items())[0]
+    return f"{name!r} is {found.get(name, 'missing')}, expected {wanted.get(name, 'no such tensor')}"
+
+
+def _copied(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Copies on the cpu, and the SHA-256 of names, shapes, types and values."""
+    digest = hashlib.sha256()
+    kept: dict[str, Tensor] = {}
+    for name in sorted(weights):
+        value = weights[name].detach().to("cpu", copy=True).contiguous()
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        if value.numel():
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        kept[name] = value
+    return kept, digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,15 +21,17 @@ from nnwidgets.engine.trace.weights import WeightLayer, kind_of, sources_of, wei
 
 __all__ = ["checked_shape", "trace"]
 
-_SMALL = 64 * 2**20  # bytes; networks below are copied for a second try whatever the first one failed of
+_SMALL = 64 * 2**20  # bytes; a network below is copied whatever the meta device failed of
+_SMALL_INPUT = 3 * 64 * 64  # numbers; with a small input a small network is run on real numbers at once
 
 
 def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> Trace:
     """Run one forward pass of a copy and record every call.
 
-    The copy lives on the meta device, where nothing is computed; the network itself is not touched. A network that needs real
-    numbers on its way (or makes tensors on a device of its own) is copied for real and run on zeros; ``Trace.notes`` says so.
-    Both are in eval mode, and hooks of the network are not run.
+    A small network on the CPU with a small input is copied and run on zeros, which takes milliseconds. The copy of any other
+    lives on the meta device, where nothing is computed, but for which torch loads 150 MB of its compiler; one that needs real
+    numbers on its way (or makes tensors on a device of its own) is then copied for real as well, and ``Trace.notes`` says so.
+    The network itself is not touched; copies are in eval mode, and its hooks are not run.
 
     Args:
         model: takes one floating tensor, the batch first. input_shape: without the batch, e.g. (3, 224, 224).
@@ -44,13 +47,14 @@ def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | Non
         raise InputError(f"The input dtype is {dtype}; only networks that take floating tensors are supported.")
     _check_signature(model)
     meta, home = torch.device("meta"), home_of(model)
+    at_once = home.type == "cpu" and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
     failed = None
     # Batch 1 gives the shapes of one sample; some networks squeeze it away and need 2.
-    for device, batch in ((meta, 1), (meta, 2), (home, 1), (home, 2)):
-        if failed is not None and device is home and (home == meta or not _worth_a_copy(model, failed)):
+    for device, batch in ((home, 1), (home, 2)) if at_once else ((meta, 1), (meta, 2), (home, 1), (home, 2)):
+        if failed is not None and not at_once and device is home and (home == meta or not _worth_a_copy(model, failed)):
             break
         try:
-            return _attempt(model, shape, dtype, device, batch)
+            return _attempt(model, shape, dtype, device, batch, surprising=not at_once)
         except _ForwardError as error:
             failed = error if failed is None or batch == 1 else failed
     raise ModelError(
@@ -73,11 +77,13 @@ class _ForwardError(Exception):
     """The forward pass of a copy raised; the message says where and what."""
 
 
-def _attempt(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, batch: int) -> Trace:
+def _attempt(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, batch: int, surprising: bool
+) -> Trace:
     # A caller's inference mode would make copies that cannot be used elsewhere, and hides composite operations.
     with torch.inference_mode(False), torch.no_grad(), preserved(model):
         twin, notes = copy_for_trace(model, device)
-        if device.type != "meta":
+        if device.type != "meta" and surprising:
             notes.append(f"needs real numbers on its way: run on zeros on {device}, with a copy of the weights")
         x = torch.zeros((batch, *shape), dtype=dtype, device=device)
         layers = weight_layers(twin)
@@ -165,8 +171,11 @@ def _output_layers(calls: tuple[Call, ...], ends: set[int]) -> tuple[str, ...]:
 
 def _worth_a_copy(model: nn.Module, error: Exception) -> bool:
     """A large network is only copied where the meta device is to blame, not for a shape that does not fit."""
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    return size <= _SMALL or isinstance(error.__cause__, NotImplementedError) or "meta" in str(error).lower()
+    return _bytes_of(model) <= _SMALL or isinstance(error.__cause__, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _bytes_of(model: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.errors import DataError, InputError, ModelError
+from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemoryError
 from nnwidgets.engine.evaluation import check_model, evaluate
+from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import preserved_rng
+from nnwidgets.engine.training._optimizers import optimizer_for
 from nnwidgets.engine.training.augment import augment
 from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -48,6 +51,7 @@ def fit(
 
     Raises:
         DataError: no labels, labels without an output, or images on another device. InputError: a state of another run.
+        OutOfMemoryError: a step needs more memory than there is; the network is as the step before left it.
         ModelError: nothing to train, answers that are not logits (B, K), and, while running, a loss that is no longer finite,
         with the step and the rate; the network is then as the step before left it.
     """
@@ -76,7 +80,7 @@ class Run(Iterator[StepRecord]):
         self._batches = math.ceil(train.n / setup.batch_size)
         if self._batches > 1 and train.n % setup.batch_size == 1:
             self._batches -= 1
-        self._optimizer = _optimizer(self._parameters, setup)
+        self._optimizer = optimizer_for(self._parameters, setup)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)
@@ -97,7 +101,16 @@ class Run(Iterator[StepRecord]):
         if batch == 0 and self._step:
             self._order = torch.randperm(self._train.n, generator=self._draw)
         rate = _rate(self._setup, self._step, self.steps)
-        loss, wrong = self._train_batch(batch, rate)
+        try:
+            loss, wrong = self._train_batch(batch, rate)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold the activations
+            raise OutOfMemoryError(
+                f"there is not enough memory for step {self._step + 1} on a batch of {self._setup.batch_size} images; the "
+                "network is as the step before left it. Use a smaller batch_size, or free memory (other widgets)."
+            ) from error
         self._step += 1
         last = self._step % self._batches == 0
         test_error = evaluate(self._model, self._test).error if last and self._test is not None else None
@@ -182,13 +195,6 @@ class Run(Iterator[StepRecord]):
         self._optimizer.load_state_dict(_copied(state["optimizer"]))
         self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
         self._draw.set_state(state["draw"])
-
-
-def _optimizer(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
-    if setup.optimizer == "sgd":
-        return torch.optim.SGD(parameters, setup.lr, setup.momentum, weight_decay=setup.weight_decay)
-    kind = torch.optim.Adam if setup.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, setup.lr, weight_decay=setup.weight_decay)
 
 
 def _rate(setup: TrainingSetup, step: int, steps: int) -> float:

@@ -60,8 +60,10 @@ def _height_width(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
-def _items(dataset: Any, limit: int | None, size: tuple[int, int] | None, seed: int, notes: list[str]) -> Iterator[Any]:
-    """The items to read: of a map-style data set a random choice, of an iterable one the first."""
+def _items(
+    dataset: Any, limit: int | None, size: tuple[int, int] | None, seed: int, notes: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """The items to read, with their index: of a map-style data set a random choice, of an iterable one the first."""
     if isinstance(dataset, DataLoader):
         raise DataError("got a DataLoader, which gives batches; pass its data set: loader.dataset.")
     stream = isinstance(dataset, IterableDataset)  # inherits a __getitem__ that only raises
@@ -72,30 +74,56 @@ def _items(dataset: Any, limit: int | None, size: tuple[int, int] | None, seed: 
         fit = _fitting(dataset, n, size)
         most = min(n, fit, limit if limit is not None else n)
         if most == n:
-            return (dataset[i] for i in range(n))
+            return ((i, _item(dataset, i)) for i in range(n))
         why = "so that it fits into 2 GB" if fit < min(n, limit or n) else "as asked"
         notes.append(f"The data set was subsampled to {most:,} of {n:,} images, {why}.")
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most].tolist()
-        return (dataset[i] for i in order)
+        return ((i, _item(dataset, i)) for i in order)
     if isinstance(dataset, Iterable):
-        return itertools.islice(iter(dataset), limit)
+        return itertools.islice(_streamed(dataset), limit)
     raise DataError(
         f"got {type(dataset).__name__}, expected a Split, or a torch data set of (image, label): map-style or iterable."
     )
 
 
+def _item(dataset: Any, index: int) -> Any:
+    try:
+        return dataset[index]
+    except Exception as error:  # a data set is anybody's code
+        raise _raised(index, error) from error
+
+
+def _streamed(dataset: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    index = 0
+    try:
+        for index, item in enumerate(dataset):
+            yield index, item
+            index += 1
+    except DataError:
+        raise
+    except Exception as error:  # a data set is anybody's code
+        raise _raised(index, error) from error
+
+
+def _raised(index: int, error: Exception) -> DataError:
+    return DataError(
+        f"item {index} of the data set raised {type(error).__name__}: {str(error)[:300]}; nothing of it was kept. Mend or drop "
+        "that item, such as with torch.utils.data.Subset, and try again."
+    )
+
+
 def _fitting(dataset: Any, n: int, size: tuple[int, int] | None) -> int:
     """How many images of the first one's size, or of the size they are resized to, fit under the cap."""
-    image, _ = _image_and_label(dataset[0], 0)
+    image, _ = _image_and_label(_item(dataset, 0), 0)
     pixels = image.numel() if size is None or image.dim() != 3 else image.shape[0] * size[0] * size[1]
     return max(1, min(n, _CAP // max(pixels * image.element_size(), 1)))
 
 
-def _collect(items: Iterator[Any], size: tuple[int, int] | None, notes: list[str]) -> tuple[Tensor, list[int]]:
+def _collect(items: Iterator[tuple[int, Any]], size: tuple[int, int] | None, notes: list[str]) -> tuple[Tensor, list[int]]:
     images: list[Tensor] = []
     labels: list[int] = []
     held = resized = 0
-    for position, item in enumerate(items):
+    for position, item in items:
         image, label = _image_and_label(item, position)
         if size is not None and image.dim() == 3 and tuple(image.shape[1:]) != size:
             image, resized = _resized(image, size), resized + 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import DataError
+from nnwidgets.engine.values._mapped import MappedFile
 
 __all__ = ["Split"]
 
@@ -42,6 +43,7 @@ class Split:
         notes: tuple[str, ...] = (),
     ) -> None:
         self._images = _as_images(images, mean is not None)
+        self._file = MappedFile.of(images)
         channels = self._images.shape[1] if self._images.dim() == 4 else 1
         self._labels = None if labels is None else _as_labels(labels, len(self._images), self._images.device)
         self._mean = _per_channel("mean", mean, channels, self._images.device)
@@ -113,12 +115,27 @@ class Split:
         """Where the images are."""
         return self._images.device
 
+    def check_file(self) -> None:
+        """Make sure that a memory-mapped file still holds the images; without one nothing is done. ``inputs`` does it itself.
+
+        Reading beyond the end of a file that was cut off meanwhile would end the whole process.
+
+        Raises:
+            DataError: the file is shorter than it was.
+        """
+        if self._file is not None:
+            self._file.check()
+
     def inputs(self, index: slice | Tensor | Any) -> Tensor:
         """Images ready for a network: float32 (B, *sample_shape), normalised where they are stored as uint8.
 
         Args:
             index: a slice, or positions as an integer tensor or array.
+
+        Raises:
+            DataError: the images are in a memory-mapped file that was cut off meanwhile.
         """
+        self.check_file()
         index = index if isinstance(index, slice | Tensor) else torch.as_tensor(index)
         chosen = self._images[index]
         if chosen.dtype != torch.uint8:
@@ -135,12 +152,14 @@ class Split:
 
     def take(self, indices: Tensor | Any) -> Split:
         """The images at some positions, as a new sample."""
+        self.check_file()
         indices = torch.as_tensor(indices, device=self.device)
         labels = None if self._labels is None else self._labels[indices]
         return Split(self._images[indices], labels, self._mean, self._std, self._class_names, notes=self._notes)
 
     def to(self, device: torch.device | str) -> Split:
         """A copy on another device."""
+        self.check_file()
         labels = None if self._labels is None else self._labels.to(device)
         return Split(self._images.to(device), labels, self._mean, self._std, self._class_names, notes=self._notes)
 

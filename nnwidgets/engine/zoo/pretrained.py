@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.errors import FileError, InputError
+from nnwidgets.engine.files import read_pickled, read_tensors
 
 __all__ = ["torchvision_net"]
 
@@ -63,19 +64,4 @@ def torchvision_net(name: str, weights: str | Path | None = "DEFAULT") -> nn.Mod
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    from pickle import UnpicklingError
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise FileError(f"{path} is not a file; expected a state dict as .safetensors, .pt or .pth.")
-    if path.stat().st_size > _LARGEST:
-        raise FileError(f"{path} has {path.stat().st_size:,} bytes, more than {_LARGEST:,}; it is not read.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return found
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise FileError(f"{path} is no state dict that can be read safely: {type(error).__name__}: {str(error)[:300]}") from error
+    return read_tensors(path, _LARGEST)[0] if path.suffix == ".safetensors" else read_pickled(path, _LARGEST)
