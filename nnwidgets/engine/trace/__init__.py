@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
+from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._trace import checked_shape, trace
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_rng
@@ -20,6 +21,7 @@ __all__ = [
     "checked_shape",
     "fingerprint",
     "layers",
+    "plain_copy",
     "preserved",
     "preserved_rng",
     "quick_fingerprint",
