@@ -105,6 +105,19 @@ class InPlace(nn.Module):
         return self.out(self.relu(y).mean((2, 3)))
 
 
+class Viewing(nn.Module):
+    """Batch-norm that can be folded, and a view that needs the usual layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.out = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4 * 36, 4)
+        self.bn.running_mean.fill_(0.1)  # type: ignore[union-attr]
+        self.bn.running_var.fill_(0.5)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.bn(self.conv(x)).relu_().view(len(x), -1))
+
+
 class Reused(nn.Module):
     """One module called three times."""
 

@@ -67,6 +67,7 @@ def test_bundled_networks_equal_the_slow_twin(name: str, n: int, amounts: tuple[
 NETS = [
     (oracle.Functional, "graph"),
     (oracle.InPlace, "graph"),
+    (oracle.Viewing, "graph"),
     (oracle.Reused, "graph"),
     (oracle.Tied, "graph"),
     (oracle.Attention, "graph"),

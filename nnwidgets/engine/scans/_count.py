@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression import CompressionPlan
 from nnwidgets.engine.errors import DataError, ModelError
+from nnwidgets.engine.evaluation import Prepared
 from nnwidgets.engine.evaluation.checks import check_logits
-from nnwidgets.engine.scans.prepared import Prepared, prepare
 from nnwidgets.engine.scans.records import Counts, Progress
 from nnwidgets.engine.trace import Point, Resumable, Trace, resuming, whole
 from nnwidgets.engine.values.recipe import Recipe
@@ -28,6 +28,7 @@ __all__ = ["Candidates", "counting", "counts"]
 _BATCH_SECONDS = 0.02  # of the whole network; larger batches are slower by page faults, and cannot be cancelled
 _STEP_SECONDS = 0.01  # work between two looks at whether to go on
 _FIRST, _LARGEST = 16, 1024
+_PROBE = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def counting(
     """
     yield Progress(0.0, "preparing")
     plan = CompressionPlan(model, split.sample_shape)
-    made = prepare(model)
+    made = Prepared(model, split.sample_shape, split.inputs(slice(0, _PROBE)), plan.trace)
     few = made.inputs(split.inputs(slice(0, 2)))
     if share_prefix:
         preparing = resuming(made.network, few)
@@ -77,7 +78,7 @@ def counting(
     else:
         run = whole(made.network, "The whole network is run for each candidate, as asked for.")
     batch, per_image = yield from _measured(run, made, split)
-    scan = _Scan(plan, made, run, split, candidates, batch)
+    scan = _Scan(model, plan, made, run, split, candidates, batch)
     chunk = max(1, int(budget_bytes // max(per_image * batch, 1)))  # batches
     batches = -(-len(split) // batch)
     for first in range(0, batches, chunk):
@@ -114,10 +115,18 @@ class _Scan:
     """The counts as they grow."""
 
     def __init__(
-        self, plan: CompressionPlan, made: Prepared, run: Resumable, split: Split, candidates: Candidates, batch: int
+        self,
+        model: nn.Module,
+        plan: CompressionPlan,
+        made: Prepared,
+        run: Resumable,
+        split: Split,
+        candidates: Candidates,
+        batch: int,
     ) -> None:
         self._plan, self._made, self._run, self._split, self._candidates = plan, made, run, split, candidates
-        self._batch = batch
+        self._model, self._batch = model, batch
+        self._places = {layer.name: (layer.module_name, layer.parameter) for layer in plan.layers}
         self._order = [layer for layer in run.order if layer in candidates.layers]
         self._clock = time.perf_counter()
         labels = split.labels
@@ -166,13 +175,27 @@ class _Scan:
                 continue
             known = next((count for other, count in seen if torch.equal(other, weight)), None)
             if known is None:
-                self._made.write(layer, weight)
+                self._write(layer, weight)
                 try:
                     known = yield from self._count(points, f"{layer} at {self._candidates.settings[column]}")
                 finally:
-                    self._made.write(layer, original)
+                    self._write(layer, original)
                 seen.append((weight, known))
             self.right[row, column] += known
+
+    def _write(self, layer: str, weight: Tensor) -> None:
+        """Put a weight into the copy, with the bias that it is folded with."""
+        module_name, parameter = self._places[layer]
+        bias = self._model.get_submodule(module_name)._parameters.get("bias")
+
+        def load(network: nn.Module) -> None:
+            parameters = network.get_submodule(module_name)._parameters
+            for name, value in ((parameter, weight), ("bias", bias)):
+                target = parameters.get(name)
+                if target is not None and value is not None:
+                    target.copy_(value)
+
+        self._made.write(load, only=(layer,))
 
     def _count(self, points: dict[int, Point], what: str) -> Generator[Progress, None, int]:
         right = 0

@@ -46,8 +46,8 @@ def sensitivity_scan(
     """Compress each layer alone by each amount and count the right answers (Han et al. 2015, Li et al. 2017).
 
     What comes before a layer is run once and kept, and only the rest is run for each candidate. The answers are those of
-    ``evaluate(bake(compress(model, recipe)), split)``: the same operations in batches of another size, so that at most an image
-    whose two largest logits differ by float rounding can be counted otherwise.
+    ``evaluate(bake(compress(model, recipe)), split)``, but for images whose two largest logits differ by no more than float rounding:
+    batch-norm is folded and batches have another size.
 
     Args:
         model: a plain network that answers logits (B, K); it is copied and stays as it is.

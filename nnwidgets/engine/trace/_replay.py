@@ -42,6 +42,7 @@ class LayerRun(Resumable):
         self._layers = _outermost(network)
         own = [*network.parameters(), *network.buffers()]
         versions = [tensor._version for tensor in own]
+        self._before = {module: module.__dict__.get("forward") for module in self._layers}
         for module in self._layers:
             module.forward = functools.partial(self._answer, module, module.forward)
         try:
@@ -76,8 +77,10 @@ class LayerRun(Resumable):
         return self._pass(point.kept[_IMAGES], _outputs(point), frozenset())
 
     def release(self) -> None:
-        for module in self._layers:
+        for module, forward in self._before.items():
             module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.forward = forward
 
     def _pass(
         self, images: Tensor, kept: list[_Output], stops: frozenset[nn.Module], called: list[nn.Module] | None = None
