@@ -115,7 +115,7 @@ class Viewing(nn.Module):
         self.bn.running_var.fill_(0.5)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.bn(self.conv(x)).relu_().view(len(x), -1))
+        return self.out(self.bn(self.conv(x)).relu_().view(x.size(0), -1))
 
 
 class Reused(nn.Module):

@@ -46,7 +46,7 @@ def sensitivity_scan(
     """Compress each layer alone by each amount and count the right answers (Han et al. 2015, Li et al. 2017).
 
     What comes before a layer is run once and kept, and only the rest is run for each candidate. The answers are those of
-    ``evaluate(bake(compress(model, recipe)), split)``, but for images whose two largest logits differ by no more than float rounding:
+    ``evaluate(bake(compress(model, recipe)), split)``, but for images whose two largest logits are equal up to float rounding:
     batch-norm is folded and batches have another size.
 
     Args:
