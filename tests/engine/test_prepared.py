@@ -154,3 +154,22 @@ def test_parametrizations_are_computed_once_and_stay_on_the_original() -> None:
     with torch.no_grad():
         torch.testing.assert_close(prepared.network(prepared.inputs(x)), small.eval()(x), rtol=1e-4, atol=1e-4)
     assert fingerprint(small) == before
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.Identity()], ids=["batch-norm", "no batch-norm"])
+def test_a_forward_that_needs_the_usual_layout_gets_it(norm: nn.Module) -> None:
+    """``x.view(len(x), -1)`` behind a convolution fails on channels-last maps."""
+
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.fc = nn.Conv2d(2, 4, 3), norm, nn.Linear(4 * 36, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.conv(x)).relu()
+            return self.fc(x.view(len(x), -1))  # type: ignore[no-any-return]
+
+    model, images = lively(Viewing()), torch.randn(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    prepared = Prepared(model, (2, 8, 8), images)
+    assert not prepared.channels_last
+    assert torch.allclose(prepared.network(prepared.inputs(images)), model(images), atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import NnwError
-from nnwidgets.engine.trace import Trace, plain_copy, trace
+from nnwidgets.engine.trace import Trace, plain_copy, preserved_buffers, trace
 
 __all__ = ["Prepared"]
 
@@ -47,7 +47,11 @@ class Prepared:
         self.network = plain_copy(model)
         self.channels_last = len(input_shape) == 3 and any(type(module) is nn.Conv2d for module in self.network.modules())
         if self.channels_last:
+            usual = self._answer(probe, plain=True)
             self.network.to(memory_format=torch.channels_last)
+            if usual is not None and not _alike(usual, self._answer(probe)):  # such as x.view(len(x), -1) behind a convolution
+                self.channels_last = False
+                self.network.to(memory_format=torch.contiguous_format)
         self._pairs: tuple[_Pair, ...] = ()
         pairs = _pairs(self.network, input_shape, traced)
         plain = self._answer(probe) if pairs else None
@@ -89,10 +93,10 @@ class Prepared:
             if only is None or pair.name in only:
                 _fold(pair)
 
-    def _answer(self, probe: Tensor) -> Tensor | None:
-        with torch.inference_mode():
+    def _answer(self, probe: Tensor, plain: bool = False) -> Tensor | None:
+        with torch.inference_mode(), preserved_buffers(self.network):
             try:
-                answer = self.network(self.inputs(probe.clone()))
+                answer = self.network(probe.clone() if plain else self.inputs(probe.clone()))
             except Exception:  # whoever runs the network next says what is wrong with it
                 return None
         return answer if isinstance(answer, Tensor) else None
