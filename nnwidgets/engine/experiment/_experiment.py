@@ -14,6 +14,7 @@ from torch import nn
 from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
+from nnwidgets.engine.evaluation.threads import threads_advice
 from nnwidgets.engine.experiment import inputs
 from nnwidgets.engine.experiment.bench import Bench, Benches
 from nnwidgets.engine.experiment.events import Callback, Event, Notice
@@ -100,6 +101,9 @@ class Experiment:
             self.notices["train_mode"] = Notice(
                 "train_mode", "The model is in train mode; it is measured in eval mode and left as it is.", "muted"
             )
+        advice = threads_advice()
+        if advice is not None:
+            self.notices["threads"] = Notice("threads", advice)
         for split in known:
             for number, text in enumerate(split.notes):
                 self.notices[f"data-{number}"] = Notice(f"data-{number}", text, "muted")
