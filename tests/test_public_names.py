@@ -46,6 +46,7 @@ PUBLIC = {
         "layers",
         "load_packed",
         "save_packed",
+        "sensitivity_scan",
         "shapes",
         "stream_accuracy",
         "torchvision_net",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.evaluation import evaluate, stream_accuracy
     from nnwidgets.engine.experiment import Attempt, Experiment, State
     from nnwidgets.engine.jobs import Job, Jobs
+    from nnwidgets.engine.scans import sensitivity_scan
     from nnwidgets.engine.trace import fingerprint, layers
     from nnwidgets.engine.training import fit
     from nnwidgets.engine.values.mask import Mask
@@ -70,6 +71,7 @@ __all__ = [
     "layers",
     "load_packed",
     "save_packed",
+    "sensitivity_scan",
     "shapes",
     "stream_accuracy",
     "torchvision_net",
@@ -99,6 +101,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         "latency": ".costs",
+        "sensitivity_scan": ".scans",
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",
         "Split": ".values.split",

@@ -75,7 +75,11 @@ def _draw_series(ax: Axes, series: Series, depth: int) -> None:
 
 
 def _bars(ax: Axes, s: Bars, depth: int) -> None:
-    colours = [COLOURS[role] for role in s.roles] if s.roles else COLOURS[s.role]
+    colours: Any = [COLOURS[role] for role in s.roles] if s.roles else COLOURS[s.role]
+    alpha = s.opacity if isinstance(s.opacity, int | float) else None
+    if not isinstance(s.opacity, int | float):  # one a bar
+        each = colours if isinstance(colours, list) else [colours] * len(s.x0)
+        colours = list(zip(each, s.opacity, strict=True))
     widths = [b - a for a, b in zip(s.x0, s.x1, strict=True)]
     heights = [b - a for a, b in zip(s.y0, s.y1, strict=True)]
     ax.bar(
@@ -85,7 +89,7 @@ def _bars(ax: Axes, s: Bars, depth: int) -> None:
         list(s.y0),
         align="edge",
         color=colours,
-        alpha=s.opacity,
+        alpha=alpha,
         zorder=depth,
         label=s.label or "_",
         linewidth=0,
@@ -150,17 +154,18 @@ def _ticks(ax: Axes, s: Ticks, depth: int) -> None:
 
 
 def page(title: str, figures: Mapping[str, Figure], charts: Sequence[Chart], caption: str = "") -> MplFigure:
-    """A page: printed figures in a row, two charts below, one wide chart at the bottom.
+    """A page: printed figures in a row, two charts below, wide charts at the bottom.
 
     Args:
-        figures: heading -> figure, left to right; charts: three charts, the last one wide; caption: small print.
+        figures: heading -> figure, left to right; charts: two charts, and one or two wide ones; caption: small print.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as MplFigure
 
-    sheet = MplFigure(figsize=(9.6, 6.6), layout="constrained", facecolor="white")
+    below = [chart.height / 54 for chart in charts[3:4]]  # inches, about as much as it takes on the screen
+    sheet = MplFigure(figsize=(9.6, 6.6 + sum(below)), layout="constrained", facecolor="white")
     FigureCanvasAgg(sheet)
-    grid = sheet.add_gridspec(3, 12, height_ratios=[1.0, 3.2, 1.7])
+    grid = sheet.add_gridspec(3 + len(below), 12, height_ratios=[1.0, 3.2, 1.7, *below])
     sheet.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=COLOURS["ink"])
     width = 12 // max(len(figures), 1)
     for column, (name, figure) in enumerate(figures.items()):
@@ -172,7 +177,7 @@ def page(title: str, figures: Mapping[str, Figure], charts: Sequence[Chart], cap
         )
         for line, note in enumerate(figure.notes[:3]):
             ax.text(0, 0.28 - 0.2 * line, note.text, fontsize=6.5, color=COLOURS[note.role], va="top")
-    places = [grid[1, :7], grid[1, 7:], grid[2, :]]
+    places = [grid[1, :7], grid[1, 7:], grid[2, :], *([grid[3, :]] if below else [])]
     for chart, place in zip(charts, places, strict=False):
         draw(chart, sheet.add_subplot(place))
     if caption:

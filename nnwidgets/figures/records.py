@@ -58,7 +58,7 @@ class Bars:
     y1: Sequence[float]
     role: Role = "accent"
     roles: Sequence[Role] | None = None
-    opacity: float = 1.0
+    opacity: float | Sequence[float] = 1.0
     ids: Sequence[str] | None = None
     titles: Sequence[str] | None = None
     label: str = ""

@@ -9,6 +9,7 @@ import numpy as np
 
 from nnwidgets.engine.experiment import Experiment, State, Visit
 from nnwidgets.engine.experiment.bench import Bench
+from nnwidgets.engine.experiment.scanning import Scan
 from nnwidgets.engine.trace.weights import weight_of
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Latency
@@ -16,6 +17,7 @@ from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart, Figure, Note
+from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 
 __all__ = ["LabView", "recipe_words"]
 
@@ -40,6 +42,7 @@ class LabView:
     def __init__(self, experiment: Experiment) -> None:
         self._exp = experiment
         self.latency: Latency | None = None
+        self.scan: Scan | None = None
         self._bins: dict[tuple[str | None, str], tuple[weakref.ref[Bench], charts.WeightBins]] = {}
 
     # --- printed figures ----------------------------------------------------------------------------------------------
@@ -92,6 +95,15 @@ class LabView:
         if live.cost is None or live.dense_cost is None:
             return {}
         return {"layers": charts.layers_chart(live.cost, live.dense_cost, selected)}
+
+    def sensitivity(self) -> dict[str, Chart]:
+        """What each layer can bear, with where it stands now; nothing before it was asked for."""
+        cost, scan = self._exp.live.cost, self.scan
+        if scan is None or cost is None:
+            return {}
+        now = {name: 1 - layer.nonzero / layer.params if layer.params else 0.0 for name, layer in cost.layers.items()}
+        other = scan.weights_key != self._exp.live.state.weights_key
+        return {"sensitivity": sensitivity_chart(scan.table, now, scan.sample, other)}
 
     def rows(self) -> list[dict[str, Any]]:
         """The table of layers: share removed by the recipe, what is kept, bytes, multiply-accumulates."""

@@ -13,6 +13,7 @@ import traitlets
 
 from nnwidgets.engine.errors import InputError, RecipeError
 from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
+from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.tasks import default_setup, start_disk, start_fine_tuning, start_latency
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Latency
@@ -259,7 +260,7 @@ class CompressionLab(LiveWidget):
         """A new position: its cost at once, and its accuracy if it was measured before."""
         view, layer = self._view, self.selected_layer
         figures = {**view.figures(), **view.accuracy()}
-        charts = {**view.layers(layer), **view.histogram(layer), **view.pareto()}
+        charts = {**view.layers(layer), **view.histogram(layer), **view.pareto(), **view.sensitivity()}
         self._last_estimate = 0.0
         self._show(figures, charts, layer_rows=view.rows(), status=self._status(), **self._accuracy_traits())
 
@@ -353,6 +354,7 @@ class CompressionLab(LiveWidget):
             "cancel": self.cancel,
             "measure_latency": self.measure_latency,
             "measure_disk": self.measure_disk,
+            "scan_layers": self.scan_layers,
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,
@@ -377,6 +379,15 @@ class CompressionLab(LiveWidget):
     def measure_disk(self) -> None:
         """Write the present state to a real file in the background and show its size."""
         start_disk(self._exp)
+
+    def scan_layers(self) -> None:
+        """Prune each layer alone by several amounts in the background and show what is lost, on S_val where there is one."""
+
+        def done(scan: Scan) -> None:
+            self._view.scan = scan
+            self._show(charts=self._view.sensitivity())
+
+        start_scan(self._exp, done)
 
     def cancel(self) -> None:
         """Stop what runs in the background; nothing of it is applied."""
@@ -421,6 +432,7 @@ class CompressionLab(LiveWidget):
             *view.pareto().values(),
             *view.histogram(self.selected_layer).values(),
             *view.layers(self.selected_layer).values(),
+            *view.sensitivity().values(),
         ]
         words = f"{self.about['subtitle']}; {recipe_words(state.recipe)}"
         return page("Compression lab", {title: figures[name] for name, title in named.items() if name in figures}, charts, words)

@@ -1,7 +1,7 @@
 """All benchmarks, one command: ``python tests/benchmarks/run.py [name ...]``. Ratios within one run, with their spread.
 
-Each file ``bench_<name>.py`` in this folder has a generator ``figures()`` of ``Figure`` and runs in a process of its own. The table
-goes to standard output as Markdown, headed by the machine; ``--json FILE`` also writes it as data.
+Each file ``bench_<name>.py`` in this folder has a generator ``figures()`` of ``Figure`` and runs in a process of its own. The
+table goes to standard output as Markdown, headed by the machine; ``--json FILE`` also writes it as data.
 """
 
 from __future__ import annotations

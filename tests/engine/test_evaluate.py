@@ -12,9 +12,9 @@ from oracle_data import accuracy_of, confusion_of, exact_finite_slow
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
-from nnwidgets.engine.evaluation import Tally, evaluate, passes, stream_accuracy
+from nnwidgets.engine.evaluation import Tally, evaluate, in_order, passes, stream_accuracy
 from nnwidgets.engine.trace import fingerprint
-from nnwidgets.engine.values.intervals import exact_finite, paired_finite, wilson
+from nnwidgets.engine.values.intervals import exact_finite, wilson
 from nnwidgets.engine.values.split import Split
 
 
@@ -109,7 +109,7 @@ def test_batches_take_about_the_time_that_was_asked_for(split: Split, once: floa
 
 def test_every_image_is_seen_once_in_the_order_asked_for(split: Split) -> None:
     order = torch.randperm(257)
-    seen = torch.cat([index for index, _ in passes(net(), split, order)])
+    seen = torch.cat([index for index, _ in passes(net(), split, in_order(order))])
     assert torch.equal(seen, order)
 
 
@@ -121,9 +121,10 @@ def test_the_last_estimate_is_exact_and_the_same_seed_gives_the_same_stream(spli
     assert last.final and (last.accuracy, last.low, last.high) == (own.accuracy,) * 3
     assert last.difference == pytest.approx(own.accuracy - reference.accuracy)
     assert last.difference == last.difference_low == last.difference_high
+    assert [estimate for estimate in found if not estimate.final], "there was something to wait for"
     assert [estimate.n_seen for estimate in found] == sorted({estimate.n_seen for estimate in found})
-    known = list(stream_accuracy(model, split, reference=reference.correct, half_width=None))[-1]
-    assert known == last
+    for known in (reference, reference.correct):
+        assert list(stream_accuracy(model, split, reference=known, half_width=None))[-1] == last
 
 
 def test_a_stream_stops_at_the_half_width_asked_for(split: Split) -> None:
@@ -155,17 +156,6 @@ def test_the_interval_covers_the_accuracy_of_the_whole_sample(share: float, n: i
 @pytest.mark.parametrize(("right", "n", "total"), [(0, 5, 12), (3, 5, 12), (5, 5, 12), (7, 12, 12), (60, 64, 200)])
 def test_the_interval_equals_its_slow_twin(right: int, n: int, total: int) -> None:
     assert exact_finite(right, n, total) == exact_finite_slow(right, n, total)
-
-
-@pytest.mark.parametrize(("better", "worse"), [(0, 0), (0, 4), (2, 40), (100, 400)])
-@pytest.mark.parametrize("n", [100, 1000, 3000])
-def test_the_paired_interval_covers_also_where_the_nets_hardly_differ(better: int, worse: int, n: int) -> None:
-    total, draw = 4000, np.random.default_rng(1)
-    truth, covered = (better - worse) / total, 0
-    for up, down, _ in draw.multivariate_hypergeometric([better, worse, total - better - worse], n, 1000):
-        low, high = paired_finite(int(up), int(down), n, total)
-        covered += low - 1e-12 <= truth <= high + 1e-12
-    assert covered / 1000 >= 0.93
 
 
 def test_bfloat16_is_close_and_refused_for_compressed_networks(split: Split) -> None:
@@ -235,6 +225,52 @@ def test_row_34_and_35_no_labels_and_one_sample(split: Split) -> None:
     assert next(stream_accuracy(net(), one)).final
 
 
-def test_a_reference_of_another_length_is_refused(split: Split) -> None:
+def test_a_reference_of_another_length_or_type_is_refused(split: Split) -> None:
     with pytest.raises(DataError, match="257"):
         next(stream_accuracy(net(), split, reference=np.ones(3, bool)))
+    with pytest.raises(InputError, match="float64"):
+        next(stream_accuracy(net(), split, reference=np.ones(257)))  # type: ignore[arg-type]
+
+
+def test_margins_are_those_of_the_obvious_loop(split: Split) -> None:
+    model = net().eval()
+    found = evaluate(model, split)
+    assert split.labels is not None
+    with torch.no_grad():
+        for i, label in enumerate(split.labels.tolist()):
+            logits = model(split.inputs(slice(i, i + 1)))[0].tolist()
+            other = max(value for k, value in enumerate(logits) if k != label)
+            assert found.margins[i] == pytest.approx(logits[label] - other, abs=1e-5)
+    assert ((found.margins > 0) == found.correct).all()
+
+
+def test_the_fastest_dtype_is_measured_and_never_taken_for_compressed_networks(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nnwidgets.engine as engine
+    from nnwidgets.engine.evaluation import _evaluate
+    from nnwidgets.engine.values.recipe import Pruning, Recipe
+
+    class Clock:
+        """Time that passes by what the network is made of."""
+
+        def __init__(self, quick: torch.dtype) -> None:
+            self.now, self.quick = 0.0, quick
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    for quick, expected in ((torch.bfloat16, "bfloat16"), (torch.float32, "float32")):
+        clock, asked = Clock(quick), []
+        model = net()
+        model.register_forward_pre_hook(
+            lambda _, args, clock=clock: setattr(clock, "now", clock.now + (1 if args[0].dtype == clock.quick else 2))
+        )
+        monkeypatch.setattr(_evaluate, "time", clock)
+        assert _evaluate.fastest_dtype(model, split) == expected
+        real = _evaluate.fastest_dtype
+        monkeypatch.setattr(_evaluate, "fastest_dtype", lambda *args, asked=asked, real=real: asked.append(1) or real(*args))
+        assert evaluate(model, split, dtype="auto").accuracy == evaluate(model, split, dtype=expected).accuracy and asked == [1]
+        compressed = engine.compress(model, Recipe(Pruning(0.5)))
+        assert evaluate(compressed, split, dtype="auto").accuracy == evaluate(compressed, split).accuracy and asked == [1]
+        monkeypatch.setattr(_evaluate, "fastest_dtype", real)

@@ -61,6 +61,44 @@ def test_row_43_every_way_in_which_memory_runs_out_is_recognised() -> None:
     assert len(found) == 8 and all(line.startswith("True ") for line in found), found
 
 
+HALVES = """
+from torch import nn
+from nnwidgets import engine as E
+sizes = []
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 32, 3, padding=1), nn.Linear(32, 4)
+    def forward(self, x):
+        y = self.conv(x)
+        sizes.append(len(x))
+        return self.fc(y.mean((2, 3)))
+
+torch.manual_seed(0)
+net, split = Wide().eval(), E.Split(torch.rand(40, 3, 256, 256), torch.arange(40) % 4)
+expected = E.evaluate(net, split)
+assert max(sizes) >= 16, sizes
+sizes.clear()
+cap(SPARE)
+try:
+    found = E.evaluate(net, split)
+    cap(0)
+    print((found.correct == expected.correct).all(), max(sizes))
+except E.OutOfMemoryError as error:
+    cap(0)
+    print("OutOfMemoryError", error)
+"""
+
+
+@linux
+@pytest.mark.parametrize(("spare", "words"), [(110_000_000, "True "), (9_000_000, "OutOfMemoryError")])
+def test_row_43_a_pass_halves_its_batch_until_it_fits_and_says_when_nothing_does(spare: int, words: str) -> None:
+    found = run(HALVES.replace("SPARE", str(spare)))
+    assert found[-1].startswith(words), found
+    assert not found[-1].startswith("True") or int(found[-1].split()[1]) < 16, found
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -193,7 +193,7 @@ def test_row_14_running_a_cell_again_closes_what_its_last_run_made(monkeypatch: 
     first = nw.CompressionLab(nw.load_example("digits/lenet300"))
     beside = nw.CompressionLab(first.experiment)
     assert first.wait(60)
-    copies = weakref.ref(first.experiment.bench(None).work)
+    copies = weakref.ref(first.experiment.bench(None).quick.network)
     run[1] = "run 2"
     second = nw.CompressionLab(nw.load_example("digits/lenet300"))
     assert first.comm is None and beside.comm is None and second.comm is not None
@@ -368,7 +368,7 @@ def test_row_48_close_leaves_no_widget_thread_hook_or_memory() -> None:
     lab = nw.CompressionLab(exp)
     lab.sparsity = 0.5
     assert lab.wait(60)
-    gone, bench = weakref.ref(lab), weakref.ref(exp.bench(None).work)
+    gone, bench = weakref.ref(lab), weakref.ref(exp.bench(None).quick.network)
     hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in exp.model.modules())
     lab.close()
     exp.close()

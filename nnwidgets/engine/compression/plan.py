@@ -112,6 +112,14 @@ class CompressionPlan:
                 value, keep = entry.of(self._model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
                 target.copy_(value if keep is None else torch.where(keep, value, torch.zeros_like(value)))
 
+    def effective(self, recipe: Recipe, layer: str) -> Tensor:
+        """Return a layer's weight as a recipe leaves it, bit for bit that of ``bake(compress(...))``; it must not be written to.
+
+        Raises:
+            RecipeError, UnsupportedError, ModelError: as `compress` does.
+        """
+        return decide(self._decider, recipe).effective(self._layer(layer))
+
     def threshold(self, recipe: Recipe, layer: str) -> float | None:
         """Return the magnitude below which single weights of a layer go; None where none goes, or not by magnitude."""
         name = self._layer(layer)

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from nnwidgets.engine.evaluation._evaluate import evaluate
-from nnwidgets.engine.evaluation._passes import passes
-from nnwidgets.engine.evaluation._stream import Tally, stream, stream_accuracy
+from nnwidgets.engine.evaluation._evaluate import evaluate, fastest_dtype
+from nnwidgets.engine.evaluation._passes import in_order, passes, prepared
+from nnwidgets.engine.evaluation._prepared import Prepared
+from nnwidgets.engine.evaluation._stream import answers, stream, stream_accuracy
+from nnwidgets.engine.evaluation._tally import Tally
 from nnwidgets.engine.evaluation.checks import check_model
+from nnwidgets.engine.evaluation.strata import Strata, strata_of
 
-__all__ = ["Tally", "check_model", "evaluate", "passes", "stream", "stream_accuracy"]
+__all__ = [
+    "Prepared",
+    "Strata",
+    "Tally",
+    "answers",
+    "check_model",
+    "evaluate",
+    "fastest_dtype",
+    "in_order",
+    "passes",
+    "prepared",
+    "strata_of",
+    "stream",
+    "stream_accuracy",
+]

@@ -10,14 +10,15 @@ from nnwidgets.engine.errors import OutOfMemoryError
 
 __all__ = ["half_after", "out_of_memory"]
 
-# What torch says on the CPU (c10's allocator on Linux, macOS and Windows), in C++ libraries under it, and on MPS. oneDNN says no
-# more than that a primitive could not be made or run; for a network that ran before, that is memory.
+# What torch says on the CPU (c10's allocator on Linux, macOS and Windows), in C++ libraries under it (the last three are those of
+# oneDNN), and on MPS.
 _WORDS = (
     "not enough memory",
     "can't allocate memory",
     "cannot allocate memory",
     "out of memory",
     "bad_alloc",
+    "could not create a memory",
     "could not create a primitive",
     "could not execute a primitive",
 )

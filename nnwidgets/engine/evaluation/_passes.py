@@ -4,28 +4,61 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.evaluation._memory import half_after
+from nnwidgets.engine.evaluation._prepared import Prepared
 from nnwidgets.engine.evaluation.checks import check_logits
 from nnwidgets.engine.trace import preserved
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["passes"]
+__all__ = ["Draw", "in_order", "passes", "prepared"]
+
+Draw = Callable[[int], npt.NDArray[np.int64]]
+"""``draw(size)`` gives the next positions to look at, at most ``size``; none at the end."""
 
 _FIRST, _FEWEST, _LARGEST = 16, 8, 1024
+_LARGE = 256 * 2**20  # bytes; a network beyond that is not copied for a pass
+_PROBE = 8
+
+
+def prepared(model: nn.Module, split: Split) -> Prepared | nn.Module:
+    """Return a quick copy of a network for passes, or the network itself where it is large or cannot be copied."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
+    if size > _LARGE:
+        return model
+    try:
+        return Prepared(model, split.sample_shape, split.inputs(slice(0, _PROBE)))
+    except ModelError:  # a pass can use the network where it is, only slower
+        return model
+
+
+def in_order(order: Tensor | npt.NDArray[np.int64]) -> Draw:
+    """Hand out positions in a given order."""
+    positions = np.asarray(order, np.int64)
+    start = 0
+
+    def draw(size: int) -> npt.NDArray[np.int64]:
+        nonlocal start
+        found = positions[start : start + size]
+        start += size
+        return found
+
+    return draw
 
 
 def passes(
-    model: nn.Module,
+    network: nn.Module | Prepared,
     split: Split,
-    order: Tensor | None = None,
+    draw: Draw | None = None,
     target_s: float = 0.02,
     dtype: torch.dtype = torch.float32,
-    own: bool = False,
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yield (positions (B,), logits (B, K)) until every image was seen once.
 
@@ -33,26 +66,29 @@ def passes(
     eval mode, and in inference mode, only while a batch runs: between two batches everything is as it was.
 
     Args:
-        order: positions in the order to take them, by default as stored.
-        own: the network is the caller's own copy: it is put into eval mode once, and random states are not guarded (a guard in a
-            background thread would take back what the user's own code draws meanwhile).
+        network: a network, which is left as it was; or a prepared copy, which is the caller's own: random states are then not
+            guarded (a guard in a background thread would take back what the user's own code draws meanwhile).
+        draw: which images to take next, by default all as stored.
 
     Raises:
-        ModelError: the answer is not logits (B, K), or holds NaN.
+        ModelError: the answer is not logits (B, K), or holds NaN. OutOfMemoryError: not even one image fits; before, the batch is
+            halved as often as it takes.
     """
-    if own:
-        model.eval()
-    n = len(split) if order is None else len(order)
-    start, size = 0, _FIRST
-    while start < n:
-        stop = min(start + size, n)
-        index = torch.arange(start, stop) if order is None else order[start:stop]
+    own = network if isinstance(network, Prepared) else None
+    model = network if isinstance(network, nn.Module) else network.network
+    draw = in_order(np.arange(len(split))) if draw is None else draw
+    size, largest, waiting = _FIRST, _LARGEST, np.zeros(0, np.int64)
+    while len(waiting) or len(waiting := draw(size)):
+        index = torch.from_numpy(np.ascontiguousarray(waiting[:size]))
         began = time.perf_counter()
-        with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
-            if not own:
+        try:
+            with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
                 model.eval()
-            images = split.inputs(index.to(split.device))
-            logits = check_logits(model(images.to(dtype)), len(index)).float()
+                images = split.inputs(index.to(split.device)).to(dtype)
+                logits = check_logits(model(own.inputs(images) if own else images), len(index)).float()
+        except (RuntimeError, MemoryError) as error:
+            size = largest = half_after(error, len(index))
+            continue
         spent = time.perf_counter() - began
         bad = int((~torch.isfinite(logits)).any(1).sum())
         if bad:
@@ -61,8 +97,8 @@ def passes(
                 "its accuracy means nothing. Look at its weights and inputs."
             )
         yield index, logits
-        start = stop
-        size = _next_size(len(index), spent, target_s)
+        waiting = waiting[len(index) :]
+        size = min(_next_size(len(index), spent, target_s), largest)
 
 
 def _next_size(size: int, spent: float, target_s: float) -> int:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, ModelError
+from nnwidgets.engine.evaluation._memory import half_after, out_of_memory
 from nnwidgets.engine.trace import preserved
 from nnwidgets.engine.values.split import Split
 
@@ -29,7 +30,9 @@ def check_model(model: nn.Module, split: Split) -> None:
         with preserved(model), torch.inference_mode():
             model.eval()
             answer = model(images)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AssertionError) as error:
+    except (RuntimeError, MemoryError, TypeError, ValueError, IndexError, NotImplementedError, AssertionError) as error:
+        if out_of_memory(error):
+            half_after(error, 1)  # raises: two images are as few as there can be
         raise ModelError(
             f"the network failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}. "
             f"Expected a forward that takes (B, {', '.join(map(str, split.sample_shape))}); "

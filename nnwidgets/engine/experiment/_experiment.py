@@ -14,6 +14,7 @@ from torch import nn
 from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
+from nnwidgets.engine.evaluation.threads import threads_advice
 from nnwidgets.engine.experiment import inputs
 from nnwidgets.engine.experiment.bench import Bench, Benches
 from nnwidgets.engine.experiment.events import Callback, Event, Notice
@@ -80,6 +81,7 @@ class Experiment:
             check_model(self._model, split)
         if self.val is None and self.train is not None and len(self.train) > 1:
             self.train, self.val = self.train.carve()
+        self._probe = known[0]
         self.input_shape = tuple(input_shape) if input_shape is not None else known[0].sample_shape
         names = class_names if class_names is not None else known[0].class_names
         self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
@@ -99,6 +101,9 @@ class Experiment:
             self.notices["train_mode"] = Notice(
                 "train_mode", "The model is in train mode; it is measured in eval mode and left as it is.", "muted"
             )
+        advice = threads_advice()
+        if advice is not None:
+            self.notices["threads"] = Notice("threads", advice)
         for split in known:
             for number, text in enumerate(split.notes):
                 self.notices[f"data-{number}"] = Notice(f"data-{number}", text, "muted")
@@ -186,7 +191,8 @@ class Experiment:
         with self._lock:
             bench = self._benches.find(key)
             if bench is None:
-                bench = sound_bench(self._model, self.input_shape, None if key is None else self.weights.get(key))
+                weights = None if key is None else self.weights.get(key)
+                bench = sound_bench(self._model, self.input_shape, weights, self._probe.inputs(slice(0, 8)))
                 self._benches.keep(key, bench)
             return bench
 

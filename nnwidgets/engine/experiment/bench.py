@@ -1,4 +1,4 @@
-"""A workbench for one set of weights: a frozen copy, its compression plan, and a copy that recipes are written into."""
+"""A workbench for one set of weights: a frozen copy, its compression plan, and a quick copy that recipes are written into."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression.plan import CompressionPlan
+from nnwidgets.engine.evaluation import Prepared
+from nnwidgets.engine.values.recipe import Recipe
 
 __all__ = ["Bench", "Benches"]
 
@@ -18,19 +20,28 @@ _KEPT = 2  # benches of trained weights kept besides the dense one
 
 @dataclass(frozen=True)
 class Bench:
-    """``base`` is never written; ``work`` holds one recipe at a time and belongs to the worker thread of the jobs."""
+    """``base`` is never written; ``quick`` holds one recipe at a time and belongs to the worker thread of the jobs."""
 
     base: nn.Module
     plan: CompressionPlan
-    work: nn.Module
+    quick: Prepared
+
+    def load(self, recipe: Recipe) -> Prepared:
+        """Write a recipe into the quick copy and return it."""
+        self.quick.write(lambda network: self.plan.load(recipe, network))
+        return self.quick
 
 
-def make_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[str, Tensor] | None) -> Bench:
-    """Copy the network (the user's is never touched), put trained weights in where there are any, and plan."""
+def make_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[str, Tensor] | None, probe: Tensor) -> Bench:
+    """Copy the network (the user's is never touched), put trained weights in where there are any, and plan.
+
+    ``probe`` is a few inputs, on which the quick copy is checked.
+    """
     base = copy.deepcopy(model).eval()
     if weights is not None:
         base.load_state_dict({name: value.to(base.state_dict()[name].device) for name, value in weights.items()})
-    return Bench(base, CompressionPlan(base, input_shape), copy.deepcopy(base))
+    plan = CompressionPlan(base, input_shape)
+    return Bench(base, plan, Prepared(base, input_shape, probe, plan.trace))
 
 
 class Benches:

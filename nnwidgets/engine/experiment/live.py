@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from nnwidgets.engine.evaluation import Tally, stream
+from nnwidgets.engine.evaluation import Strata, Tally, strata_of, stream
 from nnwidgets.engine.experiment.events import Event
 from nnwidgets.engine.experiment.state import State
 from nnwidgets.engine.values.records import Cost, Estimate
@@ -59,8 +56,8 @@ class Live:
         self._asked = 0  # counts the measurements asked for: only the newest one ends at rest
         self._sample = "test" if experiment.test is not None else "val"
         self._visits: OrderedDict[tuple[object, ...], Visit] = OrderedDict()
-        self._right: dict[str, npt.NDArray[np.bool_]] = {}  # answers of the dense network, once all are known
         self._dense: dict[str, Estimate] = {}
+        self._strata: dict[str, Strata] = {}  # by label and margin at the last position where all answers are known
 
     @property
     def sample(self) -> str:
@@ -101,8 +98,8 @@ class Live:
     def forget(self) -> None:
         """Drop all that was measured, as after the dense network was changed from outside."""
         self._visits.clear()
-        self._right.clear()
         self._dense.clear()
+        self._strata.clear()
         self.cost = self.dense_cost = self.estimate = None
 
     def _failed(self, run: int, error: BaseException) -> None:
@@ -125,39 +122,48 @@ class Live:
         self.state, self.cost, self.estimate = state, cost, known.estimate if known else None
         self._exp.emit(Event("figures"))
         yield
-        if known is None or not known.estimate.final or (known.estimate.difference is None and sample in self._right):
+        if known is None or not known.estimate.final:
             yield from self._measure(bench, state, sample)
-        if sample not in self._right:
+        if not self._dense_known(sample):
             yield from self._measure_dense(sample)
-            if state != State():  # once more, now with the difference to the dense network
-                yield from self._measure(bench, state, sample)
+        if self.estimate is not None and self.estimate.difference is None:  # measured before the dense network was
+            difference = self.estimate.accuracy - self._dense[sample].accuracy
+            self.estimate = replace(self.estimate, difference=difference, difference_low=difference, difference_high=difference)
+            self._visit(state, sample, self.estimate)
+            self._exp.emit(Event("estimate"))
         if run == self._asked:
             self.at_rest = True
             self._exp.emit(Event("rest"))
 
     def _measure(self, bench: Bench, state: State, sample: str) -> Iterator[None]:
-        bench.plan.load(state.recipe, bench.work)
         if sample == "test" and (state, sample) not in self._visits:
             self.looks += 1
-        tally = Tally(len(self._exp.split(sample)), self._right.get(sample))
-        with contextlib.closing(stream(bench.work, self._exp.split(sample), tally, own=True)) as estimates:
-            for estimate in estimates:
-                self.estimate = estimate
-                self._visit(state, sample, estimate)
-                if estimate.final and state == State():
-                    self._right[sample], self._dense[sample] = tally.right.copy(), estimate
-                self._exp.emit(Event("estimate"))
-                yield
+        for estimate in self._stream(bench, state, sample):
+            self.estimate = estimate
+            self._visit(state, sample, estimate)
+            if estimate.final and state == State():
+                self._dense[sample] = estimate
+            self._exp.emit(Event("estimate"))
+            yield
 
     def _measure_dense(self, sample: str) -> Iterator[None]:
-        bench = self._exp.bench(None)
-        bench.plan.load(State().recipe, bench.work)
-        tally = Tally(len(self._exp.split(sample)))
-        with contextlib.closing(stream(bench.work, self._exp.split(sample), tally, own=True)) as estimates:
+        for estimate in self._stream(self._exp.bench(None), State(), sample):
+            self._dense[sample] = estimate
+            yield
+
+    def _stream(self, bench: Bench, state: State, sample: str) -> Iterator[Estimate]:
+        """Estimates of one state. The images that tell most come first, by the last state that was measured to its end."""
+        split, dense = self._exp.split(sample), self._dense.get(sample)
+        reference = dense.accuracy if dense is not None and dense.final else None
+        tally = Tally(len(split), self._strata.get(sample), reference)
+        with contextlib.closing(stream(bench.load(state.recipe), split, tally)) as estimates:
             for estimate in estimates:
-                self._dense[sample] = estimate
-                yield
-        self._right[sample] = tally.right.copy()
+                if estimate.final and split.labels is not None:
+                    self._strata[sample] = strata_of(split.labels.cpu().numpy(), tally.margin)
+                yield estimate
+
+    def _dense_known(self, sample: str) -> bool:
+        return sample in self._dense and self._dense[sample].final
 
     def _visit(self, state: State, sample: str, estimate: Estimate) -> None:
         worth = estimate.final or (estimate.high - estimate.low) / 2 <= _WORTH_KEEPING

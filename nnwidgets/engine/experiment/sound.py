@@ -14,8 +14,8 @@ from nnwidgets.engine.experiment.weights import unlike
 __all__ = ["sound_bench"]
 
 
-def sound_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[str, Tensor] | None) -> Bench:
-    """Make a bench for a network with trained weights, or with its own.
+def sound_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[str, Tensor] | None, probe: Tensor) -> Bench:
+    """Make a bench for a network with trained weights, or with its own; ``probe`` as for ``make_bench``.
 
     Raises:
         ModelError: the network cannot be copied or traced, or has other layers now than when the weights were trained.
@@ -27,7 +27,7 @@ def sound_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping
             "Undo to a state that was not trained, or give the network its former layers again."
         )
     try:
-        return make_bench(model, input_shape, weights)
+        return make_bench(model, input_shape, weights, probe)
     except Exception as error:
         if not out_of_memory(error):
             raise

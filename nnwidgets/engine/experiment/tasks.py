@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -107,7 +108,7 @@ def start_disk(experiment: Experiment) -> Job:
             path = Path(folder) / "network.safetensors"
             size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
             yield Task("disk", "Writing a file", 0.5)
-            load_packed(path, bench.work)
+            load_packed(path, copy.deepcopy(bench.base))
         experiment.live.record_disk(state, size)
         yield Task("disk", "Writing a file", 1.0)
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
+from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._trace import checked_shape, trace
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
-from nnwidgets.engine.trace.state import preserved, preserved_rng
+from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng
+from nnwidgets.engine.trace.suffix import Point, Resumable, resumable, resuming, whole
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of
 
 __all__ = [
     "INPUT",
     "Call",
+    "Point",
+    "Resumable",
     "Trace",
     "WeightLayer",
     "checked_shape",
     "fingerprint",
     "layers",
+    "plain_copy",
     "preserved",
+    "preserved_buffers",
     "preserved_rng",
     "quick_fingerprint",
+    "resumable",
+    "resuming",
     "skipped_weights",
     "trace",
     "weight_layers",
     "weight_of",
+    "whole",
 ]

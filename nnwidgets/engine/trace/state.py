@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["preserved", "preserved_rng"]
+__all__ = ["preserved", "preserved_buffers", "preserved_rng"]
 
 
 @contextlib.contextmanager
@@ -36,6 +36,16 @@ def preserved(model: nn.Module) -> Iterator[nn.Module]:
                 parameter.requires_grad_(requires_grad)
             if parameter.grad is not grad:
                 parameter.grad = grad
+        _restore_buffers(buffers)
+
+
+@contextlib.contextmanager
+def preserved_buffers(model: nn.Module) -> Iterator[nn.Module]:
+    """Restore all buffers of a network when the block ends, however it ends, and nothing else."""
+    buffers = _save_buffers(model)
+    try:
+        yield model
+    finally:
         _restore_buffers(buffers)
 
 

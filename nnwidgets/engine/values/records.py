@@ -21,6 +21,7 @@ class Evaluation:
         n: images seen, which is all of them.
         confusion: (K, K) counts, row = label, column = answer.
         correct: (N,) bool, in the order of the split.
+        margins: (N,) float32, logit of the label minus the best other one; positive where the answer is right.
     """
 
     accuracy: float
@@ -29,6 +30,7 @@ class Evaluation:
     n: int
     confusion: npt.NDArray[np.int64]
     correct: npt.NDArray[np.bool_]
+    margins: npt.NDArray[np.float32]
 
     @property
     def error(self) -> float:
@@ -41,11 +43,11 @@ class Estimate:
     """Accuracy of a split as known so far.
 
     Attributes:
-        accuracy: share of right answers among the images seen.
+        accuracy: share of right answers, each image seen standing for those like it.
         low, high: 95 % interval of the accuracy on the whole split; it has no width once all are seen.
         n_seen, n_total: images seen and images in the split.
-        difference, difference_low, difference_high: accuracy minus the reference's accuracy on the same images, with its 95 %
-            interval for the whole split; None without a reference.
+        difference, difference_low, difference_high: accuracy minus that of the reference on the whole split, with its 95 %
+            interval; None without a reference.
     """
 
     accuracy: float

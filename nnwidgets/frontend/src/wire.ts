@@ -298,7 +298,7 @@ export const WRITTEN: readonly (keyof Written)[] = [
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "cancel"
-  | "measure_latency" | "measure_disk" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "retry" | "dismiss" | "figure" | "resync";
 
 export interface Command {
   kind: "command";

@@ -1,27 +1,7 @@
-import { ChartView } from "../chart/Chart";
-import { HelpButton } from "../controls/Help";
 import { useStore } from "../controls/useStore";
 import { strings } from "../strings";
-import type { Chart } from "../wire";
-
-interface PanelProps {
-  name: keyof typeof strings.charts;
-  chart: Chart | undefined;
-  title?: string; // instead of the chart's own
-  children?: preact.ComponentChildren;
-  selected?: string;
-  onSelect?: (id: string) => void;
-}
-
-function Panel({ name, chart, title, children, selected, onSelect }: PanelProps) {
-  const named = chart?.title ?? strings.charts[name];
-  return (
-    <section class={`card panel ${name}`} aria-label={named}>
-      <div class="row head"><span class="name"><h3>{title ?? named}</h3></span>{children}<HelpButton control={name} label={named} /></div>
-      {chart ? <ChartView name={name} chart={chart} selected={selected} onSelect={onSelect} /> : <div class="waiting"><i /></div>}
-    </section>
-  );
-}
+import { Panel } from "./Panel";
+import { ScanButton, Sensitivity } from "./Sensitivity";
 
 function LayerChoice() {
   const store = useStore();
@@ -44,7 +24,8 @@ export function Charts({ choose }: { choose: (id: string) => void }) {
         <Panel name="pareto" chart={charts["pareto"]} />
         <Panel name="histogram" chart={charts["histogram"]} title={strings.weightsOf}><LayerChoice /></Panel>
       </div>
-      <Panel name="layers" chart={charts["layers"]} selected={store.value("selected_layer", "")} onSelect={choose} />
+      <Panel name="layers" chart={charts["layers"]} selected={store.value("selected_layer", "")} onSelect={choose}><ScanButton /></Panel>
+      <Sensitivity />
     </>
   );
 }

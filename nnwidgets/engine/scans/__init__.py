@@ -1,0 +1,8 @@
+"""What happens if only one thing is changed, for all of them in turn."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.scans._sensitivity import sensitivity_scan, sensitivity_steps
+from nnwidgets.engine.scans.records import Progress
+
+__all__ = ["Progress", "sensitivity_scan", "sensitivity_steps"]
