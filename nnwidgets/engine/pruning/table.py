@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ class MagnitudeTable:
     """Sorted |w| of each layer with a cumulative histogram over the bit patterns of floats.
 
     Selecting needs no pass over the weights: the bin in which the threshold lies is found in the histogram, and only the few
-    thousand weights of that bin are looked at. Counts are exact; magnitudes are compared as float32. Memory: 4 bytes a weight
-    and 100 to 200 kB a layer.
+    thousand weights of that bin are looked at. Counts are exact; magnitudes are compared as float32. Memory: 2 bytes a weight
+    (within a bin only the low bits of a float differ) and 100 to 200 kB a layer.
 
     Args:
         weights: name -> tensor of any shape. Nonnegative scores of another criterion will do as well.
@@ -72,13 +73,21 @@ class MagnitudeTable:
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self.names = tuple(weights)
         self._place = {name: i for i, name in enumerate(self.names)}
-        self._sorted = [np.sort(_magnitudes(name, weight)) for name, weight in weights.items()]
-        self.sizes = {name: len(values) for name, values in zip(self.names, self._sorted, strict=True)}
-        patterns = [values.view(np.int32) for values in self._sorted]
-        shift = _SHIFT if sum(self.sizes.values()) < _MANY else _SHIFT - 1
-        edges = _edges(max((int(p[-1]) for p in patterns if len(p)), default=0), shift)
+        largest = max((_largest(name, weight) for name, weight in weights.items()), default=np.float32(0))
+        shift = _SHIFT if sum(weight.numel() for weight in weights.values()) < _MANY else _SHIFT - 1
+        self._edges = _edges(int(largest.view(np.int32)), shift)
+        self.sizes = {name: weight.numel() for name, weight in weights.items()}
+        counts: list[npt.NDArray[np.int32]] = []
+        self._tiny: list[npt.NDArray[np.float32]] = []
+        self._low: list[npt.NDArray[np.uint16]] = []
+        for weight in weights.values():  # one after the other: sorted floats of all layers at once would take 4 bytes a weight
+            patterns = np.sort(_magnitudes(weight)).view(np.int32)
+            below = patterns.searchsorted(self._edges).astype(np.int32)
+            counts.append(below)
+            self._tiny.append(patterns[below[1] : below[2]].view(np.float32).copy())
+            self._low.append((patterns[below[2] :] & ((1 << shift) - 1)).astype(np.uint16))
         # (bins, L): how many magnitudes of each layer lie below an edge. One row is read for each selection.
-        self._below = np.stack([p.searchsorted(edges) for p in patterns] or [np.zeros_like(edges)], axis=1).astype(np.int32)
+        self._below = np.stack(counts or [np.zeros_like(self._edges)], axis=1)
         self._totals: OrderedDict[frozenset[str], tuple[list[int], npt.NDArray[np.int64]]] = OrderedDict()
 
     def zeros(self, name: str) -> int:
@@ -121,7 +130,7 @@ class MagnitudeTable:
             return Selection(self.names, thresholds, removed, ties, equal)
         place = int(total.searchsorted(count)) - 1  # total[place] < count <= total[place + 1]
         starts, ends = self._below[place, layers].astype(np.int64), self._below[place + 1, layers].astype(np.int64)
-        value, below, same = self._in_bin(layers, starts, ends, count - int(total[place]), place == 0)
+        value, below, same = self._in_bin(layers, starts, ends, count - int(total[place]), place)
         below += starts
         before = np.cumsum(same) - same
         taken = np.clip(count - int(below.sum()) - before, 0, same)
@@ -130,17 +139,27 @@ class MagnitudeTable:
         return Selection(self.names, thresholds, removed, ties, equal)
 
     def _in_bin(
-        self, layers: list[int], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rank: int, zeros: bool
+        self, layers: list[int], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rank: int, place: int
     ) -> tuple[np.float32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the rank-th smallest magnitude of a bin (from 1), and for each layer how many in it are below and equal."""
-        if zeros:
+        if place == 0:
             return np.float32(0), np.zeros_like(starts), ends - starts
-        parts = [self._sorted[i][a:b] for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
+        parts = [self._values(i, place, a, b) for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
         values = np.concatenate(parts)
         value = np.partition(values, rank - 1)[rank - 1]
         stops = np.cumsum(ends - starts)
         below = _counts_up_to(values < value, stops)
         return value, below, _counts_up_to(values <= value, stops) - below
+
+    def _values(self, layer: int, place: int, start: int, end: int) -> npt.NDArray[np.float32]:
+        """The magnitudes at positions start to end of a layer, all of them in one bin."""
+        if place == 0:
+            return np.zeros(end - start, np.float32)
+        first = int(self._below[min(place, 2), layer])
+        if place == 1:
+            return self._tiny[layer][start - first : end - first]
+        patterns: npt.NDArray[np.int32] = self._edges[place] + self._low[layer][start - first : end - first].astype(np.int32)
+        return patterns.view(np.float32)
 
     def _select_each(self, counts: Mapping[str, int]) -> Selection:
         thresholds, removed, ties, equal = self._nothing()
@@ -148,11 +167,13 @@ class MagnitudeTable:
             if count == 0:
                 continue
             i = self._place[name]
-            values = self._sorted[i]
-            value = values[count - 1]
-            below = int(values.searchsorted(value, "left"))
+            place = bisect_right(self._below[:, i], count - 1) - 1  # the bin of the last weight that goes
+            start, end = int(self._below[place, i]), int(self._below[place + 1, i])
+            values = self._values(i, place, start, end)
+            value = values[count - 1 - start]
+            below = start + int(values.searchsorted(value, "left"))
             thresholds[i], removed[i], ties[i] = value, count, count - below
-            equal[i] = int(values.searchsorted(value, "right")) - below
+            equal[i] = start + int(values.searchsorted(value, "right")) - below
         return Selection(self.names, thresholds, removed, ties, equal)
 
     def _nothing(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -160,13 +181,19 @@ class MagnitudeTable:
         return np.full(n, -1, np.float32), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
 
 
-def _magnitudes(name: str, weight: Tensor) -> npt.NDArray[np.float32]:
+def _magnitudes(weight: Tensor) -> npt.NDArray[np.float32]:
     values: npt.NDArray[np.float32] = weight.detach().abs().float().reshape(-1).cpu().numpy()
-    if len(values) and not np.isfinite(values.max()):  # the maximum of an array with a NaN is NaN
+    return values
+
+
+def _largest(name: str, weight: Tensor) -> np.float32:
+    values = _magnitudes(weight)
+    largest = values.max(initial=np.float32(0))  # NaN where there is one
+    if not np.isfinite(largest):
         raise ModelError(
             f"The weights of {name!r} are not all finite (NaN or infinite); nothing can be chosen by size. Train it again."
         )
-    return values
+    return np.float32(largest)
 
 
 def _edges(largest: int, shift: int) -> npt.NDArray[np.int32]:
