@@ -10,7 +10,7 @@ from nnwidgets.engine.errors import OutOfMemoryError
 
 __all__ = ["half_after", "out_of_memory"]
 
-# What torch says on the CPU (c10's allocator on Linux, macOS and Windows), in C++ libraries under it (the last two are those of
+# What torch says on the CPU (c10's allocator on Linux, macOS and Windows), in C++ libraries under it (the last three are those of
 # oneDNN), and on MPS.
 _WORDS = (
     "not enough memory",
@@ -20,6 +20,7 @@ _WORDS = (
     "bad_alloc",
     "could not create a memory",
     "could not create a primitive",
+    "could not execute a primitive",
 )
 
 

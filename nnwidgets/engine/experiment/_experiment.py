@@ -159,9 +159,11 @@ class Experiment:
         """The present state as a network of its own: masks and fake quantization, simulated, trainable."""
         self._notice_alone()
         state = self.state
-        if self._compressed is None or self._compressed[0] != state:
-            self._compressed = (state, compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape))
-        return self._compressed[1]
+        found = self._compressed
+        if found is None or found[0] != state:
+            network = compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape)
+            self._compressed = found = (state, network)
+        return found[1]
 
     @property
     def snapshots(self) -> dict[str, State]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import nn
 
 from nnwidgets.engine.trace._trace import trace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["layers"]
 
@@ -29,6 +32,8 @@ def layers(model: nn.Module, input_shape: Sequence[int]) -> pd.DataFrame:
     Raises:
         InputError, ModelError, UnsupportedError: as `trace` does.
     """
+    import pandas as pd  # 30 MB that a lab never needs
+
     found = trace(model, input_shape)
     total = found.macs
     rows = [

@@ -47,7 +47,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | Non
         raise InputError(f"The input dtype is {dtype}; only networks that take floating tensors are supported.")
     _check_signature(model)
     meta, home = torch.device("meta"), home_of(model)
-    at_once = home.type == "cpu" and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
+    at_once = _is_on_cpu(model) and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
     failed = None
     # Batch 1 gives the shapes of one sample; some networks squeeze it away and need 2.
     for device, batch in ((home, 1), (home, 2)) if at_once else ((meta, 1), (meta, 2), (home, 1), (home, 2)):
@@ -172,6 +172,10 @@ def _output_layers(calls: tuple[Call, ...], ends: set[int]) -> tuple[str, ...]:
 def _worth_a_copy(model: nn.Module, error: Exception) -> bool:
     """A large network is only copied where the meta device is to blame, not for a shape that does not fit."""
     return _bytes_of(model) <= _SMALL or isinstance(error.__cause__, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _is_on_cpu(model: nn.Module) -> bool:
+    return all(tensor.device.type == "cpu" for tensors in (model.parameters(), model.buffers()) for tensor in tensors)
 
 
 def _bytes_of(model: nn.Module) -> int:
