@@ -6,7 +6,7 @@ from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._trace import checked_shape, trace
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
-from nnwidgets.engine.trace.state import preserved, preserved_rng
+from nnwidgets.engine.trace.state import preserved, preserved_rng, restore_rng, rng_states, same_rng
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of
 
 __all__ = [
@@ -20,6 +20,9 @@ __all__ = [
     "preserved",
     "preserved_rng",
     "quick_fingerprint",
+    "restore_rng",
+    "rng_states",
+    "same_rng",
     "skipped_weights",
     "trace",
     "weight_layers",
