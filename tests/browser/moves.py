@@ -1,4 +1,4 @@
-"""Many slider moves as a hand makes them, from inside the page, and when what they led to was painted. For tests and benchmarks."""
+"""Many slider moves as a hand makes them, from inside the page, and when what they led to was painted."""
 
 from __future__ import annotations
 
