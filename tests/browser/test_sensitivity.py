@@ -78,7 +78,8 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out_at_600_pixels(book: No
     book.page.set_viewport_size({"width": 600, "height": 1200})
     book.page.wait_for_function("e => e.clientWidth < 600", arg=widget.root.element_handle())
     panel = widget.root.locator(".panel.sensitivity")
-    out = "p => [...p.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > p.getBoundingClientRect().right + 1).length"
+    right = "getBoundingClientRect().right"
+    out = f"p => [...p.querySelectorAll('*')].filter(e => e.{right} > p.{right} + 1).length"
     book.page.wait_for_function(f"p => ({out})(p) === 0", arg=panel.element_handle(), timeout=10_000)
     assert panel.evaluate(out) == 0
 
