@@ -356,7 +356,7 @@ class CompressionLab(LiveWidget):
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,
-            "resync": self.send_state,
+            "resync": self.tell_all,
         }
 
     def fine_tune(self) -> None:
