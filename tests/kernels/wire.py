@@ -30,7 +30,14 @@ __all__ = ["Front", "Kernel", "Reply", "start_kernel"]
 
 REPO = Path(__file__).resolve().parents[2]
 START_S = 90.0
-SETUP = "import gc, threading, time, weakref\nimport torch\nimport nnwidgets as nw\nfrom nnwidgets import engine as E"
+SETUP = """
+import gc, hashlib, math, threading, time, weakref
+import torch
+import nnwidgets as nw
+from ipywidgets.widgets.widget import _instances
+from nnwidgets import engine as E
+lab_of = lambda comm_id: _instances[comm_id]
+"""
 
 
 def _pack(data: Any) -> bytes:
@@ -88,9 +95,10 @@ class Front:
             raise TimeoutError(f"not within {timeout} s: {told}\n{self.kernel.said[-2000:]}")
 
     def wait_idle(self, timeout: float = 60.0, **traits: Any) -> None:
-        """Wait until nothing runs and what is shown as traits (``sparsity=0.5``) is as given."""
-        self.handled(self.send({"method": "request_state"}))
-        self.wait(lambda: self.state["status"] == "idle" and all(self.state[k] == v for k, v in traits.items()), timeout)
+        """Wait until the kernel has dealt with all that was sent and measured it, and traits (``sparsity=0.5``) are shown as given."""
+        self.handled(self.send({"method": "request_state"}), timeout)
+        assert self.kernel.value(f"lab_of({self.comm_id!r}).wait({timeout})", timeout + 5), "still at work"
+        self.wait(lambda: self.state["status"] == "idle" and all(self.state[k] == v for k, v in traits.items()), 10.0)
 
     def handled(self, message: str, timeout: float = 60.0) -> float:
         """Wait until the kernel has dealt with a message; returns when it said so (monotonic)."""
@@ -174,13 +182,14 @@ class Kernel:
         return self.send("execute_request", {**content, "stop_on_error": True}, metadata={"cellId": cell})
 
     def reply(self, message: str, timeout: float = 60.0) -> Reply:
-        """Wait until a cell has ended.
+        """Wait until a cell has ended and all that it published was heard.
 
         Raises:
             TimeoutError: it did not end in time.
         """
         if message not in self._replies:
             self._receive(self._shell, message, timeout)
+        self.until(lambda: message in self.idle_at, 10.0)
         return self._replies.pop(message)
 
     def run(self, code: str, cell: str = "cell", timeout: float = 60.0) -> None:
@@ -219,7 +228,6 @@ class Kernel:
 
     def labs(self) -> list[Front]:
         """Models of labs, oldest first. Each gets the subshell that JupyterLab would give it."""
-        self.value("1")  # cells end after what they publish was published
         found = [front for front in list(self.fronts.values()) if "sparsity" in front.state]
         for front in found:
             front.subshell = self.widget_shell()
