@@ -176,6 +176,20 @@ class Kernel:
         self._session.send(self._shell, message, buffers=list(buffers) or None)
         return str(message["header"]["msg_id"])
 
+    @contextlib.contextmanager
+    def second_hand(self) -> Iterator[Callable[[Front, Any], None]]:
+        """``send(front, data)`` for another thread: a connection of its own, as sockets belong to one thread."""
+        session = self._new_session()
+        with self.manager.connect_shell(identity=session.bsession) as socket:
+
+            def send(front: Front, data: Any) -> None:
+                message = session.msg("comm_msg", {"comm_id": front.comm_id, "data": data})
+                if front.subshell is not None:
+                    message["header"]["subshell_id"] = front.subshell
+                session.send(socket, message)
+
+            yield send
+
     def start(self, code: str, cell: str = "cell", wanted: dict[str, str] | None = None) -> str:
         """Run a cell and return at once; ``reply(id)`` waits for it."""
         content = {"code": code, "silent": False, "store_history": False, "user_expressions": wanted or {}, "allow_stdin": False}
