@@ -78,8 +78,8 @@ class LiveWidget(anywidget.AnyWidget):
     def open(self) -> None:
         """As in ipywidgets; messages stay in the thread that the front end sends them to.
 
-        JupyterLab (4.4 and later) sends them to a subshell, so that they do not wait for cells. ipykernel 7.4 sends them on to where
-        the widget published last: once a worker publishes while a cell runs, every message, Cancel too, would wait for that cell.
+        JupyterLab (4.4 and later) sends them to a subshell, so that they do not wait for cells. ipykernel 7.4 sends them on to
+        where the widget published last: once a worker publishes while a cell runs, every message, Cancel too, would wait for it.
         """
         super().open()
         if hasattr(self.comm, "_reply_subshell_for"):

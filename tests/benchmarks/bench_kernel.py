@@ -16,7 +16,7 @@ from figures import Figure
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "kernels"))
 
-from wire import Front, Kernel, start_kernel  # noqa: E402
+from wire import Front, Kernel, start_kernel
 
 MOVES_A_SECOND = 60
 CELLS = 100

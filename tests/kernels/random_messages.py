@@ -39,7 +39,9 @@ def _update(draw: random.Random) -> dict[str, Any]:
 
 def _command(draw: random.Random) -> dict[str, Any]:
     name = draw.choice(WORK) if draw.random() < 0.01 else draw.choice(COMMANDS)
-    args = {draw.choice(("name", "id", "format", "key", "self", _name(draw))): _value(draw) for _ in range(draw.choice((0, 0, 1, 2)))}
+    args = {
+        draw.choice(("name", "id", "format", "key", "self", _name(draw))): _value(draw) for _ in range(draw.choice((0, 0, 1, 2)))
+    }
     content = {"kind": "command", "name": name, "args": args if draw.random() < 0.9 else _value(draw), "id": _value(draw)}
     return {"method": "custom", "content": content}
 
@@ -77,7 +79,9 @@ def _value(draw: random.Random, depth: int = 0) -> Any:
     size = draw.choice((0, 1, 2, 5))
     if kind < 0.9:
         return [_value(draw, depth + 1) for _ in range(size)]
-    return {_name(draw) if draw.random() < 0.5 else draw.choice(("fc1", "fc2", "fc3")): _value(draw, depth + 1) for _ in range(size)}
+    return {
+        _name(draw) if draw.random() < 0.5 else draw.choice(("fc1", "fc2", "fc3")): _value(draw, depth + 1) for _ in range(size)
+    }
 
 
 def _deep(draw: random.Random) -> Any:

@@ -1,4 +1,4 @@
-"""Other work of the kernel while a slider moves. The figures are those of ``tests/benchmarks/run.py kernel``; here only that it goes on."""
+"""Other work of the kernel while a slider moves: that it goes on. How fast, ``tests/benchmarks/run.py kernel`` tells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wire import Front, Kernel
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from bench_kernel import moving, percentile, round_trips  # noqa: E402
+from bench_kernel import moving, percentile, round_trips
 
 
 def test_cells_are_answered_while_a_slider_moves(kernel: Kernel, front: Front) -> None:

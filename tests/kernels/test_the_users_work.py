@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import VERSIONS, check_version, overlay
+from versions import VERSIONS, check_version, overlay
 from wire import Front, Kernel, start_kernel
 
 

@@ -95,7 +95,7 @@ class Front:
             raise TimeoutError(f"not within {timeout} s: {told}\n{self.kernel.said[-2000:]}")
 
     def wait_idle(self, timeout: float = 60.0, **traits: Any) -> None:
-        """Wait until the kernel has dealt with all that was sent and measured it, and traits (``sparsity=0.5``) are shown as given."""
+        """Wait until the kernel has dealt with all that was sent and measured it, and shows traits (sparsity=0.5) as given."""
         self.handled(self.send({"method": "request_state"}), timeout)
         assert self.kernel.value(f"lab_of({self.comm_id!r}).wait({timeout})", timeout + 5), "still at work"
         self.wait(lambda: self.state["status"] == "idle" and all(self.state[k] == v for k, v in traits.items()), 10.0)
