@@ -114,6 +114,7 @@ class CompressionLab(LiveWidget):
         self._last_estimate = self._last_task = 0.0
         self._moved = threading.Event()
         self._retry: Callable[[], object] | None = None
+        self._failed_task: str | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         plan = experiment.bench(None).plan
         super().__init__()
@@ -319,6 +320,7 @@ class CompressionLab(LiveWidget):
         with self.publishing():
             if task.ended is not None:
                 self.set_trait("task", None)
+                self._failed_task = task.name if task.ended == "failed" else None  # its error comes next
                 role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
                 self.set_trait("last_task", {"text": task.text, "role": role})
                 self.set_trait("status", self._status())
@@ -341,7 +343,14 @@ class CompressionLab(LiveWidget):
             self._stop_at(error.largest, str(error))
             return
         recipe_refused = isinstance(error, InputError | NotImplementedError)
-        self._retry = self._exp.live.refresh
+        again = {
+            "fine_tune": self.fine_tune,
+            "latency": self.measure_latency,
+            "disk": self.measure_disk,
+            "scan_layers": self.scan_layers,
+        }
+        self._retry = again.get(self._failed_task or "", self._exp.live.refresh)
+        self._failed_task = None
         with self.publishing():
             self._publish_history()  # no figures follow that would bring it
         step = "The figures are still those of the last state that worked." if recipe_refused else "Retry, or move a control."
@@ -376,13 +385,12 @@ class CompressionLab(LiveWidget):
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,
-            "resync": self.send_state,
+            "resync": self.tell_all,
         }
 
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
         setup = replace(default_setup(self._exp), epochs=self.epochs, lr=self.learning_rate)
-        self._retry = self.fine_tune
         start_fine_tuning(self._exp, setup)
 
     def measure_latency(self) -> None:
