@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Points, Series, Text, Tick
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["sensitivity_chart"]
 

@@ -45,3 +45,25 @@ def test_row_44_a_vgg_of_14_7_million_weights_under_a_cap_of_2_gb() -> None:
     """Fine-tuning it takes seven copies of its weights besides the lab's four."""
     found = capped("vgg16_bn", 2048)
     assert found["stages"]["move 5"]["VmHWM"] < 1000, "a lab that holds it, Adam aside, in less than a gigabyte"
+
+
+UNNEEDED = """
+import sys
+import nnwidgets as nw
+lab = nw.CompressionLab(nw.load_example("digits/lenet300"))
+assert lab.wait(120)
+lab.sparsity = 0.5
+assert lab.wait(120) and lab.status == "idle", lab.error
+lab.epochs = 1
+lab.fine_tune()
+assert lab.wait(300) and lab.experiment.attempts, lab.error
+print(sorted({"matplotlib", "pandas", "sympy", "torch._dynamo", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_a_lab_at_work_loads_nothing_large_that_it_does_not_need() -> None:
+    """The compiler of torch alone would be 150 MB, pandas 30."""
+    ran = subprocess.run(
+        [sys.executable, "-c", UNNEEDED], capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2]
+    )
+    assert ran.stdout.strip() == "[]", ran.stdout + ran.stderr

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 
 from nnwidgets.engine.experiment import tasks
@@ -16,6 +15,8 @@ from nnwidgets.engine.scans import sensitivity_steps
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nnwidgets.engine.experiment._experiment import Experiment
     from nnwidgets.engine.jobs import Job
 

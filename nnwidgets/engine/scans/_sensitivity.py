@@ -7,9 +7,8 @@ import os
 import pickle
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -24,6 +23,9 @@ from nnwidgets.engine.values._fields import share, whole
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.split import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["BUDGET_BYTES", "sensitivity_scan", "sensitivity_steps"]
 
@@ -139,6 +141,8 @@ class _Steps:
                         "bytes_share": cost.bytes_encoded / dense.bytes_encoded if dense.bytes_encoded else 1.0,
                     }
                 )
+        import pandas as pd  # 30 MB that a lab at work does not need
+
         made = pd.DataFrame(rows)
         told = {"kind": self.kind, "dense": found.dense / found.n, "n": found.n, "method": found.method, "note": found.note}
         made.attrs.update(told)
