@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 __all__ = ["figures"]
 
-NETS = ("digits/lenet5",)
+NETS = ("digits/lenet5", "digits/resnet20", "shapes")
 FLAGS = ("--disable-gpu", "--disable-background-networking")
 REPEATS, SINGLE, MOVES = 3, 16, 1000
 
@@ -216,7 +216,7 @@ def figures() -> Iterator[Figure]:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
         for name in NETS:
             page = Page(browser, server, name)
-            yield from _latency(page, name, "idle", pause=250, rest=1500)
+            yield from _latency(page, name, "idle", pause=250, rest=4000)
             yield from _latency(page, name, "dragged", pause=0, rest=0)
             if name != "shapes":
                 yield from _cancels(page, name)

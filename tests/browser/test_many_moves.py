@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from lab import Notebook, Widget
-from moves import asked_meanwhile, move
+from moves import asked_meanwhile, click_until, move
 
 START = """import nnwidgets as nw
 lab = nw.CompressionLab(nw.load_example("digits"))
@@ -153,3 +153,47 @@ def test_row_6_a_thousand_moves_leave_no_memory_thread_hook_or_widget(book: Note
     )
     assert now == lived, "threads, hooks and widgets as before; a drag back to where it began is no step of the history"
     assert total <= 64 * 1024
+
+
+@pytest.mark.parametrize("width", [1280, 600])
+def test_nothing_on_the_page_jumps_while_the_slider_moves(book: Notebook, width: int) -> None:
+    widget = book.widget("compression-lab")
+    book.page.set_viewport_size({"width": width, "height": 1500})
+    places = """root => [...root.querySelectorAll('section.card')].map(each => {
+        const box = each.getBoundingClientRect(), own = root.getBoundingClientRect();
+        return [each.getAttribute('aria-label'), Math.round(box.top - own.top), Math.round(box.height)]; })"""
+    at_rest(book, widget)
+    before = widget.root.evaluate(places)
+    assert len(before) >= 8
+    for share in (0.02, 0.5, 0.95):
+        move(widget, "sparsity", [share])
+        book.page.wait_for_timeout(150)
+        assert widget.root.evaluate(places) == before, "while it is measured"
+        at_rest(book, widget)
+        assert widget.root.evaluate(places) == before, "at rest"
+
+
+def test_cancel_is_shown_at_once_although_a_training_step_runs(book: Notebook) -> None:
+    """The step that runs is made to last two seconds; "cancelled" is painted long before, and a new run may be started."""
+    widget = book.widget("compression-lab")
+    book.execute(
+        "import time\n"
+        "from torch.nn import functional as F\n"
+        "def slow(logits, labels):\n"
+        "    time.sleep(2)\n"
+        "    return F.cross_entropy(logits, labels)\n"
+        "lab.experiment.loss = slow"
+    )
+    widget.action("fine_tune").click()
+    widget.action("cancel").wait_for()
+    book.page.wait_for_timeout(1000)
+    took = click_until(widget, "cancel", ".recover", "cancelled")
+    assert book.python("lab.experiment.wait(0)") is False, "the step still runs"
+    assert took < 1000
+    widget.wait_status("idle")
+    assert book.python("(lab.task, lab.last_task['text'])") == (None, "cancelled: nothing was changed")
+    widget.action("fine_tune").click()
+    widget.action("cancel").wait_for()
+    widget.action("cancel").click()
+    at_rest(book, widget)
+    assert book.python("(len(lab.experiment.weights), len(lab.experiment.history))") == (0, 1)
