@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 NETS = ("digits/lenet300", "digits/lenet5", "digits/resnet20", "shapes/vgg_small")
 AMOUNTS = (0.0, 0.001, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95)  # 0.001: hardly changed; 0.95: one class for ResNet-20 and VGG
 BITS = (8, 6, 4, 3, 2)
-SEEDS, BATCH, HALF_WIDTH = 200, 32, 0.01
+SEEDS, BATCH, HALF_WIDTH = 200, 64, 0.01
 
 Answers = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]
 
