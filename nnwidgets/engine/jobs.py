@@ -38,7 +38,9 @@ class Job:
         self.started: float | None = None
         self._work, self._hooks = work, hooks
         self._steps: Iterator[Any] | None = None
-        self._stop: str | None = None
+        self._deciding = threading.Lock()
+        self._fate: str | None = None  # how it ends: whoever decides first, the worker or somebody who stops it
+        self._delivering = False
         self._ended = threading.Event()
 
     @property
@@ -49,38 +51,75 @@ class Job:
     @property
     def stopping(self) -> bool:
         """True once it was cancelled or replaced, even if its last step has not come back yet."""
-        return self._stop is not None
+        return self._fate in ("cancelled", "superseded")
 
     def cancel(self) -> None:
-        """Ask for its end; what it did so far is dropped. Returns at once."""
-        self._stop = self._stop or "cancelled"
+        """Say that it is cancelled, and ask for its end. Returns at once; what its last step still does is dropped.
+
+        A job that was done, or stopped, before stays so.
+        """
+        hooks = self._hooks  # the worker may end the job, and forget them, meanwhile
+        if self._decide("cancelled"):
+            self._tell_cancelled(hooks)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended. Returns False if ``timeout`` seconds passed first. Not to be called from a job."""
         return self._ended.wait(timeout)
 
+    def _decide(self, fate: str) -> bool:
+        """Fix how it ends, if nobody has yet. Returns True if that has to be told now, False if it is told elsewhere."""
+        with self._deciding:
+            if self._fate is not None:
+                return False
+            self._fate = fate
+            return not self._delivering  # else the worker tells it, after the item: the news of the end comes last
+
+    @property
+    def _cancelled(self) -> bool:
+        return self._fate == "cancelled"
+
     def _step(self) -> None:
         """Do one step in the worker thread and call the hooks that follow from it."""
         try:
-            if self._stop is None:
+            if self._fate is None:
                 if self._steps is None:
                     self.started, self.status = time.monotonic(), "running"
                     self._steps = iter(self._work())
-                item = next(self._steps)
-                if self._stop is None:
-                    self._call("on_item", item)
-            if self._stop is not None:
-                self._end(self._stop)
+                self._deliver(next(self._steps))
         except StopIteration:
-            self._end(self._stop or "done")
+            self._decide("done")
         except BaseException as error:  # whatever a job raises is the job's own failure, never the worker's
             self.error = error
-            self._end("failed")
+            self._decide("failed")
+        if self._fate is not None:
+            self._end(self._fate)
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        hook = self._hooks.get(name)
-        if hook is not None:
-            hook(*arguments)
+    def _deliver(self, item: Any) -> None:
+        with self._deciding:
+            if self._fate is not None:
+                return
+            self._delivering = True
+        try:
+            _call(self._hooks["on_item"], item)
+        finally:
+            with self._deciding:
+                self._delivering = False
+            if self._cancelled:
+                self._tell_cancelled(self._hooks)
+
+    def _tell_cancelled(self, hooks: dict[str, Any]) -> None:
+        try:
+            _call(hooks["on_cancel"])
+        except BaseException as error:
+            self.error = error
+            self._tell_error(hooks)
+
+    def _tell_error(self, hooks: dict[str, Any]) -> None:
+        try:
+            _call(hooks["on_error"], self.error)
+        except BaseException as error:  # the hook that reports errors failed itself: keep both for whoever asks the job
+            error.__context__ = self.error
+            self.error = error
 
     def _end(self, status: str) -> None:
         try:
@@ -88,20 +127,19 @@ class Job:
             if close is not None:
                 close()
             if status == "done":
-                self._call("on_done")
-            elif status == "cancelled":
-                self._call("on_cancel")
+                _call(self._hooks["on_done"])
         except BaseException as error:
             self.error, status = error, "failed"
         if status == "failed":
-            try:
-                self._call("on_error", self.error)
-            except BaseException as error:  # the hook that reports errors failed itself: keep both for whoever asks the job
-                error.__context__ = self.error
-                self.error = error
+            self._tell_error(self._hooks)
         self.status = status
         self._hooks, self._steps = {}, None  # free what the job held
         self._ended.set()
+
+
+def _call(hook: Callable[..., Any] | None, *arguments: Any) -> None:
+    if hook is not None:
+        hook(*arguments)
 
 
 class Jobs:
@@ -135,8 +173,10 @@ class Jobs:
         Args:
             slot: name; a job already in it is superseded, or, with ``keep``, kept and returned (a double click starts one job).
             work: called in the worker thread; returns an iterator that yields at least every 20 ms of work.
-            on_item, on_done, on_error, on_cancel: called in the worker thread. After a job is cancelled or replaced no further
-                item of it is delivered.
+            on_item, on_done, on_error: called in the worker thread; at most one of the latter two, and then last. After a job is
+                cancelled or replaced no further item of it is delivered.
+            on_cancel: called at once by whoever cancels, before ``cancel`` returns; while an item is being delivered, by the
+                worker right after it. The slot is free for another job then, even if the last step has not come back yet.
             interactive: run before jobs that are not.
 
         Raises:
@@ -149,7 +189,7 @@ class Jobs:
                 if job.slot == slot and not job.stopping:
                     if keep:
                         return job
-                    job._stop = "superseded"
+                    job._decide("superseded")
             generation = self._generations[slot] = self._generations.get(slot, 0) + 1
             hooks = {"on_item": on_item, "on_done": on_done, "on_error": on_error, "on_cancel": on_cancel}
             job = Job(slot, generation, work, hooks, interactive)
@@ -160,10 +200,10 @@ class Jobs:
     def cancel(self, slot: str | None = None) -> None:
         """Cancel the job in ``slot``, or all jobs. Returns at once."""
         with self._changed:
-            for job in self._queue:
-                if slot is None or job.slot == slot:
-                    job.cancel()
+            chosen = [job for job in self._queue if slot is None or job.slot == slot]
             self._changed.notify_all()
+        for job in chosen:  # not under the lock: their hooks are called here
+            job.cancel()
 
     def running(self, slot: str) -> Job | None:
         """The job in ``slot`` that is queued or running and not about to end, else None."""
@@ -183,10 +223,11 @@ class Jobs:
         """Cancel everything and end the worker thread."""
         with self._changed:
             self._closed = True
-            for job in self._queue:
-                job.cancel()
+            left = list(self._queue)
             self._changed.notify_all()
             thread = self._thread
+        for job in left:
+            job.cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["sensitivity_chart"]
 
 _FULL = 0.3  # accuracy lost that is drawn in full colour; near chance nothing more is to be told apart
-_FAINTEST, _STRONGEST = 0.04, 0.85
+_FAINTEST, _STRONGEST = 0.04, 0.6  # the number on it has a contrast of 4.5 in both themes
 _LINE = 19  # height of a row
 
 

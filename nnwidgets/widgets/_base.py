@@ -19,7 +19,7 @@ import traitlets
 from ipywidgets.widgets import widget as ipywidget
 
 from nnwidgets.engine.errors import NnwError
-from nnwidgets.widgets._incoming import RefusedError, clean
+from nnwidgets.widgets._incoming import RefusedError, clean, sendable
 
 __all__ = ["LiveWidget", "static_text"]
 
@@ -72,41 +72,54 @@ class LiveWidget(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         self._wire = threading.RLock()
-        self._depth = 0
         self._later: list[Any] = []
         super().__init__(**traits)
+
+    def open(self) -> None:
+        """As in ipywidgets; messages stay in the thread that the front end sends them to.
+
+        JupyterLab (4.4 and later) sends them to a subshell, so that they do not wait for cells. ipykernel 7.4 sends them on to
+        where the widget published last: once a worker publishes while a cell runs, every message, Cancel too, would wait for it.
+        """
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = lambda data, subshell: subshell
 
     # --- both directions under one lock; observers outside it ---------------------------------------------------------
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Hold the wire. Observers of what changes inside run after it is free again, in this thread."""
-        self._wire.acquire()
-        self._depth += 1
-        self._holder = threading.get_ident()
         later: list[Any] = []
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                later, self._later = self._later, []
-                self._holder = None
-            self._wire.release()
+        with self._wire:  # an interrupt may strike anywhere in the main thread: nothing here is undone by counting
+            inner = self._holder == threading.get_ident()
+            try:
+                self._holder = threading.get_ident()
+                yield
+            finally:
+                if not inner:
+                    self._holder = None
+                    later, self._later = self._later, []
         for change in later:
             traitlets.HasTraits.notify_change(self, change)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Change several traits as one message with a new sequence number."""
-        with self._exclusive(), self.hold_sync():
-            self.set_trait("seq", self.seq + 1)
-            yield
+        with self._exclusive():
+            try:
+                with self.hold_sync():
+                    self.set_trait("seq", self.seq + 1)
+                    yield
+            finally:
+                if not self._holding_sync:  # what could not be sent is not tried again for ever
+                    self._states_to_send.clear()
 
     def notify_change(self, change: Any) -> None:
-        """Send a changed trait at once; call its observers now, or later if this thread holds the wire."""
+        """Send a changed trait at once; call its observers as soon as this thread does not hold the wire."""
         if self._holder != threading.get_ident():
-            super().notify_change(change)
+            with self._exclusive():  # a cell sets a trait: the worker's hold_sync must not swallow it
+                self.notify_change(change)
             return
         name = change["name"]
         if self.comm is not None and name in self.keys and self._should_send_property(name, getattr(self, name)):
@@ -142,8 +155,8 @@ class LiveWidget(anywidget.AnyWidget):
                     good[name] = self._cleaned(name, value)
                     if good[name] != value:
                         corrected.append(name)
-                except RefusedError as reason:
-                    log.warning("%s: refused %r from the front end: %s", type(self).__name__, name, reason)
+                except Exception as reason:  # of a value nested too deep even comparing raises: the other keys are kept
+                    self._log_refused(name, reason)
                     if name in self.writable:
                         corrected.append(name)
             self._echo({name: value for name, value in good.items() if name not in corrected})
@@ -152,10 +165,13 @@ class LiveWidget(anywidget.AnyWidget):
                     try:
                         self.set_trait(name, value)
                     except traitlets.TraitError as reason:
-                        log.warning("%s: refused %r from the front end: %s", type(self).__name__, name, reason)
+                        self._log_refused(name, reason)
                         corrected.append(name)
             if corrected:
                 self.send_state(corrected)
+
+    def _log_refused(self, name: Any, reason: Exception) -> None:
+        log.warning("%s: refused %.60r from the front end: %.200s", type(self).__name__, name, sendable(str(reason)))
 
     def _cleaned(self, name: Any, value: Any) -> Any:
         if not isinstance(name, str) or name not in self.writable:
@@ -175,23 +191,31 @@ class LiveWidget(anywidget.AnyWidget):
             if method == "update":
                 self.set_state(dict(data["state"]))
             elif method == "request_state":
-                with self._exclusive():
-                    self.send_state()
+                self.tell_all()
             elif method == "custom":
-                self._command(data["content"])
+                self._command(data["content"], msg.get("buffers", []))
             else:
-                log.warning("%s: unknown message method %r", type(self).__name__, method)
+                log.warning("%s: unknown message method %.60r", type(self).__name__, method)
         except Exception as error:  # the wire must survive anything that arrives
-            log.warning("%s: malformed message: %s: %s", type(self).__name__, type(error).__name__, error)
+            words = sendable(str(error))
+            log.warning("%s: malformed message: %s: %.200s", type(self).__name__, type(error).__name__, words)
 
-    def _command(self, content: Any) -> None:
+    def tell_all(self) -> None:
+        """Send every trait, as to a front end that has lost count."""
+        with self._exclusive():
+            self.send_state()
+
+    def _command(self, content: Any, buffers: Any) -> None:
         if not isinstance(content, dict) or content.get("kind") != "command":
-            self._handle_custom_msg(content, [])
+            self._handle_custom_msg(content, buffers)
             return
         name, arguments = content.get("name"), content.get("args") or {}
         handler = self.commands().get(name) if isinstance(name, str) else None
         if handler is None or not isinstance(arguments, dict):
             log.warning("%s: unknown command %.60r", type(self).__name__, name)
+            return
+        if any(isinstance(value, str) and value != sendable(value) for value in arguments.values()):
+            log.warning("%s: refused command %.60r: a text that is not Unicode", type(self).__name__, name)
             return
         try:
             handler(**{str(key): value for key, value in arguments.items()})
@@ -209,10 +233,10 @@ class LiveWidget(anywidget.AnyWidget):
         ours = isinstance(error, NnwError)
         message = str(error) if ours else f"{type(error).__name__}: {error}"
         shown = {
-            "title": title,
-            "message": message,
+            "title": sendable(title),
+            "message": sendable(message),
             "next": next_step,
-            "traceback": "".join(traceback.format_exception(error)),
+            "traceback": sendable("".join(traceback.format_exception(error))),
             "retry": retry,
         }
         with self.publishing():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 import traitlets
 
-__all__ = ["RefusedError", "clean"]
+__all__ = ["RefusedError", "clean", "sendable"]
 
 _LONGEST_TEXT = 10_000
 _LARGEST_DICT = 10_000
@@ -26,9 +27,10 @@ def clean(trait: traitlets.TraitType[Any, Any], value: Any) -> Any:
     if isinstance(trait, traitlets.Union):
         return _first(trait.trait_types, value)
     if isinstance(trait, traitlets.Enum):
-        if not isinstance(value, bool | int | float | str) or not any(_same(value, choice) for choice in trait.values or ()):
-            raise RefusedError(f"{_show(value)} is none of {list(trait.values or ())}")
-        return value
+        for choice in trait.values or ():
+            if isinstance(value, bool | int | float | str) and _same(value, choice):
+                return choice  # not the value: 4.0 is no number of bits
+        raise RefusedError(f"{_show(value)} is none of {list(trait.values or ())}")
     if isinstance(trait, traitlets.Bool):
         if not isinstance(value, bool):
             raise RefusedError(f"{_show(value)} is not true or false")
@@ -36,7 +38,7 @@ def clean(trait: traitlets.TraitType[Any, Any], value: Any) -> Any:
     if isinstance(trait, traitlets.Int | traitlets.Float):
         return _number(trait, value)
     if isinstance(trait, traitlets.Unicode):
-        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT or value != sendable(value):
             raise RefusedError(f"{_show(value)} is not a text of at most {_LONGEST_TEXT} characters")
         return value
     if isinstance(trait, traitlets.Dict):
@@ -55,11 +57,11 @@ def _first(traits: Any, value: Any) -> Any:
 
 
 def _number(trait: Any, value: Any) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _finite(value):
         raise RefusedError(f"{_show(value)} is not a finite number")
     low = -math.inf if trait.min is None else trait.min
     high = math.inf if trait.max is None else trait.max
-    clamped = min(max(value, low), high)
+    clamped: float | int = min(max(value, low), high)
     if isinstance(trait, traitlets.Int):
         return round(clamped)
     try:
@@ -74,10 +76,20 @@ def _shares(value: Any) -> dict[str, float]:
         raise RefusedError(f"{_show(value)} is not a mapping of layer names to shares")
     result = {}
     for key, share in value.items():
-        if not isinstance(key, str) or isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
+        if not isinstance(key, str) or key != sendable(key) or not _finite(share):
             raise RefusedError(f"{_show(key)}: {_show(share)} is not a layer name and a share")
-        result[key] = min(max(float(share), 0.0), 0.99)
+        result[key] = float(min(max(share, 0.0), 0.99))
     return result
+
+
+def _finite(value: Any) -> bool:
+    """A number that is neither NaN nor infinite, an integer of any size included."""
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)))
+
+
+def sendable(text: str) -> str:
+    """The text as JSON in UTF-8 can hold it: a lone surrogate, which no message can carry, becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _same(value: Any, choice: Any) -> bool:
@@ -85,5 +97,5 @@ def _same(value: Any, choice: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = reprlib.repr(value)  # of a huge or deep value only the beginning
     return text if len(text) <= 60 else text[:57] + "..."

@@ -34,6 +34,7 @@ __all__ = ["CompressionLab"]
 
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
 _BETWEEN_TASK_NEWS = 0.1
+_HEAD_START = 0.02  # seconds that new figures have to reach the screen before the evaluation competes for the cores
 _STOPPED = "stopped"  # notice that the slider was held back
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 
@@ -111,7 +112,9 @@ class CompressionLab(LiveWidget):
         self._asked = Recipe()
         self._merge: object = None
         self._last_estimate = self._last_task = 0.0
+        self._moved = threading.Event()
         self._retry: Callable[[], object] | None = None
+        self._failed_task: str | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         plan = experiment.bench(None).plan
         super().__init__()
@@ -184,6 +187,7 @@ class CompressionLab(LiveWidget):
         if recipe == self._asked:
             return
         self._asked = recipe
+        self._moved.set()
         if _STOPPED in self._exp.notices:
             self._exp.notify(Notice(_STOPPED, ""))
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
@@ -198,6 +202,10 @@ class CompressionLab(LiveWidget):
         self._publish_history()
 
     def _publish_history(self) -> None:
+        for name, value in self._history_traits().items():
+            self.set_trait(name, value)
+
+    def _history_traits(self) -> dict[str, Any]:
         exp = self._exp
         snapshots = [{"name": name, "text": recipe_words(state.recipe)} for name, state in exp.snapshots.items()]
         told = {
@@ -208,9 +216,14 @@ class CompressionLab(LiveWidget):
             "length": len(exp.history),
             "snapshots": snapshots,
         }
-        self.set_trait("history", told)
-        self.set_trait("code", code_for(exp, exp.state))
-        self.set_trait("notices", [to_wire(notice) for notice in exp.notices.values()])
+        notices = [to_wire(notice) for notice in exp.notices.values()]
+        return {"history": told, "code": code_for(exp, exp.state), "notices": notices}
+
+    @property
+    def _only_moved(self) -> bool:
+        """The new state is where the controls stand: its figures follow at once, and what else is new goes with them."""
+        names = [snapshot["name"] for snapshot in self.history["snapshots"]]
+        return self._exp.recipe == self._asked and self.error is None and names == list(self._exp.snapshots)
 
     def _layer_chosen(self, change: Any) -> None:
         names = [layer["name"] for layer in self.layers]
@@ -227,7 +240,7 @@ class CompressionLab(LiveWidget):
 
     def _heard(self, event: Event) -> None:
         """Called by the experiment, in whichever thread changed something."""
-        if event.kind == "state":
+        if event.kind == "state" and not self._only_moved:
             with self.publishing():
                 self.set_trait("error", None)  # what was said of an earlier state no longer holds
                 self.set_trait("status", self._status())
@@ -262,7 +275,11 @@ class CompressionLab(LiveWidget):
         figures = {**view.figures(), **view.accuracy()}
         charts = {**view.layers(layer), **view.histogram(layer), **view.pareto(), **view.sensitivity()}
         self._last_estimate = 0.0
-        self._show(figures, charts, layer_rows=view.rows(), status=self._status(), **self._accuracy_traits())
+        self._moved.clear()
+        traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
+        self._show(figures, charts, **traits)
+        if not self._exp.pending:
+            self._moved.wait(_HEAD_START)
 
     def _show_estimate(self) -> None:
         estimate = self._exp.live.estimate
@@ -303,6 +320,7 @@ class CompressionLab(LiveWidget):
         with self.publishing():
             if task.ended is not None:
                 self.set_trait("task", None)
+                self._failed_task = task.name if task.ended == "failed" else None  # its error comes next
                 role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
                 self.set_trait("last_task", {"text": task.text, "role": role})
                 self.set_trait("status", self._status())
@@ -325,7 +343,16 @@ class CompressionLab(LiveWidget):
             self._stop_at(error.largest, str(error))
             return
         recipe_refused = isinstance(error, InputError | NotImplementedError)
-        self._retry = self._exp.live.refresh
+        again = {
+            "fine_tune": self.fine_tune,
+            "latency": self.measure_latency,
+            "disk": self.measure_disk,
+            "scan_layers": self.scan_layers,
+        }
+        self._retry = again.get(self._failed_task or "", self._exp.live.refresh)
+        self._failed_task = None
+        with self.publishing():
+            self._publish_history()  # no figures follow that would bring it
         step = "The figures are still those of the last state that worked." if recipe_refused else "Retry, or move a control."
         self.show_error(title, error, step, retry=True)
 
@@ -358,13 +385,12 @@ class CompressionLab(LiveWidget):
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,
-            "resync": self.send_state,
+            "resync": self.tell_all,
         }
 
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
         setup = replace(default_setup(self._exp), epochs=self.epochs, lr=self.learning_rate)
-        self._retry = self.fine_tune
         start_fine_tuning(self._exp, setup)
 
     def measure_latency(self) -> None:

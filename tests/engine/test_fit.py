@@ -6,6 +6,8 @@ import copy
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,97 @@ def test_a_run_can_be_left_between_steps() -> None:
     before = weights(model)
     assert list(run) == [] and same(weights(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_run_in_parts_is_the_same_run_whatever_is_drawn_in_between(setup: E.TrainingSetup, dropout: float) -> None:
+    whole, parted = net(dropout), net(dropout)
+    expected = list(E.fit(whole, data(), setup=setup))
+    found: list[Any] = []
+    parts = 0
+    torch.manual_seed(3)
+    twin = torch.Generator().manual_seed(3)
+    for record in E.fit(parted, data(), setup=setup).in_parts():
+        parts += 1
+        found += [] if record is None else [record]
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=twin)), "what the user draws is the user's"
+        assert not parted.training and torch.is_grad_enabled()
+    assert parts == 4 * len(expected)
+    assert same(weights(parted), weights(whole))
+    assert [replace(record, seconds=0.0) for record in found] == [replace(record, seconds=0.0) for record in expected]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5, 6, 7])
+def test_a_run_that_is_left_within_a_step_undoes_that_step_and_is_over(parts: int) -> None:
+    model, twin = net(0.3), net(0.3)
+    run = E.fit(model, data(), setup=SETUPS[1])
+    stepping = run.in_parts()
+    for _ in range(parts):
+        next(stepping)
+    stepping.close()
+    done = E.fit(twin, data(), setup=SETUPS[1])
+    for _ in range(parts // 4):
+        next(done)
+    assert same(weights(model), weights(twin)) and all(parameter.grad is None for parameter in model.parameters())
+    assert list(run) == []
+
+
+class _Watched(nn.Module):
+    """Draws nothing, but whoever is called in its forward pass may."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self.net, self.meanwhile = net(), meanwhile
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.net(x)
+        if self.training:
+            self.meanwhile()
+        return answer
+
+
+def test_what_others_draw_while_a_quiet_network_is_trained_is_not_taken_back() -> None:
+    """As another thread would, in the middle of a step: the first step finds out that the network itself draws nothing."""
+    drawn: dict[int, Tensor] = {}
+    steps = 0
+
+    def meanwhile() -> None:
+        if steps and steps not in drawn:
+            drawn[steps] = torch.rand(2)
+
+    model, quiet = _Watched(meanwhile), _Watched(lambda: None)
+    torch.manual_seed(5)
+    twin = torch.Generator().manual_seed(5)
+    for record in E.fit(model, data(), setup=SETUPS[0]):
+        steps = record.step
+    list(E.fit(quiet, data(), setup=SETUPS[0]))
+    assert list(drawn) == list(range(1, steps))
+    assert all(torch.equal(value, torch.rand(2, generator=twin)) for value in drawn.values())
+    assert same(weights(model), weights(quiet))
+
+
+def test_a_network_that_begins_to_draw_later_follows_the_seed_all_the_same() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net()
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.calls += 1
+            answer: Tensor = self.net(x)
+            return nn.functional.dropout(answer, 0.3, training=self.training and int(self.calls) > 3)
+
+    first, second = Late(), Late()
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    list(E.fit(first, data(), setup=SETUPS[0]))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    list(E.fit(second, data(), setup=SETUPS[0]))
+    assert same(weights(first), weights(second))
 
 
 def test_frozen_parameters_stay_and_a_net_without_free_ones_is_refused() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nnwidgets.engine.errors import InputError
-from nnwidgets.engine.jobs import Jobs
+from nnwidgets.engine.jobs import Job, Jobs
 
 
 @pytest.fixture
@@ -107,6 +107,92 @@ def test_cancel_drops_the_job_closes_its_generator_and_says_so(jobs: Jobs) -> No
     job.cancel()
     assert job.wait(5) and released.is_set() and said.is_set()
     assert job.status == "cancelled"
+
+
+def test_a_cancel_is_told_at_once_and_once_while_the_last_step_still_runs(jobs: Jobs) -> None:
+    inside, gate = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def work() -> Iterator[str]:
+        inside.set()
+        assert gate.wait(10)
+        yield "late"
+
+    def submit() -> Job:
+        return jobs.submit(
+            "task",
+            work,
+            on_item=told.append,
+            on_done=lambda: told.append("done"),
+            on_cancel=lambda: told.append(f"cancelled in {threading.current_thread().name}"),
+            keep=True,
+        )
+
+    job = submit()
+    assert inside.wait(5)
+    jobs.cancel("task")
+    job.cancel()
+    assert told == [f"cancelled in {threading.current_thread().name}"]
+    assert job.active and job.stopping and jobs.running("task") is None
+    again = submit()
+    assert again is not job, "the slot is free before the old step has come back"
+    gate.set()
+    assert job.wait(5) and again.wait(5)
+    assert (job.status, again.status) == ("cancelled", "done")
+    assert told[1:] == ["late", "done"], "of the cancelled job nothing is delivered"
+
+
+def test_a_cancel_while_an_item_is_delivered_is_told_after_it(jobs: Jobs) -> None:
+    inside, gate = threading.Event(), threading.Event()
+    told: list[object] = []
+
+    def note(item: int) -> None:
+        inside.set()
+        assert gate.wait(10)
+        told.append(item)
+
+    job = jobs.submit("task", endless(), on_item=note, on_cancel=lambda: told.append("cancelled"))
+    assert inside.wait(5)
+    job.cancel()
+    assert told == []
+    gate.set()
+    assert job.wait(5)
+    assert told == [0, "cancelled"]
+
+
+def test_what_is_done_is_not_cancelled_any_more(jobs: Jobs) -> None:
+    told: list[str] = []
+    job: list[Job] = []
+    ready = threading.Event()
+
+    def done() -> None:
+        assert ready.wait(5)
+        job[0].cancel()
+        told.append("done")
+
+    job.append(jobs.submit("task", lambda: iter([1]), on_done=done, on_cancel=lambda: told.append("cancelled")))
+    ready.set()
+    assert job[0].wait(5)
+    job[0].cancel()
+    assert told == ["done"] and job[0].status == "done"
+
+
+def test_an_error_of_a_step_that_was_cancelled_is_not_told_but_kept(jobs: Jobs) -> None:
+    inside, gate = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> Iterator[None]:
+        inside.set()
+        assert gate.wait(10)
+        raise RuntimeError("too late")
+        yield
+
+    job = jobs.submit("task", work, on_error=errors.append)
+    assert inside.wait(5)
+    job.cancel()
+    gate.set()
+    assert job.wait(5)
+    assert (job.status, str(job.error), errors) == ("cancelled", "too late", [])
 
 
 def test_an_exception_ends_its_own_job_only(jobs: Jobs) -> None:

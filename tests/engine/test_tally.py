@@ -9,12 +9,24 @@ import numpy.typing as npt
 import pytest
 
 from nnwidgets.engine.errors import DataError
-from nnwidgets.engine.evaluation import Tally, strata_of
+from nnwidgets.engine.evaluation import Strata, Tally
+from nnwidgets.engine.evaluation import strata_of as strata_or_none
 
 
 def sample(n: int, classes: int, seed: int = 0) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     draw = np.random.default_rng(seed)
     return draw.integers(0, classes, n), draw.normal(2, 1, n).astype(np.float32)
+
+
+def strata_of(labels: npt.NDArray[np.int64], margin: npt.NDArray[np.float32]) -> Strata:
+    found = strata_or_none(labels, margin)
+    assert found is not None
+    return found
+
+
+def test_a_network_that_is_mostly_wrong_gives_no_strata() -> None:
+    labels, margin = sample(400, 4)
+    assert strata_or_none(labels, margin - 4) is None and strata_or_none(labels, margin) is not None
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nnwidgets.engine.values.records import Cost, Estimate, Latency, LayerCost, StepRecord
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Bars, Chart, Points, Rule, to_wire
+from nnwidgets.figures._matplotlib import page
+from nnwidgets.figures.records import Bars, Chart, Points, Rule, Text, to_wire
 from nnwidgets.figures.scales import accuracy_axis, size_axis
+from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 
 
 @pytest.mark.parametrize(
@@ -159,3 +162,38 @@ def test_records_become_plain_data() -> None:
     wire = to_wire(printed.size_figure(cost(), cost(1000)))
     assert wire["bar"]["series"][0]["type"] == "bars" and wire["bar"]["x"]["domain"] == [0, 5200]
     assert "roles" not in wire["bar"]["series"][0], "what is not set is not sent"
+
+
+def scanned(layers: int = 3) -> pd.DataFrame:
+    rows = [
+        {"layer": f"l{i}", "amount": a, "accuracy": 0.9 - d, "drop": d}
+        for i in range(layers)
+        for a, d in ((0.5, 0.0), (0.9, 0.1 * i))
+    ]
+    table = pd.DataFrame(rows)
+    table.attrs.update(n=400, dense=0.9)
+    return table
+
+
+def test_the_sensitivity_chart_has_a_cell_with_its_number_for_each_layer_and_amount_and_marks_where_layers_stand() -> None:
+    chart = sensitivity_chart(scanned(), {"l0": 0.0, "l1": 0.7, "l2": 0.95}, "val")
+    cells, marks, *numbers = chart.series
+    assert isinstance(cells, Bars) and isinstance(marks, Points) and isinstance(cells.opacity, list)
+    assert [number.text for number in numbers if isinstance(number, Text)] == ["0.0", "0.0", "0.0", "−10.0", "0.0", "−20.0"]
+    assert cells.opacity[0] < cells.opacity[3] < cells.opacity[5] <= 1, "what loses more is stronger"
+    assert cells.titles is not None and "l2, 90 % removed: accuracy 70.0 % (−20.0 points)" in cells.titles
+    assert marks.x == pytest.approx([1.0, 1.75]) and marks.titles == ["l1 now: 70.0 % at zero", "l2 now: 95.0 % at zero"]
+    assert [tick.text for tick in chart.x.ticks] == ["50", "90"] and [tick.text for tick in chart.y.ticks] == ["l0", "l1", "l2"]
+    assert "l2 at 90 %" in chart.description and "400 images of S_val" in chart.description
+    assert "other weights" in sensitivity_chart(scanned(), {}, "val", other_weights=True).title
+    assert not any(isinstance(series, Points) for series in sensitivity_chart(scanned(), {}, "val").series)
+
+
+def test_matplotlib_draws_the_cells_of_the_sensitivity_chart_as_strong_as_the_screen() -> None:
+    chart = sensitivity_chart(scanned(), {"l1": 0.7}, "val")
+    sheet = page("Page", {}, [chart, chart, chart, chart])
+    ax = sheet.axes[-1]
+    cells = chart.series[0]
+    assert isinstance(cells, Bars) and isinstance(cells.opacity, list)
+    assert [patch.get_facecolor()[3] for patch in ax.patches] == pytest.approx(cells.opacity)
+    assert {text.get_text() for text in ax.texts} >= {"−10.0", "−20.0"} and len(sheet.axes) == 4

@@ -17,7 +17,7 @@ _Counts = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[np.float64]
 
 _PILOT = 6  # images of each stratum before its share of right answers says where to look
-_BAND = 6.0  # half right, half wrong: what a band of strata is believed to hold before an image was seen, in images
+_BAND = 8.0  # half right, half wrong: what a band of strata is believed to hold before an image was seen, in images
 _STRATUM = 1.0  # what a stratum is believed to hold besides, in images answered like its band
 _WIDER = 1.15  # for stopping where the interval happens to be narrow; see the test of coverage
 

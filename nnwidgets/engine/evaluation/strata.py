@@ -12,6 +12,7 @@ from nnwidgets.engine.errors import DataError
 __all__ = ["Strata", "strata_of"]
 
 _EDGES = (0.1, 0.3)  # shares of a label's images, by margin, where the bands end
+_WORTH = 0.5
 _MOST, _SMALLEST = 60, 20  # strata, and images a stratum on average
 
 
@@ -27,10 +28,11 @@ class Strata:
     band: npt.NDArray[np.int64]
 
 
-def strata_of(labels: npt.NDArray[np.int64], margin: npt.NDArray[np.float32]) -> Strata:
+def strata_of(labels: npt.NDArray[np.int64], margin: npt.NDArray[np.float32]) -> Strata | None:
     """Split a sample by label and, within a label, by margin: the lowest tenth, the next fifth, the rest.
 
-    Where that would be more than 60 strata, or fewer than 20 images a stratum, labels of similar mean margin share theirs.
+    Where that would be more than 60 strata, or fewer than 20 images a stratum, labels of similar mean margin share theirs. None
+    where the network answers fewer than half of the images right: its margins tell too little of another network.
 
     Args:
         labels: (N,). margin: (N,) logit of the label minus the best other, of a network whose answers are all known.
@@ -40,6 +42,8 @@ def strata_of(labels: npt.NDArray[np.int64], margin: npt.NDArray[np.float32]) ->
     """
     if margin.shape != labels.shape:
         raise DataError(f"reference: got answers for {margin.shape} images, expected {labels.shape}, one an image.")
+    if (margin > 0).mean() < _WORTH:
+        return None
     bands = len(_EDGES) + 1
     group = _groups(labels, margin, max(1, min(_MOST, len(labels) // _SMALLEST) // bands))
     of = np.zeros(len(labels), np.int64)

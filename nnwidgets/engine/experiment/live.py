@@ -57,7 +57,7 @@ class Live:
         self._sample = "test" if experiment.test is not None else "val"
         self._visits: OrderedDict[tuple[object, ...], Visit] = OrderedDict()
         self._dense: dict[str, Estimate] = {}
-        self._strata: dict[str, Strata] = {}  # by label and margin at the last position where all answers are known
+        self._strata: dict[str, Strata] = {}  # by label and margin at the last position that tells
 
     @property
     def sample(self) -> str:
@@ -152,14 +152,16 @@ class Live:
             yield
 
     def _stream(self, bench: Bench, state: State, sample: str) -> Iterator[Estimate]:
-        """Estimates of one state. The images that tell most come first, by the last state that was measured to its end."""
+        """Estimates of one state. The images that tell most come first, by the last useful state that was measured to its end."""
         split, dense = self._exp.split(sample), self._dense.get(sample)
         reference = dense.accuracy if dense is not None and dense.final else None
         tally = Tally(len(split), self._strata.get(sample), reference)
         with contextlib.closing(stream(bench.load(state.recipe), split, tally)) as estimates:
             for estimate in estimates:
                 if estimate.final and split.labels is not None:
-                    self._strata[sample] = strata_of(split.labels.cpu().numpy(), tally.margin)
+                    strata = strata_of(split.labels.cpu().numpy(), tally.margin)
+                    if strata is not None:
+                        self._strata[sample] = strata
                 yield estimate
 
     def _dense_known(self, sample: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from torch import nn
 
 from nnwidgets.engine.compression import compress, latent_state, load_packed, save_packed
 from nnwidgets.engine.costs import latency_of, latency_runs
@@ -27,6 +29,8 @@ __all__ = ["fine_tuning", "start_disk", "start_fine_tuning", "start_latency"]
 
 _SLOT = "task"
 _LATENCY_RUNS = 50
+_Trained = tuple[Attempt, nn.Module]
+_Result = TypeVar("_Result")
 
 
 def default_setup(experiment: Experiment) -> TrainingSetup:
@@ -35,14 +39,21 @@ def default_setup(experiment: Experiment) -> TrainingSetup:
     return replace(base, optimizer="adam", lr=5e-4, epochs=2, weight_decay=0.0, momentum=0.0, schedule="cosine")
 
 
-def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Iterator[StepRecord]:
+def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Iterator[StepRecord | None]:
     """Train the present state on S_train: masks and fake quantization hold in every step.
 
-    At the end the result becomes the present state. Closing the iterator early changes nothing.
+    Yields a record after each step, and None between the parts of a step. At the end the result becomes the present state.
+    Closing the iterator early changes nothing.
 
     Raises:
         DataError: the experiment has no training data.
     """
+    trained = yield from _trained(experiment, setup)
+    _commit(experiment, trained)
+
+
+def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[StepRecord | None, None, _Trained]:
+    """Train a copy of the present state."""
     if experiment.train is None:
         raise DataError(
             "fine-tuning needs training data; make the experiment with train=Split(images, labels) or a torch data set."
@@ -51,16 +62,21 @@ def fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> I
     experiment.notice_changes()
     state = experiment.state
     network = compress(experiment.bench(state.weights_key).base, state.recipe, input_shape=experiment.input_shape)
+    yield None
     losses: list[float] = []
-    record: StepRecord | None = None
-    for record in fit(network, experiment.train, setup=setup, loss=experiment.loss):
-        losses.append(record.loss)
+    seconds = 0.0
+    for record in fit(network, experiment.train, setup=setup, loss=experiment.loss).in_parts():
+        if record is not None:
+            losses.append(record.loss)
+            seconds = record.seconds
         yield record
-    if record is None:
-        return
     tenth = max(1, len(losses) // 10)
     first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
-    attempt = Attempt("fine_tune", state.recipe, state.weights_key, setup, record.seconds, first, last)
+    return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last), network
+
+
+def _commit(experiment: Experiment, trained: _Trained) -> None:
+    attempt, network = trained
     experiment.commit_training(attempt, experiment.weights.put(latent_state(network)))
 
 
@@ -69,14 +85,23 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
     records: list[StepRecord] = []
     started = time.monotonic()
 
-    def work() -> Iterator[Task]:
-        for record in fine_tuning(experiment, setup):
+    def work() -> Generator[Task | None, None, _Trained]:
+        steps = _trained(experiment, setup)
+        while True:
+            try:
+                record = next(steps)
+            except StopIteration as end:
+                return cast(_Trained, end.value)
+            if record is None:
+                yield None
+                continue
             records.append(record)
             left = record.seconds / record.step * (record.steps - record.step)
             text = f"epoch {record.epoch} of {record.epochs}"
             yield Task("fine_tune", "Fine-tuning", record.step / record.steps, left, text=text, records=tuple(records))
 
-    def ended() -> str:
+    def ended(trained: _Trained) -> str:
+        _commit(experiment, trained)
         epochs = f"{records[-1].epochs} epoch" + ("s" if records[-1].epochs > 1 else "")
         return f"fine-tuned {epochs} in {time.monotonic() - started:.0f} s; Undo brings the weights back"
 
@@ -86,21 +111,25 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
 def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Job:
     """Measure the dense network, batch 1, in the background; ``done`` gets the result."""
 
-    def work() -> Iterator[Task]:
+    def work() -> Generator[Task, None, Latency]:
         experiment.notice_changes()
         times: list[float] = []
         for milliseconds in latency_runs(experiment.bench(None).base, experiment.input_shape, runs=_LATENCY_RUNS):
             times.append(milliseconds)
             yield Task("latency", "Measuring latency", len(times) / _LATENCY_RUNS)
-        done(latency_of(times))
+        return latency_of(times)
 
-    return _start(experiment, "latency", "Measuring latency", work, lambda: "latency measured")
+    def ended(latency: Latency) -> str:
+        done(latency)
+        return "latency measured"
+
+    return _start(experiment, "latency", "Measuring latency", work, ended)
 
 
 def start_disk(experiment: Experiment) -> Job:
     """Write the present state to a real file, load it back, and note its size. A full disk is an error event."""
 
-    def work() -> Iterator[Task]:
+    def work() -> Generator[Task, None, tuple[State, int]]:
         experiment.notice_changes()
         state: State = experiment.state
         bench = experiment.bench(state.weights_key)
@@ -109,10 +138,13 @@ def start_disk(experiment: Experiment) -> Job:
             size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
             yield Task("disk", "Writing a file", 0.5)
             load_packed(path, copy.deepcopy(bench.base))
-        experiment.live.record_disk(state, size)
-        yield Task("disk", "Writing a file", 1.0)
+        return state, size
 
-    return _start(experiment, "disk", "Writing a file", work, lambda: "a file was written, loaded back and measured")
+    def ended(measured: tuple[State, int]) -> str:
+        experiment.live.record_disk(*measured)
+        return "a file was written, loaded back and measured"
+
+    return _start(experiment, "disk", "Writing a file", work, ended)
 
 
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
@@ -125,9 +157,25 @@ def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
-def _start(experiment: Experiment, name: str, label: str, work: Callable[[], Iterator[Task]], ended: Callable[[], str]) -> Job:
-    def tell(task: Task) -> None:
-        experiment.emit(Event("task", task=task))
+def _start(
+    experiment: Experiment,
+    name: str,
+    label: str,
+    work: Callable[[], Generator[Task | None, None, _Result]],
+    ended: Callable[[_Result], str],
+) -> Job:
+    """Run ``work`` in the background; only once it is past being cancelled, ``ended`` puts to use what it returned."""
+    results: list[_Result] = []
+
+    def tell(task: Task | None) -> None:
+        if task is not None:
+            experiment.emit(Event("task", task=task))
+
+    def kept() -> Iterator[Task | None]:
+        results.append((yield from work()))
+
+    def done() -> None:
+        tell(Task(name, label, 1.0, ended="done", text=ended(results.pop())))
 
     def failed(error: BaseException) -> None:
         tell(Task(name, label, ended="failed", text="failed: nothing was changed"))
@@ -136,9 +184,9 @@ def _start(experiment: Experiment, name: str, label: str, work: Callable[[], Ite
     tell(Task(name, label))
     return experiment.jobs.submit(
         _SLOT,
-        work,
+        kept,
         on_item=tell,
-        on_done=lambda: tell(Task(name, label, 1.0, ended="done", text=ended())),
+        on_done=done,
         on_cancel=lambda: tell(Task(name, label, ended="cancelled", text="cancelled: nothing was changed")),
         on_error=failed,
         keep=True,

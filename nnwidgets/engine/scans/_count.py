@@ -28,6 +28,7 @@ __all__ = ["Candidates", "counting", "counts"]
 _BATCH_SECONDS = 0.02  # of the whole network; larger batches are slower by page faults, and cannot be cancelled
 _STEP_SECONDS = 0.01  # work between two looks at whether to go on
 _FIRST, _LARGEST = 16, 1024
+_FEWEST, _FEWEST_AT_ONCE = 8, 32  # images of a batch, in steps and in one go
 _PROBE = 8
 
 
@@ -44,9 +45,16 @@ class Candidates:
     recipes: Mapping[str, tuple[Recipe, ...]]
 
 
-def counts(model: nn.Module, split: Split, candidates: Candidates, budget_bytes: int, share_prefix: bool = True) -> Counts:
+def counts(
+    model: nn.Module,
+    split: Split,
+    candidates: Candidates,
+    budget_bytes: int,
+    share_prefix: bool = True,
+    plan: CompressionPlan | None = None,
+) -> Counts:
     """As `counting`, in one go: the task that an executor is given."""
-    steps = counting(model, split, candidates, budget_bytes, share_prefix)
+    steps = counting(model, split, candidates, budget_bytes, share_prefix, _FEWEST_AT_ONCE, plan)
     while True:
         try:
             next(steps)
@@ -55,15 +63,22 @@ def counts(model: nn.Module, split: Split, candidates: Candidates, budget_bytes:
 
 
 def counting(
-    model: nn.Module, split: Split, candidates: Candidates, budget_bytes: int, share_prefix: bool = True
+    model: nn.Module,
+    split: Split,
+    candidates: Candidates,
+    budget_bytes: int,
+    share_prefix: bool = True,
+    fewest: int = _FEWEST,
+    plan: CompressionPlan | None = None,
 ) -> Generator[Progress, None, Counts]:
     """Yield the progress after each 10 to 20 ms of work, return the counts.
 
     Args:
         model: a plain network, which must not change meanwhile. budget_bytes: for what is alive where the pass stops.
+        fewest: images of a batch, where 20 ms are too short for as many. plan: of the network, made anew where it is not given.
     """
     yield Progress(0.0, "preparing")
-    plan = CompressionPlan(model, split.sample_shape)
+    plan = CompressionPlan(model, split.sample_shape) if plan is None else plan
     made = Prepared(model, split.sample_shape, split.inputs(slice(0, _PROBE)), plan.trace)
     few = made.inputs(split.inputs(slice(0, 2)))
     if share_prefix:
@@ -77,7 +92,7 @@ def counting(
             yield Progress(0.0, "preparing")
     else:
         run = whole(made.network, "The whole network is run for each candidate, as asked for.")
-    batch, per_image = yield from _measured(run, made, split)
+    batch, per_image = yield from _measured(run, made, split, fewest, budget_bytes)
     scan = _Scan(model, plan, made, run, split, candidates, batch)
     chunk = max(1, int(budget_bytes // max(per_image * batch, 1)))  # batches
     batches = -(-len(split) // batch)
@@ -87,28 +102,42 @@ def counting(
     return Counts(len(split), scan.dense, scan.right, run.method, run.note)
 
 
-def _measured(run: Resumable, made: Prepared, split: Split) -> Generator[Progress, None, tuple[int, float]]:
-    """(images that take the network about 20 ms, bytes an image needs where most is alive)."""
-    size, spent = _FIRST, 0.0
-    while True:
-        images = made.inputs(split.inputs(slice(0, size)))
-        began = time.perf_counter()
-        with torch.inference_mode():
-            run.finish(run.start(images))
-        spent = time.perf_counter() - began
-        yield Progress(0.0, "preparing")
-        if spent > _BATCH_SECONDS / 2 or size >= min(len(split), _LARGEST):
-            break
-        size *= 2
-    size = int(min(max(size * _BATCH_SECONDS / max(spent, 1e-6), 1), 2 * size, _LARGEST, len(split)))
-    most, few = 0, min(size, _FIRST)
+def _measured(
+    run: Resumable, made: Prepared, split: Split, fewest: int, budget_bytes: int
+) -> Generator[Progress, None, tuple[int, float]]:
+    """(images of a batch, bytes an image needs where most is alive).
+
+    A batch takes the network about 20 ms but has at least ``fewest`` images, as far as half the budget allows: what is paid once
+    a batch (weights laid out anew, calls) is then shared by enough of them.
+    """
+    most, few = 0, min(2, len(split))
     with torch.inference_mode():
         point = run.start(made.inputs(split.inputs(slice(0, few))))
         for layer in run.order:
             point = run.advance(point, layer)
             most = max(most, point.nbytes)
     yield Progress(0.0, "preparing")
-    return size, most / few
+    largest = int(min(_LARGEST, len(split), max(1, budget_bytes * few // (2 * max(most, 1)))))
+    size = min(_FIRST, largest)
+    while True:
+        spent = _seconds(run, made.inputs(split.inputs(slice(0, size))))
+        yield Progress(0.0, "preparing")
+        if spent > _BATCH_SECONDS / 2 or size >= largest:
+            break
+        size = min(2 * size, largest)
+    wanted = max(size * _BATCH_SECONDS / max(spent, 1e-6), fewest)
+    return int(min(wanted, 2 * size, largest)), most / few
+
+
+def _seconds(run: Resumable, images: Tensor) -> float:
+    """Time of a pass; the quicker of two, since the first one pays for what later ones find ready."""
+    found = []
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.inference_mode():
+            run.finish(run.start(images))
+        found.append(time.perf_counter() - began)
+    return min(found)
 
 
 class _Scan:

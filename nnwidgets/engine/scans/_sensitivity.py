@@ -75,7 +75,8 @@ def sensitivity_scan(
     with preserved_rng():
         if executor is not None:
             return steps.table(_divided(steps, split, executor, budget_bytes, share_prefix))
-        return steps.table(counts(steps.model, split, steps.candidates, _checked_budget(budget_bytes), share_prefix))
+        budget = _checked_budget(budget_bytes)
+        return steps.table(counts(steps.model, split, steps.candidates, budget, share_prefix, steps.plan))
 
 
 def sensitivity_steps(
@@ -86,7 +87,7 @@ def sensitivity_steps(
     Random states are not guarded: in a background thread that would take back what the user's own code draws meanwhile.
     """
     steps = _Steps(model, split, amounts, kind)
-    found = yield from counting(steps.model, split, steps.candidates, _checked_budget(budget_bytes))
+    found = yield from counting(steps.model, split, steps.candidates, _checked_budget(budget_bytes), plan=steps.plan)
     return steps.table(found)
 
 

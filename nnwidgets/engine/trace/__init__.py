@@ -7,7 +7,7 @@ from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._trace import checked_shape, trace
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
-from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng
+from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng, restore_rng, rng_states, same_rng
 from nnwidgets.engine.trace.suffix import Point, Resumable, resumable, resuming, whole
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of
 
@@ -26,8 +26,11 @@ __all__ = [
     "preserved_buffers",
     "preserved_rng",
     "quick_fingerprint",
+    "restore_rng",
     "resumable",
     "resuming",
+    "rng_states",
+    "same_rng",
     "skipped_weights",
     "trace",
     "weight_layers",

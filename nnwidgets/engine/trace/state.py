@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["preserved", "preserved_buffers", "preserved_rng"]
+__all__ = ["preserved", "preserved_buffers", "preserved_rng", "restore_rng", "rng_states", "same_rng"]
 
 
 @contextlib.contextmanager
@@ -52,25 +52,43 @@ def preserved_buffers(model: nn.Module) -> Iterator[nn.Module]:
 @contextlib.contextmanager
 def preserved_rng() -> Iterator[None]:
     """Restore the global random states of torch (each device in use), numpy and Python, where the block has changed them."""
-    before = _rng_states()
+    before = rng_states()
     try:
         yield
     finally:
-        after = _rng_states()
-        if not torch.equal(before["torch"], after["torch"]):
-            torch.set_rng_state(before["torch"])
-        if before["python"] != after["python"]:
-            random.setstate(before["python"])
-        if _numpy_changed(before["numpy"], after["numpy"]):
-            np.random.set_state(before["numpy"])
-        # A device that woke up inside the block has no earlier state to go back to.
-        for device, state in before["cuda"].items():
-            torch.cuda.set_rng_state(state, device)
-        if before["mps"] is not None:
-            torch.mps.set_rng_state(before["mps"])
+        restore_rng(before)
 
 
-def _rng_states() -> dict[str, Any]:
+def restore_rng(states: dict[str, Any]) -> None:
+    """Put the global random states back to what ``rng_states`` told, where they differ."""
+    now = rng_states()
+    if not torch.equal(states["torch"], now["torch"]):
+        torch.set_rng_state(states["torch"])
+    if states["python"] != now["python"]:
+        random.setstate(states["python"])
+    if _numpy_changed(states["numpy"], now["numpy"]):
+        np.random.set_state(states["numpy"])
+    # A device that woke up since has no earlier state to go back to.
+    for device, state in states["cuda"].items():
+        torch.cuda.set_rng_state(state, device)
+    if states["mps"] is not None:
+        torch.mps.set_rng_state(states["mps"])
+
+
+def same_rng(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """True if nothing was drawn from any global generator between two ``rng_states``."""
+    devices = [(state, b["cuda"].get(device)) for device, state in a["cuda"].items()] + [(a["mps"], b["mps"])]
+    return (
+        torch.equal(a["torch"], b["torch"])
+        and a["python"] == b["python"]
+        and not _numpy_changed(a["numpy"], b["numpy"])
+        and len(a["cuda"]) == len(b["cuda"])
+        and all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in devices)
+    )
+
+
+def rng_states() -> dict[str, Any]:
+    """The global random states of torch (each device in use), numpy and Python."""
     cuda = range(torch.cuda.device_count()) if _cuda_awake() else range(0)
     return {
         "torch": torch.get_rng_state(),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemoryError
 from nnwidgets.engine.evaluation import check_model, evaluate
 from nnwidgets.engine.evaluation._memory import out_of_memory
-from nnwidgets.engine.trace import preserved_rng
+from nnwidgets.engine.trace import restore_rng, rng_states, same_rng
+from nnwidgets.engine.training._draws import Draws
 from nnwidgets.engine.training._optimizers import optimizer_for
 from nnwidgets.engine.training.augment import augment
 from nnwidgets.engine.values.records import StepRecord
@@ -26,6 +28,7 @@ from nnwidgets.engine.values.split import Split
 __all__ = ["Run", "fit"]
 
 _FORMAT = "nnwidgets.run.1"
+_Buffers = list[tuple[Tensor, Tensor]]  # of the network, each with a copy
 
 
 def fit(
@@ -84,7 +87,7 @@ class Run(Iterator[StepRecord]):
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)
-        self._closed = False
+        self._draws, self._closed = Draws(), False
         if resume is not None:
             self._restore(resume)
 
@@ -94,64 +97,130 @@ class Run(Iterator[StepRecord]):
         return self._batches * self._setup.epochs
 
     def __next__(self) -> StepRecord:
-        if self._closed or self._step >= self.steps:
+        if self._at_end:
             raise StopIteration
-        started = time.perf_counter()
+        step = self._one_step()
+        while True:
+            try:
+                next(step)
+            except StopIteration as end:
+                return cast(StepRecord, end.value)
+
+    def in_parts(self) -> Iterator[StepRecord | None]:
+        """The same run in parts, for who has other things to do between: yields None between the batch, the forward pass, the
+        backward pass and the update, and the record at the end of each step.
+
+        Training flags, the gradient mode and the global random state are the user's at each yield; what is drawn in between does
+        not change the results. Closed within a step, the network is as the step before left it, and the run is over.
+        """
+        try:
+            while not self._at_end:
+                yield (yield from self._one_step())
+        finally:
+            self.close()
+
+    @property
+    def _at_end(self) -> bool:
+        return self._closed or self._step >= self.steps
+
+    def _one_step(self) -> Generator[None, None, StepRecord]:
+        started, spent = time.perf_counter(), 0.0
         epoch, batch = divmod(self._step, self._batches)
         if batch == 0 and self._step:
             self._order = torch.randperm(self._train.n, generator=self._draw)
         rate = _rate(self._setup, self._step, self.steps)
-        try:
-            loss, wrong = self._train_batch(batch, rate)
-        except Exception as error:
-            if not out_of_memory(error):
+        parts = self._train_batch(batch, rate)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as end:
+                loss, wrong = end.value
+                break
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)  # they hold the activations
+                raise OutOfMemoryError(
+                    f"there is not enough memory for step {self._step + 1} on a batch of {self._setup.batch_size} images; the "
+                    "network is as the step before left it. Use a smaller batch_size, or free memory (other widgets)."
+                ) from error
+            spent += time.perf_counter() - started
+            try:
+                yield
+            except GeneratorExit:
+                parts.close()
                 raise
-            traceback.clear_frames(error.__traceback__)  # they hold the activations
-            raise OutOfMemoryError(
-                f"there is not enough memory for step {self._step + 1} on a batch of {self._setup.batch_size} images; the "
-                "network is as the step before left it. Use a smaller batch_size, or free memory (other widgets)."
-            ) from error
+            started = time.perf_counter()
         self._step += 1
         last = self._step % self._batches == 0
         test_error = evaluate(self._model, self._test).error if last and self._test is not None else None
-        self._seconds += time.perf_counter() - started
+        self._seconds += spent + time.perf_counter() - started
         return StepRecord(self._step, self.steps, epoch + 1, self._setup.epochs, loss, rate, self._seconds, wrong, test_error)
 
-    def _train_batch(self, batch: int, rate: float) -> tuple[float, float]:
+    def _train_batch(self, batch: int, rate: float) -> Generator[None, None, tuple[float, float]]:
+        images, labels = self._batch(batch)
+        yield
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
+        try:
+            logits, loss = self._forward_pass(images, labels, buffers)
+            self._optimizer.zero_grad(set_to_none=True)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"the loss became {value} at step {self._step + 1} with a learning rate of {rate:g}; "
+                    "try a rate ten times smaller, or look for NaN in the inputs."
+                )
+            yield
+            with self._training(), contextlib.nullcontext() if self._draws.quiet else self._draws.guarded():
+                torch.autograd.backward(loss)
+            self._draws.end()
+            yield
+            self._optimizer.step()
+        except BaseException:
+            _copy_back(buffers)  # batch-norm statistics may hold what made the step fail
+            raise
+        finally:
+            self._optimizer.zero_grad(set_to_none=True)
+        return value, float((logits.detach().argmax(1) != labels).float().mean())
+
+    def _batch(self, batch: int) -> tuple[Tensor, Tensor]:
         size = self._setup.batch_size
         stop = (batch + 1) * size if batch + 1 < self._batches else self._train.n
         index = self._order[batch * size : stop].to(self._train.device)
         images = augment(self._train.inputs(index), self._setup.augmentation, self._draw)
-        labels = self._train.labels[index]  # type: ignore[index]
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        flags = [(module, module.training) for module in self._model.modules()]
-        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
-        try:
-            self._model.train()
-            with preserved_rng(), torch.enable_grad():
-                torch.manual_seed(self._setup.seed * 1_000_003 + self._step)  # what dropout draws from, on every device
+        return images, self._train.labels[index]  # type: ignore[index]
+
+    def _forward_pass(self, images: Tensor, labels: Tensor, buffers: _Buffers) -> tuple[Tensor, Tensor]:
+        """Logits and loss. Without a guard where the network seems to draw nothing; if somebody did, once more with one."""
+        self._draws.begin(self._setup.seed * 1_000_003 + self._step)
+        before = rng_states()
+        if self._draws.quiet:
+            with self._training():
                 logits = self._forward(images)
                 loss = self._loss(logits, labels)
-                self._optimizer.zero_grad(set_to_none=True)
-                if not bool(torch.isfinite(loss)):
-                    raise ModelError(
-                        f"the loss became {float(loss.detach())} at step {self._step + 1} with a learning rate of {rate:g}; "
-                        "try a rate ten times smaller, or look for NaN in the inputs."
-                    )
-                torch.autograd.backward(loss)
-            self._optimizer.step()
-        except BaseException:
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)  # batch-norm statistics may hold what made the step fail
-            raise
+            if self._draws.sure or same_rng(before, rng_states()):
+                return logits, loss
+            _copy_back(buffers)
+        with self._training(), self._draws.guarded():
+            logits = self._forward(images)
+            loss = self._loss(logits, labels)
+        if self._draws.quiet and self._draws.drew():
+            restore_rng(before)  # it was the network
+        return logits, loss
+
+    @contextlib.contextmanager
+    def _training(self) -> Iterator[None]:
+        """Train mode, with gradients."""
+        flags = [(module, module.training) for module in self._model.modules()]
+        try:
+            self._model.train()
+            with torch.enable_grad():
+                yield
         finally:
-            self._optimizer.zero_grad(set_to_none=True)
             for module, flag in flags:
                 module.training = flag
-        wrong = float((logits.detach().argmax(1) != labels).float().mean())
-        return float(loss.detach()), wrong
 
     def _forward(self, images: Tensor) -> Tensor:
         try:
@@ -195,6 +264,12 @@ class Run(Iterator[StepRecord]):
         self._optimizer.load_state_dict(_copied(state["optimizer"]))
         self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
         self._draw.set_state(state["draw"])
+
+
+def _copy_back(buffers: _Buffers) -> None:
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _rate(setup: TrainingSetup, step: int, steps: int) -> float:

@@ -13,10 +13,11 @@ function Swatch({ series: s }: { series: Series }) {
   );
 }
 
-/** One line under a chart, when it has two named series or more. */
+/** One line under a chart, when it has two named series or more. With one its place is kept: a second one moves nothing. */
 export function Legend({ series }: { series: readonly Series[] }) {
   const named = series.filter((s) => "label" in s && s.label);
-  if (named.length < 2) return null;
+  if (named.length === 0) return null;
+  if (named.length === 1) return <div class="legend" />;
   return (
     <div class="legend">
       {named.map((s, i) => (
