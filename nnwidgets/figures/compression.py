@@ -13,7 +13,7 @@ _FLAT = Axis((0.0, 1.0), hidden=True)
 
 
 def accuracy_figure(now: Estimate | None, dense: Estimate | None, goal: float) -> Figure:
-    """Accuracy as known so far, what the interval speaks of, and the paired difference to the dense network.
+    """Accuracy as known so far, what the interval speaks of, and the difference to the dense network.
 
     Args:
         now, dense: of the current and the dense network, None before the first image was seen; goal: as an accuracy.

@@ -102,8 +102,8 @@ HELP: Mapping[str, dict[str, str]] = {
     "accuracy": {
         "what": "Share of right answers. "
         "While images are still being counted, ± is a 95 % interval for the whole sample; it ends at zero.",
-        "formula": "all shares with a chance of at least 2.5 % each way, hypergeometric",
-        "source": "Clopper & Pearson 1934",
+        "formula": "strata h = label x margin: sum W_h p_h, plus or minus 1.96 sqrt(sum W_h^2 p_h (1 - p_h) / n_h)",
+        "source": "Neyman 1934",
     },
     "size_encoded": {
         "what": "Bytes with the cheapest of dense, bitmask and CSR for each weight tensor, "
