@@ -58,7 +58,7 @@ def vgg16_bn() -> nn.Module:
 
 def figures() -> Iterator[Figure]:
     """Naive scan / ours on one thread of work, in CPU seconds, and how far the answers differ."""
-    for name, n, repeats in (("digits/lenet5", 1000, 3), ("digits/resnet20", 200, 3), ("shapes/vgg_small", 300, 3)):
+    for name, n, repeats in (("digits/lenet5", 500, 5), ("digits/resnet20", 100, 3), ("shapes/vgg_small", 200, 3)):
         parts = example_parts(name)
         yield from _figures(name.split("/")[1], parts.model, parts.val.take(range(n)), repeats)
     draw = torch.Generator().manual_seed(0)
