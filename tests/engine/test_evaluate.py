@@ -83,7 +83,7 @@ def test_a_pass_left_early_leaves_everything_as_it_was(split: Split) -> None:
 
 @pytest.mark.parametrize(
     ("once", "each", "low", "high"),
-    [(0.0, 0.001, 38, 42), (0.0, 0.030, 1, 2), (0.038, 0.0002, 8, 12), (0.0, 0.00001, 64, 128)],
+    [(0.0, 0.001, 32, 32), (0.0, 0.030, 1, 1), (0.038, 0.0002, 8, 8), (0.0, 0.00001, 64, 128)],
     ids=["as usual", "a heavy network", "paid once a batch", "a light network"],
 )
 def test_batches_take_about_the_time_that_was_asked_for(split: Split, once: float, each: float, low: int, high: int) -> None:

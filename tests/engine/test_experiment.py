@@ -411,3 +411,24 @@ def test_an_example_is_an_experiment_and_an_unknown_one_offers_the_nearest() -> 
     experiment.close()
     with pytest.raises(E.InputError, match="digits"):
         nw.load_example("digit")
+
+
+def test_a_refusal_is_told_also_by_a_run_that_was_replaced_while_it_found_it(
+    exp: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two quick moves: the first run takes both recipes over, refuses the second one, and is superseded meanwhile."""
+    measured(exp)
+    events: list[Event] = []
+    exp.subscribe(events.append)
+    commit, calls = exp.commit_requests, []
+
+    def slowly() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            exp.live.refresh()
+        commit()
+
+    monkeypatch.setattr(exp, "commit_requests", slowly)
+    exp.request(E.Recipe(E.Pruning(0.5, exclude=("no such layer",))))
+    assert exp.wait(30)
+    assert len(calls) == 2 and [event.kind for event in events].count("error") == 1

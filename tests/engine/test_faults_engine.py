@@ -150,6 +150,7 @@ def test_row_42_images_on_another_device_are_not_moved(monkeypatch: pytest.Monke
             call()
 
 
+@pytest.mark.slow
 def test_row_31_evaluating_while_other_threads_compress_is_never_a_mixture() -> None:
     """0 torn of 10,000: each answer is that of one recipe as a whole, and of the one that it is shown for."""
     torch.manual_seed(0)

@@ -31,6 +31,8 @@ from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.zoo import torchvision_net
 from nnwidgets.engine.zoo.weights import read_record
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 100_000_000
 ROOT = Path(__file__).parents[2]
 

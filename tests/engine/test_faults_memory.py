@@ -21,6 +21,8 @@ CAPPED = """
 import resource, torch
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 def used():
     return int(next(line for line in Path("/proc/self/status").open() if line.startswith("VmData")).split()[1]) * 1024
 

@@ -22,6 +22,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="limits of a process are t
 # What can be written is decided by the system, not by a patched function: a file of more than LIMIT bytes cannot.
 LIMITED = """
 import os, resource, sys
+
+pytestmark = pytest.mark.slow
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 """

@@ -108,8 +108,12 @@ class Live:
 
     def _run(self, run: int) -> Iterator[None]:
         """One measurement: figures, then accuracy until it is exact, then the dense network if it is not known yet."""
-        self._exp.commit_requests()
-        self._exp.notice_changes()
+        try:
+            self._exp.commit_requests()
+            self._exp.notice_changes()
+        except Exception as error:  # told even if a newer run is waiting: what was refused is taken out of the requests
+            self._failed(run, error)
+            return
         yield
         state, sample = self._exp.state, self._sample
         bench = self._exp.bench(state.weights_key)
