@@ -16,12 +16,12 @@ from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.evaluation._memory import half_after, out_of_memory
 from nnwidgets.engine.experiment import Experiment
 
+pytestmark = pytest.mark.slow
+
 resource = pytest.importorskip("resource", reason="limits of a process are those of POSIX")
 CAPPED = """
 import resource, torch
 from pathlib import Path
-
-pytestmark = pytest.mark.slow
 
 def used():
     return int(next(line for line in Path("/proc/self/status").open() if line.startswith("VmData")).split()[1]) * 1024

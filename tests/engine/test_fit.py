@@ -387,6 +387,7 @@ print("sympy" in sys.modules, "torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_training_does_not_load_the_compiler_of_torch() -> None:
     """150 MB, and seconds before the first step."""
     ran = subprocess.run(

@@ -552,6 +552,7 @@ print(trace(RECIPES["resnet20"].build(1.0), (1, 28, 28)).macs)
 """
 
 
+@pytest.mark.slow
 def test_a_small_network_is_traced_without_loading_the_compiler_of_torch() -> None:
     """It takes 150 MB and seconds, of a kernel that may be killed at 1 GB."""
     ran = subprocess.run(

@@ -16,14 +16,14 @@ from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.experiment import WeightStore
 from nnwidgets.engine.zoo.weights import save_bundled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of a process are those of POSIX")
 
 # What can be written is decided by the system, not by a patched function: a file of more than LIMIT bytes cannot.
 LIMITED = """
 import os, resource, sys
-
-pytestmark = pytest.mark.slow
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 """
