@@ -5,7 +5,9 @@ from __future__ import annotations
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._plain import plain_copy
+from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace._trace import checked_shape, trace
+from nnwidgets.engine.trace._watch import watching
 from nnwidgets.engine.trace.records import INPUT, Call, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng, restore_rng, rng_states, same_rng
 from nnwidgets.engine.trace.suffix import Point, Resumable, resumable, resuming, whole
@@ -32,7 +34,9 @@ __all__ = [
     "rng_states",
     "same_rng",
     "skipped_weights",
+    "tensors_in",
     "trace",
+    "watching",
     "weight_layers",
     "weight_of",
     "whole",

@@ -22,7 +22,9 @@ from nnwidgets.engine.trace.macs import macs_of
 from nnwidgets.engine.trace.records import INPUT
 from nnwidgets.engine.trace.weights import kind_of, parametrizations_of
 
-__all__ = ["OpenCall", "Recorder"]
+__all__ = ["OpenCall", "Recorder", "Visit"]
+
+Visit = Callable[[str, int, Any], Any]
 
 
 @dataclass
@@ -60,9 +62,13 @@ class Recorder:
 
     Args:
         model: the copy. inputs: the tensors it will be given. owners: id of a parameter -> name of its weight layer.
+        visit: called with (name, call, result) of each layer, function and container as it ends; what it returns, unless None,
+            takes the place of the result.
     """
 
-    def __init__(self, model: nn.Module, inputs: list[torch.Tensor], owners: Mapping[int, str]) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: list[torch.Tensor], owners: Mapping[int, str], visit: Visit | None = None
+    ) -> None:
         self.calls: list[OpenCall] = []
         self.tensors = TensorTable(model.parameters(), inputs)
         self._model = model
@@ -75,6 +81,8 @@ class Recorder:
         self._function: _Function | None = None
         self._parametrizing = 0
         self._failed: tuple[BaseException, nn.Module, str] | None = None
+        self._visit = visit
+        self._visits: dict[str, int] = {}
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -114,7 +122,7 @@ class Recorder:
 
         return enter
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> Any:
         # Also called when the module raised, as the network may catch that and go on.
         _, name = self._path.pop()
         error = sys.exc_info()[1]
@@ -123,6 +131,17 @@ class Recorder:
         if self._layer is not None and self._layer.name == name:
             self._layer.outputs = [tensor.shape for tensor in tensors_in(output)]
             self._layer = None
+        if self._layer is None and error is None and self._parametrizing == 0:
+            return self._visited(name, output)
+        return None
+
+    def _visited(self, name: str, output: Any) -> Any:
+        """Let whoever watches see a result, and perhaps replace it."""
+        if self._visit is None:
+            return None
+        times = self._visits.get(name, 0)
+        self._visits[name] = times + 1
+        return self._visit(name, times, output)
 
     def _refuse_unbatched(self, module: nn.Module, args: Any) -> None:
         """A convolution takes an input without a batch axis too: an input_shape without channels would pass for that."""
@@ -171,6 +190,7 @@ class Recorder:
             self._function = None
         if running.call is not None:
             running.call.outputs = [tensor.shape for tensor in tensors_in(result)]
+            return _first_of(self._visited(running.call.name, result), result)
         return result
 
     # Operations
@@ -199,6 +219,8 @@ class Recorder:
             self.tensors.wrote(tensor, index, live)
         for tensor in made:
             self.tensors.note(tensor, Provenance(index, live, frozenset() if live or macs else sources))
+        if call is not None and not call.is_module and self._function is None:
+            return _first_of(self._visited(call.name, result), result)
         return result
 
     def _current(self, op: Any, used: list[torch.Tensor], worth: bool) -> OpenCall | None:
@@ -246,6 +268,10 @@ class Recorder:
             share = left if total == sizes[name] else left * sizes[name] // total
             shares[name] = shares.get(name, 0) + share
             left, total = left - share, total - sizes[name]
+
+
+def _first_of(replaced: Any, result: Any) -> Any:
+    return result if replaced is None else replaced
 
 
 def _bracketed(parent: str, function: str) -> str:

@@ -1,0 +1,8 @@
+"""What happens inside a network."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
+from nnwidgets.engine.inspect._sites import Site
+
+__all__ = ["Maps", "Site", "as_maps", "feature_maps"]
