@@ -61,6 +61,7 @@ class LiveWidget(anywidget.AnyWidget):
     """Base of the widgets. Traits that a front end may write are listed in ``writable``; all else is refused."""
 
     writable: ClassVar[frozenset[str]] = frozenset()
+    with_buffers: ClassVar[frozenset[str]] = frozenset()  # commands that are given the message's binary buffers
 
     seq = traitlets.Int(0, read_only=True, help="Counts publications; a front end drops what is older.").tag(sync=True)
     status = traitlets.Enum(["idle", "running", "error"], "idle", read_only=True, help="idle, running or error.").tag(sync=True)
@@ -217,8 +218,11 @@ class LiveWidget(anywidget.AnyWidget):
         if any(isinstance(value, str) and value != sendable(value) for value in arguments.values()):
             log.warning("%s: refused command %.60r: a text that is not Unicode", type(self).__name__, name)
             return
+        given = {str(key): value for key, value in arguments.items()}
+        if name in self.with_buffers:
+            given["buffers"] = [bytes(buffer) for buffer in buffers or ()]
         try:
-            handler(**{str(key): value for key, value in arguments.items()})
+            handler(**given)
         except Exception as error:
             self.show_error(f"{name} did not work", error)
 

@@ -5,61 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["HELP", "OPTIONS"]
+__all__ = ["HELP", "OPTIONS", "choice"]
 
 
-def _choice(value: object, label: str, what: str, formula: str = "", source: str = "") -> dict[str, Any]:
+def choice(value: object, label: str, what: str, formula: str = "", source: str = "") -> dict[str, Any]:
+    """One choice of a control with its explanation, as the front end takes it."""
     told = {"what": what, "formula": formula, "source": source}
     return {"value": value, "label": label, "help": {name: text for name, text in told.items() if text}}
 
 
 OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "structure": [
-        _choice(
+        choice(
             "weight",
             "weights",
             "Single connections are set to zero. Smaller when stored; dense kernels still multiply the zeros.",
         ),
-        _choice(
+        choice(
             "filter",
             "filters",
             "Whole convolution filters are set to zero, with their bias and batch-norm. The output layer is left alone.",
         ),
     ],
     "criterion": [
-        _choice(
+        choice(
             "magnitude",
             "magnitude",
             "The smallest go first.",
             "weight: |w|; filter: mean |w| (L1) or root mean square (L2)",
             "Han et al. 2015",
         ),
-        _choice("random", "random", "Drawn by chance with a fixed seed: the control that every criterion has to beat."),
+        choice("random", "random", "Drawn by chance with a fixed seed: the control that every criterion has to beat."),
     ],
     "allocation": [
-        _choice("global", "global", "One ranking over all layers: layers with many small weights lose more."),
-        _choice("uniform", "uniform", "Each layer loses the same share."),
+        choice("global", "global", "One ranking over all layers: layers with many small weights lose more."),
+        choice("uniform", "uniform", "Each layer loses the same share."),
     ],
     "norm": [
-        _choice(1, "L1", "Filters are ranked by their mean |w|.", "mean |w|", "Li et al. 2017"),
-        _choice(2, "L2", "Filters are ranked by the root mean square of their weights.", "sqrt(mean w²)", "He et al. 2018"),
+        choice(1, "L1", "Filters are ranked by their mean |w|.", "mean |w|", "Li et al. 2017"),
+        choice(2, "L2", "Filters are ranked by the root mean square of their weights.", "sqrt(mean w²)", "He et al. 2018"),
     ],
-    "weight_bits": [_choice(32, "32 bit, as trained", "No rounding.")]
-    + [_choice(bits, f"{bits} bit", f"{2**bits} levels at most for each weight.") for bits in range(8, 0, -1)],
-    "activation_bits": [_choice(32, "32 bit", "Activations stay in floating point in this version.")],
+    "weight_bits": [choice(32, "32 bit, as trained", "No rounding.")]
+    + [choice(bits, f"{bits} bit", f"{2**bits} levels at most for each weight.") for bits in range(8, 0, -1)],
+    "activation_bits": [choice(32, "32 bit", "Activations stay in floating point in this version.")],
     "granularity": [
-        _choice("tensor", "per tensor", "One scale for a whole layer."),
-        _choice("channel", "per channel", "One scale for each output channel: ranges fit better, a few bytes more."),
+        choice("tensor", "per tensor", "One scale for a whole layer."),
+        choice("channel", "per channel", "One scale for each output channel: ranges fit better, a few bytes more."),
     ],
     "symmetric": [
-        _choice(
+        choice(
             True,
             "symmetric",
             "Zero in the middle, no zero point. At 1 bit: ±mean |w|.",
             "s = max|w| / (2^(b-1) - 1)",
             "Rastegari et al. 2016 for 1 bit",
         ),
-        _choice(
+        choice(
             False,
             "affine",
             "From the smallest to the largest weight, with a zero point.",
@@ -67,10 +68,10 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "Jacob et al. 2018",
         ),
     ],
-    "observer": [_choice("minmax", "min-max", "The range is that of the weights themselves.")],
+    "observer": [choice("minmax", "min-max", "The range is that of the weights themselves.")],
     "sample": [
-        _choice("test", "test", "S_test reports. Choose on S_val if you then report on S_test: each look is counted."),
-        _choice("val", "validation", "S_val, held out of S_train: the sample to choose settings on."),
+        choice("test", "test", "S_test reports. Choose on S_val if you then report on S_test: each look is counted."),
+        choice("val", "validation", "S_val, held out of S_train: the sample to choose settings on."),
     ],
 }
 

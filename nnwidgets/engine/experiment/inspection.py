@@ -1,0 +1,245 @@
+"""What has been found out about the inside of an experiment's network: kept by weights, so that nothing is computed twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor, nn
+
+from nnwidgets.engine.evaluation import Tally, stream
+from nnwidgets.engine.experiment.pictures import Picture
+from nnwidgets.engine.inspect import (
+    Maps,
+    ReceptiveField,
+    Row,
+    Site,
+    Structure,
+    capture,
+    filters,
+    receptive_field,
+    structure,
+)
+from nnwidgets.engine.trace import plain_copy
+from nnwidgets.engine.values.intervals import wilson
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.records import Evaluation
+
+if TYPE_CHECKING:
+    from nnwidgets.engine.experiment._experiment import Experiment
+    from nnwidgets.engine.experiment.bench import Bench
+    from nnwidgets.engine.experiment.state import State
+
+__all__ = ["ASK_BYTES", "Forward", "Inspection"]
+
+ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
+_BUDGET = 160 * 2**20  # bytes of activations kept for one image
+_PICTURES = 2  # images whose activations are kept
+_ACTIVATIONS = frozenset(
+    "relu relu6 leakyrelu leaky_relu prelu elu selu celu gelu silu mish hardswish hardsigmoid sigmoid tanh softplus hardtanh".split()
+)
+_CHANNELWISE = _ACTIVATIONS | frozenset(
+    "batchnorm1d batchnorm2d batchnorm3d maxpool2d avgpool2d adaptiveavgpool2d adaptivemaxpool2d max_pool2d avg_pool2d dropout "
+    "dropout2d identity adaptive_avg_pool2d batch_norm".split()
+)
+
+
+@dataclass
+class Forward:
+    """One image's pass through one network, as far as it was kept.
+
+    Attributes:
+        maps: by place. refused: places that cannot be shown, and why. answer: (K,) logits, None before the pass was through.
+    """
+
+    maps: dict[Site, Maps] = field(default_factory=dict)
+    refused: dict[Site, str] = field(default_factory=dict)
+    answer: Tensor | None = None
+
+
+class Inspection:
+    """Looks into the network of an experiment. Its methods run in the worker thread of the experiment's jobs.
+
+    Attributes:
+        structure: of the network.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._exp = experiment
+        self._bench: Bench = experiment.bench(None)
+        self.structure: Structure = structure(self._bench.base, experiment.input_shape, self._bench.plan.trace)
+        self._forwards: OrderedDict[tuple[object, ...], Forward] = OrderedDict()
+        self._compressed: tuple[State, nn.Module] | None = None
+        self._fields: dict[str, ReceptiveField] = {}
+        self._answers: dict[str, Evaluation] = {}
+        self._allowed = ASK_BYTES
+        self._lock = threading.Lock()
+
+    @property
+    def network(self) -> nn.Module:
+        """The dense network: the experiment's own copy, in eval mode, which nobody writes to."""
+        return self._bench.base
+
+    def refresh(self) -> bool:
+        """Look whether the network is still the one that was inspected. Returns True where all has to be found out anew."""
+        bench = self._exp.bench(None)
+        if bench is self._bench:
+            return False
+        with self._lock:
+            self._bench = bench
+            self.structure = structure(bench.base, self._exp.input_shape, bench.plan.trace)
+            self._forwards.clear()
+            self._fields.clear()
+            self._answers.clear()
+            self._compressed = None
+        return True
+
+    def compressed(self) -> nn.Module:
+        """The present state as a plain network of its own: weights as masks, rounding and training leave them."""
+        state = self._exp.state
+        if self._compressed is None or self._compressed[0] != state:
+            self._compressed = (state, plain_copy(self._exp.compressed))
+        return self._compressed[1]
+
+    # --- one image --------------------------------------------------------------------------------------------------
+
+    def bytes_of(self, row: Row) -> int:
+        """Activations of a layer for one image, in bytes."""
+        size = 4
+        for each in row.shape:
+            size *= each
+        return size
+
+    def has_to_ask(self, row: Row) -> bool:
+        """True where a layer is larger than what was allowed so far."""
+        return self.bytes_of(row) > self._allowed
+
+    def allow(self, row: Row) -> None:
+        """Capture layers as large as this one without asking again."""
+        self._allowed = max(self._allowed, self.bytes_of(row))
+
+    def known(self, picture: Picture, site: Site | None = None, compressed: bool = False) -> Forward | None:
+        """What is kept of an image; None where nothing is, or not what a place gives."""
+        with self._lock:
+            found = self._forwards.get(self._key(picture, compressed))
+            if found is None or (site is not None and site not in found.maps and site not in found.refused):
+                return None
+            self._forwards.move_to_end(self._key(picture, compressed))
+            return found
+
+    def look(
+        self,
+        picture: Picture,
+        row: Row,
+        compressed: bool = False,
+        seen: Callable[[Site, Maps], None] | None = None,
+        stale: Callable[[], bool] | None = None,
+    ) -> Forward | None:
+        """Run an image through the network and keep the wanted layer, and as many others as the budget allows.
+
+        Args:
+            seen: called with the wanted layer while the rest still runs. stale: see `capture`; then None is returned.
+        """
+        wanted = Site(row.name, row.call)
+        network = self.compressed() if compressed else self.network
+        sites = self._sites(row, only=compressed)
+
+        def tell(site: Site, maps: Maps) -> None:
+            if site == wanted and seen is not None:
+                seen(site, maps)
+
+        found = capture(network, picture.inputs, sites, tell, stale, own=True)
+        if found is None:
+            return None
+        with self._lock:
+            forward = self._forwards.setdefault(self._key(picture, compressed), Forward())
+            forward.maps.update(found.maps)
+            forward.refused.update(found.refused)
+            forward.answer = found.answer[0]
+            self._forget()
+        return forward
+
+    def _sites(self, row: Row, only: bool) -> tuple[Site, ...]:
+        """The wanted layer, then others of its sort in order of execution, as many as the budget holds.
+
+        Functions between layers can only be seen by watching every operation: they are captured together, once one is wanted.
+        """
+        found, left = [Site(row.name, row.call)], _BUDGET - self.bytes_of(row)
+        for other in () if only else self.structure.rows:
+            size = self.bytes_of(other)
+            fits = other.maps and size <= min(left, self._allowed) and (not other.function or row.function)
+            if fits and other.id != row.id:
+                found.append(Site(other.name, other.call))
+                left -= size
+        return tuple(found)
+
+    def _key(self, picture: Picture, compressed: bool) -> tuple[object, ...]:
+        return (picture.key, self._exp.state if compressed else None)
+
+    def _forget(self) -> None:
+        """Keep the last few pictures, as far as the budget goes."""
+        while len(self._forwards) > 1 and (len(self._forwards) > 2 * _PICTURES or self._held() > _BUDGET):
+            self._forwards.popitem(last=False)
+
+    def _held(self) -> int:
+        return sum(maps.values.nbytes for forward in self._forwards.values() for maps in forward.maps.values())
+
+    # --- around a place ---------------------------------------------------------------------------------------------
+
+    def around(self, row: Row) -> str:
+        """Whether a layer's output is before or after an activation, in words."""
+        calls = self._bench.plan.trace.calls
+        if row.kind.lower() in _ACTIVATIONS:
+            return f"after {row.kind}"
+        index = next((call.index for call in calls if call.name == row.name and call.call == row.call), None)
+        if index is None:
+            return ""
+        after = [call for call in calls if index in call.producers]
+        return f"before {after[0].kind}" if len(after) == 1 and after[0].kind.lower() in _ACTIVATIONS else ""
+
+    def filter_of(self, row: Row, channel: int) -> Tensor | None:
+        """(I, kh, kw) the filter that makes a channel: of the layer itself, or of the convolution whose channels it passes on."""
+        layer = self._source_of(row)
+        if layer is None:
+            return None
+        found = filters(self.network, layer)
+        return found.tiles[channel] if found.tiles.dim() == 4 and not found.matrix and channel < len(found.tiles) else None
+
+    def _source_of(self, row: Row) -> str | None:
+        """The convolution behind a layer through what treats each channel by itself: batch-norm, activations, pooling."""
+        calls = self._bench.plan.trace.calls
+        here = next((call for call in calls if call.name == row.name and call.call == row.call), None)
+        while here is not None and not here.weights:
+            if len(here.producers) != 1 or here.producers[0] < 0 or here.kind.lower() not in _CHANNELWISE:
+                return None
+            here = calls[here.producers[0]]
+        return here.name if here is not None and here.is_module else None
+
+    def field_of(self, row: Row) -> ReceptiveField:
+        """The receptive field of a layer's units."""
+        known = self._fields.get(row.id)
+        if known is None:
+            known = receptive_field(self.network, self._exp.input_shape, row.name, call=row.call)
+            self._fields[row.id] = known
+        return known
+
+    # --- a whole sample ---------------------------------------------------------------------------------------------
+
+    def answers_of(self, sample: str) -> Evaluation | None:
+        """What the network answers to all images of a sample, once `answer_all` was through."""
+        return self._answers.get(sample)
+
+    def answer_all(self, sample: str) -> Generator[float, None, None]:
+        """Let the network answer all images of a sample; yields the share that is done."""
+        split = getattr(self._exp, sample)
+        tally = Tally(len(split))
+        for estimate in stream(self._bench.load(Recipe()), split, tally):
+            yield estimate.n_seen / estimate.n_total
+        low, high = wilson(int(tally.right.sum()), len(split))
+        none = np.zeros((0, 0), np.int64)
+        accuracy = float(tally.right.mean())
+        self._answers[sample] = Evaluation(accuracy, low, high, len(split), none, tally.right, tally.margin)

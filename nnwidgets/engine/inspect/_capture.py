@@ -1,0 +1,90 @@
+"""One forward pass of which everything that is worth showing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.errors import ModelError, NnwError
+from nnwidgets.engine.inspect._maps import Maps, as_maps
+from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run
+
+__all__ = ["Captured", "capture"]
+
+
+class _StaleError(Exception):
+    """Nobody waits for this pass any more."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a pass gave.
+
+    Attributes:
+        maps: by place, a copy of each. refused: places that cannot be shown as maps, and why. answer: what the network answered.
+    """
+
+    maps: Mapping[Site, Maps]
+    refused: Mapping[Site, str]
+    answer: Tensor
+
+
+def capture(
+    network: nn.Module,
+    images: Tensor,
+    sites: Collection[Site],
+    seen: Callable[[Site, Maps], None] | None = None,
+    stale: Callable[[], bool] | None = None,
+    own: bool = False,
+) -> Captured | None:
+    """Run a network once and keep what some places give.
+
+    Args:
+        images: (B, *input_shape) as the network takes them. seen: called with each place as soon as it is there, while the rest
+            still runs. stale: asked at each place; once it says True the pass is given up and None is returned.
+        own: the network is the caller's own copy in eval mode, which need not be guarded.
+
+    Raises:
+        InputError: a place is never reached. And what the network raises.
+    """
+    modules = dict(network.named_modules())
+    maps: dict[Site, Maps] = {}
+    refused: dict[Site, str] = {}
+
+    def visit_of(site: Site) -> Callable[[Any], None]:
+        def visit(result: Any) -> None:
+            if stale is not None and stale():
+                raise _StaleError
+            try:
+                maps[site] = as_maps(result, len(images), site, modules.get(site.name))
+            except NnwError as error:
+                refused[site] = str(error)
+                return
+            if seen is not None:
+                seen(site, maps[site])
+
+        return visit
+
+    try:
+        with reading(network, own), torch.inference_mode():
+            answer = run(network, images, {site: visit_of(site) for site in sites})
+    except _StaleError:
+        return None
+    return Captured(maps, refused, first_tensor(answer, Site("")).detach().float())
+
+
+def logits_of(network: nn.Module, images: Tensor, own: bool = False) -> Tensor:
+    """(B, K) answers of a classifier.
+
+    Raises:
+        ModelError: it answers something else.
+    """
+    with reading(network, own), torch.inference_mode():
+        answer = first_tensor(network(images), Site(""))
+    if answer.dim() != 2 or len(answer) != len(images):
+        raise ModelError(f"the network answers shape {tuple(answer.shape)} for {len(images)} images, expected logits (B, K).")
+    return answer.float()

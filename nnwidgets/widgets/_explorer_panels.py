@@ -1,0 +1,88 @@
+"""Middle panels of the layer explorer besides maps: filters, Deconvnet, top 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.inspect import Filters, Projections, Raster, Row, colours, contrast, sequential, signed
+from nnwidgets.figures import text
+from nnwidgets.widgets._explorer_view import number, panel, pooled_to, raster_record
+
+__all__ = ["deconvnet_panel", "filters_panel"]
+
+_MOST = 512
+_RULES = (
+    ("deconvnet", "at each ReLU, what comes from above, where positive"),
+    ("guided", "and only where the ReLU was on"),
+    ("gradient", "what a change of each pixel would do"),
+)
+
+
+def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, off: frozenset[int]) -> dict[str, Any]:
+    """The weights of a layer: tiles in colour, a slice or the mean of other filters, or one matrix."""
+    scale = "each on its own scale" if per_tile else "one scale"
+    notes = [{"text": found.note}] if found.note else []
+    if found.tiles.dim() != 4:
+        matrix = found.weight.flatten(1)
+        out, inside = matrix.shape
+        raster = signed(pooled_to(matrix[None], 512))
+        words = f"{text.count(out)} outputs (down) by {text.count(inside)} inputs (across), zero is neutral"
+        tiles = [{"id": 0, "label": "", "text": found.name}]
+        title = f"weights of {row.path}"
+        return panel("filters", row.id, title, caption=words, notes=notes, tiles=tiles, raster=raster_record(raster))
+    total = len(found.tiles)
+    size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}"
+    if found.colour:
+        raster, words = colours(found.tiles[:_MOST], per_tile), "in colour, zero is mid-grey"
+    elif found.input_channels == 1:
+        raster, words = signed(found.tiles[:_MOST, 0], per_tile), "zero is neutral"
+    elif 0 <= input_channel < found.input_channels:
+        raster = signed(found.tile(input_channel)[:_MOST], per_tile)
+        words = f"what they do to input channel {input_channel} of {found.input_channels}"
+    else:
+        raster, words = signed(found.mean()[:_MOST], per_tile), f"mean over {found.input_channels} input channels"
+    norms = found.tiles[:_MOST].flatten(1).norm(dim=1)
+    tiles = [
+        {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off} for i in range(len(norms))
+    ]
+    shown = "" if total <= _MOST else f", the first {_MOST}"
+    title = f"{text.count(total)} filters of {row.path}"
+    caption = f"{size}, {words}, {scale}{shown}"
+    return panel("filters", row.id, title, caption=caption, notes=notes, tiles=tiles, raster=raster_record(raster))
+
+
+def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made: Projections) -> dict[str, Any]:
+    """One unit taken back to pixels by three rules, side by side."""
+    columns, notes = [], []
+    for rule, words in _RULES:
+        found = made.found.get(rule)
+        if found is None:
+            notes.append({"text": made.refused.get(rule, ""), "role": "warn"})
+            continue
+        raster = projection_raster(found.pixels[0])
+        follow = f"{found.rewritten} of {found.activations} activations follow the rule" if rule != "gradient" else words
+        columns.append({"title": found.label, "caption": follow, "raster": raster_record(raster)})
+        notes += [{"text": note} for note in found.notes if {"text": note} not in notes]
+    where = "its strongest position" if place is None else f"row {place[0]}, column {place[1]}"
+    first = next(iter(made.found.values()), None)
+    value = "" if first is None else f", activation {number(float(first.values[0]))}"
+    caption = f"{where}{value}; contrast by the 99.5th percentile, zero is mid-grey"
+    title = f"channel {channel} of {row.path}, back to pixels"
+    return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns)
+
+
+def projection_raster(pixels: Tensor) -> Raster:
+    """A projection (C, H, W) as one picture: colours for three channels; another number of channels is summed up."""
+    if pixels.dim() != 3:
+        return signed(pixels.reshape(1, 1, -1) if pixels.dim() == 1 else pixels[None])
+    if pixels.shape[0] not in (1, 3):
+        pixels = pixels.sum(0, keepdim=True)
+    seen = contrast(pixels[None])
+    reach = float(np.percentile(pixels.abs().numpy(), 99.5))
+    return Raster(np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen), "colour" if seen.shape[-1] == 3 else "grey", -reach, reach)

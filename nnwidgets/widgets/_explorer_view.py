@@ -1,0 +1,313 @@
+"""The layer explorer's records: what the engine found, as plain data and bytes for the front end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.experiment.pictures import Picture
+from nnwidgets.engine.inspect import Maps, Raster, Row, colours, grid, sequential, signed
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Figure, Note, to_wire
+
+__all__ = [
+    "Ranked",
+    "answers_record",
+    "empty_panel",
+    "input_record",
+    "maps_panel",
+    "panel",
+    "ranked",
+    "raster_record",
+    "tile_side",
+    "tree_record",
+    "unit_record",
+]
+
+_MOST_TILES = 512
+_PIXELS = 400_000  # of all tiles together: what a screen shows and a message carries
+_SMALLEST, _LARGEST = 28, 112
+_AFTER = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "gelu": "GELU", "sigmoid": "sigmoid", "tanh": "tanh", "hardtanh": "ReLU6"}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Channels in the order of their tiles, with what they were ranked by.
+
+    Attributes:
+        channels: at most 512 of ``total``. words: how they are ordered.
+    """
+
+    channels: npt.NDArray[np.int64]
+    total: int
+    words: str
+
+
+def raster_record(raster: Raster) -> dict[str, Any]:
+    """Tiles as the front end takes them; bytes travel as buffers."""
+    pixels = raster.pixels
+    found: dict[str, Any] = {
+        "count": len(pixels),
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "channels": 3 if pixels.ndim == 4 else 1,
+        "kind": raster.kind,
+        "low": raster.low,
+        "high": raster.high,
+        "data": pixels.tobytes(),
+    }
+    if raster.ranges is not None:
+        found["ranges"] = raster.ranges.tolist()
+    if raster.values is not None:
+        found["values"] = raster.values.astype("<f4").tobytes()
+    return found
+
+
+def tile_side(count: int) -> int:
+    """Pixels of a tile's side so that all of them fit a message and a screen."""
+    return int(min(max((_PIXELS / max(count, 1)) ** 0.5, _SMALLEST), _LARGEST))
+
+
+def tree_record(rows: Sequence[Row], dead: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Rows of the structure tree; ``dead``: id -> (dead channels, channels)."""
+    found = []
+    for row in rows:
+        gone = dead.get(row.id)
+        views = [name for name, can in (("filters", row.filters), ("attention", row.attention)) if can]
+        views += ["maps", "histogram", "deconvnet", "top9"] if row.maps else []
+        views += ["training"] if row.filters else []
+        found.append(
+            {
+                "id": row.id,
+                "name": row.label,
+                "path": row.path,
+                "kind": row.kind,
+                "depth": row.depth,
+                "shape": " × ".join(map(str, row.shape)),
+                "params": text.count(row.params) if row.params else "",
+                "macs": "".join(text.scaled(row.macs, ("", " k", " M", " G"))) if row.macs else "",
+                "share": row.share,
+                "dead": None if gone is None else gone[0] / max(gone[1], 1),
+                "dead_text": "" if gone is None else f"{gone[0]} of {gone[1]} dead" if gone[0] else "none dead",
+                "container": row.container,
+                "views": views,
+                "reason": row.reason,
+            }
+        )
+    return found
+
+
+def panel(view: str, layer: str, title: str, **parts: Any) -> dict[str, Any]:
+    """A middle panel; what is not given is empty."""
+    empty: dict[str, Any] = {
+        "view": view,
+        "layer": layer,
+        "title": title,
+        "caption": "",
+        "notes": [],
+        "tiles": [],
+        "raster": None,
+        "other": None,
+        "difference": None,
+        "columns": [],
+        "charts": {},
+        "figures": {},
+        "ask": None,
+        "empty": "",
+        "busy": "",
+    }
+    unknown = set(parts) - set(empty)
+    assert not unknown, unknown
+    return {**empty, **parts}
+
+
+def empty_panel(view: str, layer: str, title: str, why: str, busy: str = "") -> dict[str, Any]:
+    """Nothing to show, and why."""
+    return panel(view, layer, title, empty=why, busy=busy)
+
+
+def input_record(picture: Picture, place: int, count: int, answer: str, names: Sequence[str], right: bool | None) -> dict[str, Any]:
+    """The image card. ``place`` is its number among the ``count`` images that are gone through."""
+    pixels = picture.pixels[None]
+    raster = Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)
+    if picture.index < 0:
+        title, caption = "your image", picture.note
+    else:
+        label = "" if picture.label is None else f": {names[picture.label]}"
+        title = f"image {text.count(picture.index)}{label}"
+        caption = f"of S_{picture.sample}" + (f", {picture.note}" if picture.note else "")
+    found = {
+        "raster": raster_record(raster),
+        "title": title,
+        "caption": caption + (f"; answered {answer}" if answer else ""),
+        "index": place,
+        "count": count,
+        "drawable": picture.inputs.dim() == 4 and picture.inputs.shape[1] in (1, 3),
+    }
+    return found if right is None else {**found, "role": "good" if right else "bad"}
+
+
+def ranked(values: Tensor, order: str, selectivity: npt.NDArray[np.float64] | None) -> Ranked:
+    """Order channels by their maps (C, H, W) of this image, or by what was measured over a sample."""
+    total = len(values)
+    if order == "selectivity" and selectivity is not None:
+        scores, words = np.nan_to_num(selectivity, nan=-np.inf), "sorted by class selectivity"
+    elif order in ("mean", "variance", "maximum"):
+        flat = values.flatten(1)
+        found = {"mean": flat.mean(1), "variance": flat.var(1, correction=0), "maximum": flat.amax(1)}[order]
+        scores, words = found.numpy(), f"sorted by {order}"
+    else:
+        scores, words = -np.arange(total, dtype=np.float64), "in order of channels"
+    channels = np.argsort(-scores, kind="stable")[:_MOST_TILES]
+    return Ranked(channels, total, words)
+
+
+def maps_panel(
+    row: Row,
+    maps: Maps,
+    order: Ranked,
+    per_tile: bool,
+    off: frozenset[int],
+    around: str,
+    other: Maps | None = None,
+    other_words: str = "",
+) -> dict[str, Any]:
+    """All channels of a layer for one image; with ``other`` the compressed network's beside them, and the difference."""
+    chosen = torch.from_numpy(order.channels)
+    values = maps.values[0][chosen]
+    side = tile_side(len(values) * (3 if other is not None else 1))
+    signs = bool(values.min() < 0)
+    what = _count(order.total, "map" if values.shape[-1] * values.shape[-2] > 1 else "unit")
+    scale = "each on its own scale" if per_tile else "one scale"
+    shown = "" if len(values) == order.total else f", the first {len(values)} of {text.count(order.total)}"
+    notes = [{"text": maps.note}] if maps.note else []
+    size = f"{values.shape[-2]} × {values.shape[-1]}"
+    caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
+    rasters: dict[str, Any] = {"raster": raster_record(grid(values, side, signs, per_tile))}
+    if other is not None:
+        twin = other.values[0][chosen]
+        rasters = _compared(values, twin, side, per_tile)
+        notes.append({"text": f"dense, {other_words}, and the difference"})
+    tiles = [_tile(int(channel), values[i], int(channel) in off) for i, channel in enumerate(order.channels)]
+    return panel("maps", row.id, f"{what} of {row.path}", caption=caption, notes=notes, tiles=tiles, **rasters)
+
+
+def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[str, Any]:
+    """Both on one scale, and the difference on a scale of its own."""
+    from nnwidgets.engine.inspect import pooled
+
+    small, second = pooled(values, side), pooled(twin, side)
+    both = torch.stack([small, second])
+    if bool(both.min() < 0):
+        most = float(both.abs().max())
+        first, other = (signed(each, per_tile, most) for each in (small, second))
+    else:
+        low, high = float(both.min()), float(both.max())
+        first, other = (sequential(each, per_tile, low, high) for each in (small, second))
+    return {
+        "raster": raster_record(first),
+        "other": raster_record(other),
+        "difference": raster_record(signed(second - small, per_tile)),
+    }
+
+
+def _tile(channel: int, values: Tensor, off: bool) -> dict[str, Any]:
+    if values.numel() == 1:
+        told = f"channel {channel}: {number(float(values))}"
+    else:
+        told = f"channel {channel}: mean {number(float(values.mean()))}, maximum {number(float(values.max()))}"
+    return {"id": channel, "label": str(channel), "text": told + (", switched off" if off else ""), "off": off}
+
+
+def number(value: float) -> str:
+    """Three digits, with a real minus sign."""
+    return f"{value:.3g}".replace("-", text.MINUS)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{text.count(number)} {what}{'' if number == 1 else 's'}"
+
+
+def unit_record(
+    row: Row,
+    channel: int,
+    values: Tensor,
+    position: tuple[int, int],
+    field: tuple[int, int, int, int] | None,
+    field_text: str,
+    filters: tuple[Raster, str] | None,
+    off: bool,
+    figures: dict[str, Figure] | None = None,
+    charts: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One channel: its map (H, W) with exact values, the place that is looked at, and what it sees of the image."""
+    signs = bool(values.min() < 0)
+    drawn = signed(values[None]) if signs else sequential(values[None], low=0.0)
+    exact = Raster(drawn.pixels, drawn.kind, drawn.low, drawn.high, values=values.numpy())
+    here = float(values[position])
+    told: dict[str, Figure] = {
+        "unit_value": Figure(here, number(here), notes=(Note(f"at row {position[0]}, column {position[1]}"),)),
+        "unit_max": Figure(float(values.max()), number(float(values.max()))),
+        "unit_mean": Figure(float(values.mean()), number(float(values.mean()))),
+    }
+    return {
+        "layer": row.id,
+        "channel": channel,
+        "title": f"Channel {channel} of {row.label}",
+        "map": raster_record(exact),
+        "position": {"y": position[0], "x": position[1]},
+        "field": None if field is None else dict(zip(("y0", "x0", "y1", "x1"), field, strict=True)),
+        "field_text": field_text,
+        "filter": None if filters is None else raster_record(filters[0]),
+        "filter_text": "" if filters is None else filters[1],
+        "figures": to_wire({**told, **(figures or {})}),
+        "charts": to_wire(charts or {}),
+        "off": off,
+        "notes": [],
+    }
+
+
+def answers_record(
+    dense: Tensor, other: Tensor | None, other_title: str, names: Sequence[str], label: int | None
+) -> dict[str, Any]:
+    """Probabilities of the likeliest classes, before and after a change; the true class is always among them."""
+    shown = dense if other is None else torch.maximum(dense, other)
+    order = shown.argsort(descending=True, stable=True)[:5].tolist()
+    if label is not None and label < len(dense) and label not in order:
+        order = [*order[:4], label]
+    rows = []
+    for k in order:
+        second = None if other is None else float(other[k])
+        words = f"{text.percent(float(dense[k]))} %" + ("" if second is None else f" → {text.percent(second)} %")
+        rows.append({"name": name_of(names, k), "dense": float(dense[k]), "other": second, "truth": k == label, "text": words})
+    first = int(dense.argmax())
+    last = first if other is None else int(other.argmax())
+    verdict = name_of(names, first) if first == last else f"{name_of(names, first)} → {name_of(names, last)}"
+    found: dict[str, Any] = {"rows": rows, "other_title": other_title if other is not None else "", "verdict": verdict}
+    if label is not None:
+        found["verdict"] += ", right" if last == label else f", wrong: it is {name_of(names, label)}"
+        found["role"] = "good" if last == label else "bad"
+    return found
+
+
+def name_of(names: Sequence[str], k: int) -> str:
+    """Name of a class, its number where there are fewer names."""
+    return names[k] if k < len(names) else str(k)
+
+
+def filter_raster(weight: Tensor) -> tuple[Raster, str] | None:
+    """One filter (I, kh, kw): in colour for three inputs, else a tile for each input channel, at most 64."""
+    if weight.dim() != 3 or weight.shape[-1] * weight.shape[-2] == 1:
+        return None
+    size = f"{weight.shape[-2]} × {weight.shape[-1]}"
+    if len(weight) == 3:
+        return colours(weight[None]), f"its filter, {size}, in colour: zero is mid-grey"
+    most = min(len(weight), 64)
+    words = f"its filter, {size}, a tile for each of {len(weight)} input channels"
+    return signed(weight[:most]), words + ("" if most == len(weight) else f", the first {most}")
