@@ -150,7 +150,7 @@ class Jobs:
 
     def __init__(self, name: str = "nnwidgets") -> None:
         self._name = name
-        # Held through the lock itself: an interrupt can strike inside Condition.__enter__, and the lock would stay taken for ever.
+        # Held through the lock itself: an interrupt that strikes inside Condition.__enter__ would leave it taken for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._queue: list[Job] = []
