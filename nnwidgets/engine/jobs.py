@@ -150,7 +150,9 @@ class Jobs:
 
     def __init__(self, name: str = "nnwidgets") -> None:
         self._name = name
-        self._changed = threading.Condition()
+        # Held through the lock itself: an interrupt that strikes inside Condition.__enter__ would leave it taken for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._queue: list[Job] = []
         self._generations: dict[str, int] = {}
         self._thread: threading.Thread | None = None
@@ -182,7 +184,7 @@ class Jobs:
         Raises:
             InputError: after ``close``.
         """
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise InputError(f"these jobs are closed; got new work for slot {slot!r}. Make a new Experiment to go on.")
             for job in self._queue:
@@ -199,7 +201,7 @@ class Jobs:
 
     def cancel(self, slot: str | None = None) -> None:
         """Cancel the job in ``slot``, or all jobs. Returns at once."""
-        with self._changed:
+        with self._lock:
             chosen = [job for job in self._queue if slot is None or job.slot == slot]
             self._changed.notify_all()
         for job in chosen:  # not under the lock: their hooks are called here
@@ -207,7 +209,7 @@ class Jobs:
 
     def running(self, slot: str) -> Job | None:
         """The job in ``slot`` that is queued or running and not about to end, else None."""
-        with self._changed:
+        with self._lock:
             return next((job for job in self._queue if job.slot == slot and not job.stopping), None)
 
     def wait(self, timeout: float | None = None, slot: str | None = None) -> bool:
@@ -216,12 +218,12 @@ class Jobs:
         def at_rest() -> bool:
             return not any(slot is None or job.slot == slot for job in self._queue)
 
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(at_rest, timeout)
 
     def close(self, timeout: float = 10.0) -> None:
         """Cancel everything and end the worker thread."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             left = list(self._queue)
             self._changed.notify_all()
@@ -245,7 +247,7 @@ class Jobs:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._queue:
                     self._changed.wait_for(lambda: bool(self._queue) or self._closed, _IDLE_SECONDS)
                 job = self._next()
@@ -254,7 +256,7 @@ class Jobs:
                     atexit.unregister(self.close)
                     return
             job._step()
-            with self._changed:
+            with self._lock:
                 if not job.active:
                     self._queue.remove(job)
                     self._changed.notify_all()

@@ -20,6 +20,7 @@ from ipywidgets.widgets import widget as ipywidget
 
 from nnwidgets.engine.errors import NnwError
 from nnwidgets.widgets._incoming import RefusedError, clean, sendable
+from nnwidgets.widgets._interrupts import interrupts_allowed, uninterrupted
 
 __all__ = ["LiveWidget", "static_text"]
 
@@ -39,14 +40,18 @@ def static_text(name: str) -> str:
 
 
 class _Guarded:
-    """An observer whose exceptions go to the widget, so that the observers after it still run."""
+    """An observer whose exceptions go to the widget, so that the observers after it still run; ``own``: one of the widget's."""
 
-    def __init__(self, handler: Callable[[Any], Any], failed: Callable[[Exception], None]) -> None:
-        self.handler, self.failed = handler, failed
+    def __init__(self, handler: Callable[[Any], Any], failed: Callable[[Exception], None], own: bool = False) -> None:
+        self.handler, self.failed, self.own = handler, failed, own
 
     def __call__(self, change: Any) -> None:
         try:
-            self.handler(change)
+            if self.own:
+                self.handler(change)
+            else:
+                with interrupts_allowed():
+                    self.handler(change)
         except Exception as error:  # a user's observer may raise anything
             self.failed(error)
 
@@ -92,17 +97,36 @@ class LiveWidget(anywidget.AnyWidget):
     def _exclusive(self) -> Iterator[None]:
         """Hold the wire. Observers of what changes inside run after it is free again, in this thread."""
         later: list[Any] = []
-        with self._wire:  # an interrupt may strike anywhere in the main thread: nothing here is undone by counting
-            inner = self._holder == threading.get_ident()
+        with uninterrupted():
+            with self._wire:
+                inner = self._holder == threading.get_ident()
+                try:
+                    self._holder = threading.get_ident()
+                    yield
+                finally:
+                    if not inner:
+                        self._holder = None
+                        later, self._later = self._later, []
+            self._tell(later)
+
+    def _tell(self, changes: list[Any]) -> None:
+        """Call the observers of each change; an interrupt that strikes in one of the user's does not lose the other changes."""
+        struck: BaseException | None = None
+        for change in changes:
             try:
-                self._holder = threading.get_ident()
-                yield
-            finally:
-                if not inner:
-                    self._holder = None
-                    later, self._later = self._later, []
-        for change in later:
-            traitlets.HasTraits.notify_change(self, change)
+                traitlets.HasTraits.notify_change(self, change)
+            except KeyboardInterrupt as interrupt:
+                struck = interrupt
+        if struck is not None:
+            raise struck
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As usual; no interrupt strikes between the new value of a trait and those who have to hear of it."""
+        if name in type(self)._traits:
+            with uninterrupted():
+                super().__setattr__(name, value)
+        else:
+            super().__setattr__(name, value)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
@@ -130,6 +154,10 @@ class LiveWidget(anywidget.AnyWidget):
     def observe(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
         """As in traitlets; an exception in ``handler`` is shown in the widget and the other observers still run."""
         super().observe(self._guard(handler), names, type)
+
+    def _follow(self, handler: Any, names: Any) -> None:
+        """Observe as the widget itself: the handler only hands work over, and no interrupt strikes in the middle of it."""
+        super().observe(_Guarded(handler, self._observer_failed, own=True), names, "change")
 
     def unobserve(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
         """As in traitlets."""
@@ -186,6 +214,10 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _handle_msg(self, msg: Any) -> None:
         """One message from the front end. Whatever it holds, the widget lives; a malformed one is logged."""
+        with uninterrupted():
+            self._take(msg)
+
+    def _take(self, msg: Any) -> None:
         try:
             data = msg["content"]["data"]
             method = data["method"]

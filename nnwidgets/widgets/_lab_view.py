@@ -84,7 +84,7 @@ class LabView:
         }
 
     def _visited(self, visit: Visit) -> charts.Visited:
-        estimate, size = visit.estimate, visit.cost.bytes_encoded
+        estimate, size = visit.estimate, visit.bytes_encoded
         words = f"{recipe_words(visit.state.recipe)}: {text.percent(estimate.accuracy)} %, {' '.join(text.size(size))}"
         trained = visit.state.weights_key is not None
         return charts.Visited(size, estimate.accuracy, estimate.low, estimate.high, estimate.final, trained, words)

@@ -139,9 +139,9 @@ class CompressionLab(LiveWidget):
 
     def observe_own(self) -> None:
         """Follow the widget's own controls."""
-        self.observe(self._control_moved, list(CONTROLS))
-        self.observe(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
-        self.observe(self._layer_chosen, "selected_layer")
+        self._follow(self._control_moved, list(CONTROLS))
+        self._follow(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
+        self._follow(self._layer_chosen, "selected_layer")
 
     def _describe(self) -> None:
         """What does not change while the widget lives."""

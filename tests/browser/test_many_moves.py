@@ -49,7 +49,7 @@ COUNT = """
 import gc, threading, tracemalloc
 import ipywidgets
 def hooks():
-    nets = [lab.experiment.model, lab.experiment.bench(None).base, lab.experiment.bench(None).work]
+    nets = [lab.experiment.model, lab.experiment.bench(None).base, lab.experiment.bench(None).quick.network]
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for net in nets for module in net.modules() for kind in kinds)
 def alive():

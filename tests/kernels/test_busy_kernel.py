@@ -194,7 +194,9 @@ def test_row_14_the_cell_again_ends_the_old_job_and_frees_its_memory(kernel: Ker
     first = kernel.newest()
     first.handled(first.update(epochs=50, sparsity=0.5))
     fine_tune(first)
-    kernel.run("job = kept.experiment.jobs.running('task'); copies = weakref.ref(kept.experiment.bench(None).work); old = kept")
+    kernel.run(
+        "job = kept.experiment.jobs.running('task'); copies = weakref.ref(kept.experiment.bench(None).quick.network); old = kept"
+    )
     kernel.run(cell, cell="again")
     second = kernel.newest()
     assert first.closed and not second.closed and not front.closed
@@ -225,7 +227,7 @@ def test_row_48_close_leaves_no_widget_thread_hook_or_memory(kernel: Kernel, fro
     doomed.wait_idle(sparsity=0.5)
     doomed.update(epochs=50)
     fine_tune(doomed)
-    kernel.run("job, gone, copies = exp.jobs.running('task'), weakref.ref(doomed), weakref.ref(exp.bench(None).work)")
+    kernel.run("job, gone, copies = exp.jobs.running('task'), weakref.ref(doomed), weakref.ref(exp.bench(None).quick.network)")
     kernel.run("doomed.close(); exp.close(); del doomed")
     assert doomed.closed and kernel.value("job.status") == "cancelled"
     kernel.run(

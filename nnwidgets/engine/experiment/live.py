@@ -26,11 +26,16 @@ _WORTH_KEEPING = 0.02  # half-width below which an unfinished estimate is kept a
 
 @dataclass(frozen=True)
 class Visit:
-    """A state that was measured on a sample, with its cost and its accuracy as far as it is known."""
+    """A state that was measured on a sample.
+
+    Attributes:
+        bytes_encoded: its size; bytes_on_disk: of a real file, None until one was written. estimate: accuracy as far as known.
+    """
 
     state: State
     sample: str
-    cost: Cost
+    bytes_encoded: int  # not the whole cost: hundreds of visits are kept
+    bytes_on_disk: int | None
     estimate: Estimate
 
 
@@ -121,8 +126,8 @@ class Live:
         if self.dense_cost is None:
             self.dense_cost = self._exp.bench(None).plan.figures(State().recipe)
         known = self._visits.get((state, sample))
-        if known is not None and known.cost.bytes_on_disk is not None:
-            cost = replace(cost, bytes_on_disk=known.cost.bytes_on_disk)
+        if known is not None and known.bytes_on_disk is not None:
+            cost = replace(cost, bytes_on_disk=known.bytes_on_disk)
         self.state, self.cost, self.estimate = state, cost, known.estimate if known else None
         self._exp.emit(Event("figures"))
         yield
@@ -176,7 +181,7 @@ class Live:
         known = self._visits.get((state, sample))
         if not worth or self.cost is None or (known is not None and known.estimate.final and not estimate.final):
             return
-        self._visits[(state, sample)] = Visit(state, sample, self.cost, estimate)
+        self._visits[(state, sample)] = Visit(state, sample, self.cost.bytes_encoded, self.cost.bytes_on_disk, estimate)
         while len(self._visits) > _KEPT_VISITS:
             self._visits.popitem(last=False)
 
@@ -184,7 +189,7 @@ class Live:
         """Note the size in bytes of a real file that was written for a state."""
         for key, visit in list(self._visits.items()):
             if visit.state == state:
-                self._visits[key] = replace(visit, cost=replace(visit.cost, bytes_on_disk=size))
+                self._visits[key] = replace(visit, bytes_on_disk=size)
         if self.cost is not None and self.state == state:
             self.cost = replace(self.cost, bytes_on_disk=size)
             self._exp.emit(Event("figures"))
