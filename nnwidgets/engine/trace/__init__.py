@@ -8,7 +8,7 @@ from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace._trace import checked_shape, trace
 from nnwidgets.engine.trace._watch import watching
-from nnwidgets.engine.trace.records import INPUT, Call, Trace
+from nnwidgets.engine.trace.records import INPUT, Call, Entry, Result, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng, restore_rng, rng_states, same_rng
 from nnwidgets.engine.trace.suffix import Point, Resumable, resumable, resuming, whole
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of
@@ -16,7 +16,9 @@ from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_
 __all__ = [
     "INPUT",
     "Call",
+    "Entry",
     "Point",
+    "Result",
     "Resumable",
     "Trace",
     "WeightLayer",
