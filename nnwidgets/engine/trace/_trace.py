@@ -19,7 +19,7 @@ from nnwidgets.engine.trace.records import INPUT, Call, Entry, Result, Trace
 from nnwidgets.engine.trace.state import preserved
 from nnwidgets.engine.trace.weights import WeightLayer, kind_of, sources_of, weight_layers
 
-__all__ = ["checked_shape", "trace"]
+__all__ = ["check_one_input", "checked_shape", "trace"]
 
 _SMALL = 64 * 2**20  # bytes; a network below is copied whatever the meta device failed of
 _SMALL_INPUT = 3 * 64 * 64  # numbers; with a small input a small network is run on real numbers at once
@@ -45,7 +45,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | Non
     dtype = dtype or _dtype_of(model)
     if not dtype.is_floating_point:
         raise InputError(f"The input dtype is {dtype}; only networks that take floating tensors are supported.")
-    _check_signature(model)
+    check_one_input(model)
     meta, home = torch.device("meta"), home_of(model)
     at_once = _is_on_cpu(model) and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
     failed = None
@@ -210,7 +210,8 @@ def _dtype_of(model: nn.Module) -> torch.dtype:
     return next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
 
 
-def _check_signature(model: nn.Module) -> None:
+def check_one_input(model: nn.Module) -> None:
+    """Raise ModelError for a forward that cannot be called with one tensor."""
     try:
         parameters: list[Any] = list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):
