@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +18,20 @@ from nnwidgets.engine.inspect._attending import ATTENTION, SOFTMAX
 from nnwidgets.engine.inspect._sites import Site, as_inputs, quiet, reading, run, running, site_of, unknown_site
 from nnwidgets.engine.trace.weights import kind_of
 
-__all__ = ["attention_maps"]
+__all__ = ["Attention", "attention", "attention_maps"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention weights, and what their second axis counts.
+
+    Attributes:
+        weights: (B, windows * heads, Q, K). heads, windows: head h of window w is at w * heads + h; one window is all.
+    """
+
+    weights: Tensor
+    heads: int
+    windows: int
 
 
 def attention_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) -> Tensor:
@@ -25,8 +39,8 @@ def attention_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) 
 
     The layer is an ``nn.MultiheadAttention`` (its weights are computed by itself, whether or not the network asks for them), or
     any module in which exactly one attention takes place: one such layer, one ``scaled_dot_product_attention``, or one softmax
-    over the last axis of a tensor (B, heads, Q, K) or (B, windows, heads, Q, K). A block with one attention in it will do, such as
-    a ``TransformerEncoderLayer``, whose fused path is not taken while it is looked at. Dropout is not applied.
+    over the last axis of a tensor (B, heads, Q, K) or (B, windows, heads, Q, K). A block with one attention in it will do: a
+    ``TransformerEncoderLayer``, whose fused path is not taken while it is looked at. Dropout is not applied.
 
     Args:
         model: any network; it is left as it is. images: floating (B, *input_shape) as the network takes them.
@@ -41,6 +55,11 @@ def attention_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) 
         InputError: there is no such layer, the nearest are offered. ModelError: the network takes other inputs.
         UnsupportedError: no attention, or more than one, takes place in it, or one that cannot be told apart by image.
     """
+    return attention(model, images, layer, call).weights
+
+
+def attention(model: nn.Module, images: Tensor, layer: str, call: int = 0) -> Attention:
+    """As `attention_maps`, with the number of heads and windows."""
     inputs, site = as_inputs(model, images), site_of(layer, call)
     module = dict(model.named_modules()).get(site.name)
     seen = _Seen(site, len(inputs))
@@ -127,8 +146,8 @@ def _refuse_mixed_images(module: nn.MultiheadAttention, query: torch.Size, seen:
         raise UnsupportedError(f"{seen.site} gets tokens without a batch axis, {tuple(query)}; expected (B, L, D) or (L, B, D).")
     if not module.batch_first and query[0] == seen.batch != query[1]:
         raise UnsupportedError(
-            f"{seen.site} gets a query of shape {tuple(query)} and takes the first axis for tokens (batch_first=False): it attends "
-            "from image to image, not from token to token. Build the layer with batch_first=True, or give it (L, B, D)."
+            f"{seen.site} gets a query of shape {tuple(query)} and takes its first axis for tokens (batch_first=False): it "
+            "attends from image to image, not from token to token. Build the layer with batch_first=True, or give it (L, B, D)."
         )
 
 
@@ -175,17 +194,17 @@ def _weights_of_fused(
     return scores.softmax(-1)
 
 
-def _by_image(weights: Tensor, batch: int, site: Site) -> Tensor:
-    """(B, windows * heads, Q, K) of (B * windows, heads, Q, K) or (B, windows, heads, Q, K)."""
+def _by_image(weights: Tensor, batch: int, site: Site) -> Attention:
+    """Of (B * windows, heads, Q, K) or (B, windows, heads, Q, K)."""
     shape = tuple(weights.shape)
     if len(shape) == 5 and shape[0] == batch:
-        return weights.flatten(1, 2)
+        return Attention(weights.flatten(1, 2), shape[2], shape[1])
     if len(shape) != 4 or shape[0] % batch:
         raise UnsupportedError(
             f"{site} attends with weights of shape {shape} for a batch of {batch}; expected (B, heads, Q, K) or windows of each "
             "image one after the other. They cannot be told apart by image."
         )
-    return weights.reshape(batch, -1, *shape[2:])
+    return Attention(weights.reshape(batch, -1, *shape[2:]), shape[1], shape[0] // batch)
 
 
 def _no_module(model: nn.Module, inputs: Tensor, site: Site) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -24,29 +25,29 @@ def arranged(
     result: Any, batch: int, site: Site, module: nn.Module | None = None, layout: Layout | None = None, frame: Frame = None
 ) -> tuple[Tensor, str]:
     """As `as_maps`, but with its gradient history and perhaps in the same memory: (B, C, H, W), and how the axes were read."""
-    tensor, words = _batch_first(first_tensor(result, site), batch, module)
+    tensor, words = _batch_first(first_tensor(result, site), batch, module, layout)
     why = _refusal(tuple(tensor.shape), tensor.dtype, tensor.dim() > 0 and len(tensor) == batch)
     if why:
         raise UnsupportedError(
             f"{site} {why} (batch of {batch}); expected floating numbers (B, C, H, W), tokens (B, N, D) or (B, F). "
             "It cannot be shown as maps; choose a layer before or after it."
         )
-    count = sum(1 for _ in tensors_in(result))
-    words += [f"the first of {count} tensors"] if count > 1 else []
     if tensor.dim() == 2:
-        return tensor[:, :, None, None], ", ".join(words)
-    found = layout_of_module(module, tensor.shape) or layout or guessed(tensor.shape, frame)[0]
+        return tensor[:, :, None, None], _first_of(result)
+    found = Layout.LAST if words else layout_of_module(module, tensor.shape) or layout or guessed(tensor.shape, frame)[0]
     if tensor.dim() == 3:
         maps, how = _of_places(tensor if found is Layout.FIRST else tensor.transpose(1, 2), found, module, frame)
     elif found is Layout.LAST:
         maps, how = tensor.permute(0, 3, 1, 2), "channels last"
     else:
         maps, how = tensor, ""
-    return maps, ", ".join([*words, how] if how else words)
+    return maps, ", ".join(word for word in (_first_of(result), words, how) if word)
 
 
 def guessed(shape: torch.Size, frame: Frame) -> tuple[Layout, bool]:
     """The layout that a shape (B, ...) suggests, and whether it suggests one at all."""
+    if len(shape) == 3 and shape[0] == shape[1]:
+        return Layout.LAST, False  # (B, N, D) or (N, B, D)
     if len(shape) == 3:
         fits = [_grid(shape[axis], frame) is not None for axis in (2, 1)]
         return Layout.FIRST if fits == [True, False] else Layout.LAST, fits[0] != fits[1]
@@ -77,13 +78,18 @@ def _refusal(shape: tuple[object, ...], dtype: torch.dtype, has_batch: bool) -> 
     return "" if len(shape) <= 4 else f"gives shape {text}, {len(shape) - 1} axes for each image"
 
 
-def _batch_first(tensor: Tensor, batch: int, module: nn.Module | None) -> tuple[Tensor, list[str]]:
+def _first_of(result: Any) -> str:
+    count = sum(1 for _ in tensors_in(result))
+    return f"the first of {count} tensors" if count > 1 else ""
+
+
+def _batch_first(tensor: Tensor, batch: int, module: nn.Module | None, layout: Layout | None) -> tuple[Tensor, str]:
     """Sequences may come as (places, batch, channels)."""
     if tensor.dim() != 3 or tensor.shape[1] != batch:
-        return tensor, []
-    if tensor.shape[0] == batch and not _puts_batch_second(module):
-        return tensor, []
-    return tensor.transpose(0, 1), ["places first, batch second"]
+        return tensor, ""
+    if tensor.shape[0] == batch and layout is not Layout.LAST_BATCH_SECOND and not _puts_batch_second(module):
+        return tensor, ""
+    return tensor.transpose(0, 1), Layout.LAST_BATCH_SECOND.value
 
 
 def _puts_batch_second(module: nn.Module | None) -> bool:
@@ -107,26 +113,32 @@ def _of_places(places: Tensor, layout: Layout, module: nn.Module | None, frame: 
 
 
 def _grid(tokens: int, frame: Frame) -> tuple[int, int, int] | None:
-    """(tokens before the grid, its height, its width) where so many tokens are patches of an image of this form."""
+    """(tokens before the grid, its height, its width) where so many tokens are square patches of an image of this form."""
     if frame == ():
         return None
-    for extra in _EXTRA if frame else _EXTRA[:2]:
-        count = tokens - extra
-        sides = [(height, count // height) for height in range(2, count // 2 + 1) if count % height == 0] if count > 3 else []
-        best = min(sides, key=lambda side: _misfit(side[0], side[1], frame), default=None)
-        if best is not None and _has_form(*best, frame):
-            return extra, *best
+    extras = [extra for extra in (_EXTRA if frame else _EXTRA[:2]) if tokens - extra > 3]
+    for is_exact in (True, False):
+        for extra in extras:
+            for height, width in _sides(tokens - extra, frame, is_exact):
+                if height * width == tokens - extra:
+                    return extra, height, width
     return None
 
 
+def _sides(count: int, frame: Frame, is_exact: bool) -> list[tuple[int, int]]:
+    """Grids of about so many square patches: those that fit the image, or those with a rest, which is left out or padded."""
+    if not frame or frame[0] == frame[1]:
+        return [(math.isqrt(count),) * 2]
+    height, width = frame
+    strides = range(1, min(frame) + 1)
+    if is_exact:
+        return [(height // s, width // s) for s in strides if height % s == width % s == 0]
+    return [(height // s, width // s) for s in strides] + [(-(-height // s), -(-width // s)) for s in strides]
+
+
 def _has_form(height: int, width: int, frame: Frame) -> bool:
-    """True where a map has the proportions of an image, up to the rounding of one stride on both sides."""
-    is_square = not frame or frame[0] == frame[1]
-    return _misfit(height, width, frame) <= (0.0 if is_square else 1.0)
-
-
-def _misfit(height: int, width: int, frame: Frame) -> float:
-    """By how many places a map is longer than the image at the stride of its other side."""
-    rows, columns = frame or (1, 1)
-    stride = max(rows / height, columns / width)
-    return max(abs(rows / stride - height), abs(columns / stride - width))
+    """True where a map has the proportions of an image, up to what padding adds or takes at the stride of its other side."""
+    if not frame or frame[0] == frame[1]:
+        return height == width
+    stride = max(frame[0] / height, frame[1] / width)
+    return max(abs(frame[0] / stride - height), abs(frame[1] / stride - width)) <= 1.0

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from nnwidgets.engine.inspect._sites import Site
-from nnwidgets.engine.trace import INPUT, Call, Trace
+from nnwidgets.engine.trace import INPUT, Call, Entry, Trace
 
 __all__ = ["Layout", "channels_of", "layout_of_module", "layouts"]
 
@@ -18,10 +18,11 @@ _FAR = 24  # calls to look back
 
 
 class Layout(Enum):
-    """Where the channels are."""
+    """Where the channels are: behind the batch, at the end, or at the end of a sequence whose places stand before the batch."""
 
     FIRST = "channels first"
     LAST = "channels last"
+    LAST_BATCH_SECOND = "places first, batch second"
 
 
 _FIRST_KINDS = frozenset(
@@ -52,6 +53,10 @@ def layouts(traced: Trace, modules: Mapping[str, nn.Module]) -> dict[Site, Layou
         made_by = [axis.of[index] for index in entry.ends if index in axis.of]
         if made_by:
             known[Site(entry.name, entry.call)] = made_by[-1]
+    places: list[Call | Entry] = [*traced.calls, *traced.entries]
+    for item in places:
+        if item.results and item.results[0].batch_axis == 1 and item.results[0].axes == 3:
+            known[Site(item.name, item.call)] = Layout.LAST_BATCH_SECOND
     return known
 
 
@@ -145,13 +150,11 @@ def _moved(call: Call, layout: Layout, before: Sequence[int]) -> Layout | None:
     channels = before[0] if layout is Layout.FIRST else before[-1]
     if call.kind in _TURNS and len(before) == len(after):
         turned = Layout.LAST if layout is Layout.FIRST else Layout.FIRST
-        return turned if after[0] == after[-1] and len(after) < 4 else _where(channels, after, None)
-    if len(before) == len(after) and call.kind not in _RESHAPES:
-        return layout
-    return _where(channels, after, layout)
+        return turned if after[0] == after[-1] and len(after) < 4 else _at_one_end(channels, after)
+    is_same = len(before) == len(after) and call.kind not in _RESHAPES
+    return layout if is_same or after[0 if layout is Layout.FIRST else -1] == channels else None
 
 
-def _where(channels: int, shape: Sequence[int], preferred: Layout | None) -> Layout | None:
-    ends = ((Layout.FIRST, 0), (Layout.LAST, -1))
-    found = [layout for layout, axis in ends if shape[axis] == channels and len(shape) > 1]
-    return preferred if preferred in found else (found[0] if len(found) == 1 else None)
+def _at_one_end(channels: int, shape: Sequence[int]) -> Layout | None:
+    ends = (shape[0] == channels, shape[-1] == channels)
+    return None if ends[0] == ends[1] else (Layout.FIRST if ends[0] else Layout.LAST)

@@ -75,7 +75,8 @@ def as_maps(
 
 def _layout(model: nn.Module, inputs: Tensor, site: Site, module: nn.Module | None, given: Tensor, frame: Frame) -> Layout | None:
     """The layout that only a trace can tell, None where the layer or the shape tells it."""
-    if layout_of_module(module, given.shape) is not None or guessed(given.shape, frame)[1]:
+    is_open = given.dim() == 3 and given.shape[0] == given.shape[1] == len(inputs)  # as many places as images
+    if not is_open and (layout_of_module(module, given.shape) is not None or guessed(given.shape, frame)[1]):
         return None
     try:
         traced = trace(model, tuple(inputs.shape[1:]), inputs.dtype)
