@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import UnsupportedError
-from nnwidgets.engine.inspect._sites import Site, as_inputs, first_tensor, quiet, reading, run, site_of
+from nnwidgets.engine.errors import NnwError
+from nnwidgets.engine.inspect._axes import Frame, arranged, guessed
+from nnwidgets.engine.inspect._layout import Layout, layout_of_module, layouts
+from nnwidgets.engine.inspect._sites import Site, as_inputs, first_tensor, quiet, reading, run, running, site_of
+from nnwidgets.engine.trace import trace
 
-__all__ = ["Maps", "as_maps", "feature_maps"]
-
-_CHANNELS_LAST = (nn.LayerNorm, nn.Linear, nn.RMSNorm)
-_SEQUENCES = (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
+__all__ = ["Maps", "arranged", "as_maps", "feature_maps"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Maps:
 def feature_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) -> Tensor:
     """Return what a layer gives for some images, as maps.
 
-    Tokens (B, N, D) become D maps of the token grid, without a class token; dense outputs (B, F) become F maps of one number.
+    Tokens (B, N, D) become D maps of the token grid, without a class token; dense outputs (B, F) become F maps of one number; of
+    a tuple or a dict its first tensor is shown. Where a shape does not tell which axis holds the channels, the network is traced.
 
     Args:
         model: any network; it is left as it is. images: floating (B, *input_shape) as the network takes them.
@@ -43,59 +44,42 @@ def feature_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) ->
         (B, C, H, W), a copy: what the network does in place afterwards does not show in it.
 
     Raises:
-        InputError: there is no such layer, the nearest names are offered; or the images do not fit.
+        InputError: there is no such layer, the nearest names are offered. ModelError: the network takes other inputs.
         UnsupportedError: what the layer gives cannot be shown as maps.
     """
     inputs, site = as_inputs(model, images), site_of(layer, call)
-    found: list[Maps] = []
-    kind = dict(model.named_modules()).get(site.name)
-    with reading(model), quiet():
-        run(model, inputs, {site: lambda result: found.append(as_maps(result, len(inputs), site, kind))}, stop=True)
-    return found[0].values
+    found: list[Tensor] = []
+    with reading(model), quiet(), running(inputs):
+        run(model, inputs, {site: lambda result: found.append(first_tensor(result, site).detach().clone())}, stop=True)
+        frame = tuple(inputs.shape[2:]) if inputs.dim() == 4 else ()
+        module = dict(model.named_modules()).get(site.name)
+        layout = _layout(model, inputs, site, module, found[0], frame)
+        return arranged(found[0], len(inputs), site, module, layout, frame)[0].contiguous()
 
 
-def as_maps(result: Any, batch: int, site: Site, module: nn.Module | None = None) -> Maps:
+def as_maps(
+    result: Any, batch: int, site: Site, module: nn.Module | None = None, layout: Layout | None = None, frame: Frame = None
+) -> Maps:
     """Read the axes of what a layer gave and copy it as (B, C, H, W).
 
     Args:
-        module: that gave it, None for a function.
+        module: that gave it, None for a function. layout: of its channels, from ``Row.layout``; guessed by shape where None.
+        frame: (H, W) of the input images, () where the input is no image; square where None.
 
     Raises:
         UnsupportedError: its axes cannot be read as batch, channels and places.
     """
-    tensor = first_tensor(result, site)
-    note = ""
-    if tensor.dim() == 3 and tensor.shape[0] != batch and tensor.shape[1] == batch:
-        tensor, note = tensor.transpose(0, 1), "places first, batch second"
-    if tensor.dim() < 2 or tensor.dim() > 4 or len(tensor) != batch or not tensor.dtype.is_floating_point:
-        raise UnsupportedError(
-            f"{site} gives {tensor.dtype} of shape {tuple(tensor.shape)} for a batch of {batch}; expected (B, C, H, W), tokens "
-            "(B, N, D) or (B, F). It cannot be shown as maps; choose a layer before or after it."
-        )
-    if tensor.dim() == 2:
-        return Maps(tensor.detach().clone()[:, :, None, None], note)
-    if tensor.dim() == 3:
-        return _of_three(tensor, module, note)
-    if _last_axis_holds_channels(tensor, module):
-        return Maps(tensor.detach().permute(0, 3, 1, 2).contiguous(), "channels last")
-    return Maps(tensor.detach().clone(), note)
+    view, note = arranged(result, batch, site, module, layout, frame)
+    return Maps(view.detach().clone(memory_format=torch.contiguous_format), note)
 
 
-def _of_three(tensor: Tensor, module: nn.Module | None, note: str) -> Maps:
-    if isinstance(module, _SEQUENCES):
-        return Maps(tensor.detach().clone()[:, :, None], "a sequence")
-    tokens = tensor.shape[1]
-    for extra in (0, 1):  # a class token stands first
-        side = math.isqrt(tokens - extra)
-        if side > 1 and side * side == tokens - extra:
-            grid = tensor[:, extra:].detach().transpose(1, 2).reshape(len(tensor), tensor.shape[2], side, side)
-            words = f"{tokens - extra} tokens as {side} x {side}" + (", without the class token" if extra else "")
-            return Maps(grid.contiguous().clone(), words)
-    return Maps(tensor.detach().transpose(1, 2).contiguous().clone()[:, :, None], note or f"{tokens} tokens in a row")
-
-
-def _last_axis_holds_channels(tensor: Tensor, module: nn.Module | None) -> bool:
-    _, first, second, last = tensor.shape
-    if isinstance(module, _CHANNELS_LAST):
-        return True
-    return first == second != last and not isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+def _layout(model: nn.Module, inputs: Tensor, site: Site, module: nn.Module | None, given: Tensor, frame: Frame) -> Layout | None:
+    """The layout that only a trace can tell, None where the layer or the shape tells it."""
+    is_open = given.dim() == 3 and given.shape[0] == given.shape[1] == len(inputs)  # as many places as images
+    if not is_open and (layout_of_module(module, given.shape) is not None or guessed(given.shape, frame)[1]):
+        return None
+    try:
+        traced = trace(model, tuple(inputs.shape[1:]), inputs.dtype)
+    except NnwError:  # what cannot be traced can still be run
+        return None
+    return layouts(traced, dict(model.named_modules())).get(site)

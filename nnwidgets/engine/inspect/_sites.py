@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import InputError, ModelError, NnwError
-from nnwidgets.engine.trace import preserved, tensors_in, trace, watching
+from nnwidgets.engine.errors import InputError, ModelError, NnwError, OutOfMemoryError
+from nnwidgets.engine.evaluation._memory import out_of_memory
+from nnwidgets.engine.trace import check_one_input, preserved, tensors_in, trace, watching
 from nnwidgets.engine.values._fields import nearest
 
-__all__ = ["Site", "Visit", "first_tensor", "reading", "run", "site_of", "unknown_site"]
+__all__ = ["Site", "Visit", "as_inputs", "first_tensor", "quiet", "reading", "run", "running", "site_of", "unknown_site"]
 
 Visit = Callable[[Any], Any]
 """Gets what a place gives; what it returns, unless None, takes its place."""
@@ -157,12 +158,13 @@ def as_inputs(model: nn.Module, images: object) -> Tensor:
     """Images as a network takes them, on its device.
 
     Raises:
-        InputError: no floating tensor with a batch axis. ModelError: the network is elsewhere.
+        InputError: no floating tensor with a batch axis. ModelError: the network is elsewhere, or takes more than one input.
     """
+    check_one_input(model)
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2 or len(images) == 0:
         what = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise InputError(
-            f"images: got {what}, expected floating numbers (B, *input_shape) as the network takes them, such as split.inputs([0])."
+            f"images: got {what}, expected floats (B, *input_shape) as the network takes them, such as split.inputs([0])."
         )
     device = next((p.device for p in model.parameters()), images.device)
     if device != images.device:
@@ -170,6 +172,29 @@ def as_inputs(model: nn.Module, images: object) -> Tensor:
     return images.detach()
 
 
-def quiet() -> torch.inference_mode:
-    """No gradients."""
-    return torch.inference_mode()
+@contextlib.contextmanager
+def running(images: Tensor) -> Iterator[None]:
+    """Say in a sentence what the network could not do with some images.
+
+    Raises:
+        ModelError: it failed on them. OutOfMemoryError: they are too many or too large. Errors of the engine pass through.
+    """
+    try:
+        yield
+    except NnwError:
+        raise
+    except Exception as error:
+        shape = tuple(images.shape)
+        if out_of_memory(error):
+            raise OutOfMemoryError(
+                f"there is not enough memory to run the network on images of shape {shape}; give fewer or smaller ones."
+            ) from error
+        raise ModelError(
+            f"the network failed on images of shape {shape}: {type(error).__name__}: {error}. "
+            "Expected images as it was trained on, (B, *input_shape)."
+        ) from error
+
+
+def quiet() -> torch.no_grad:
+    """No gradients. Inference mode would give tensors that their owner cannot change in place."""
+    return torch.no_grad()

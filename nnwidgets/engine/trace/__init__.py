@@ -6,9 +6,9 @@ from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._tensors import tensors_in
-from nnwidgets.engine.trace._trace import checked_shape, trace
+from nnwidgets.engine.trace._trace import check_one_input, checked_shape, trace
 from nnwidgets.engine.trace._watch import watching
-from nnwidgets.engine.trace.records import INPUT, Call, Trace
+from nnwidgets.engine.trace.records import INPUT, Call, Entry, Result, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng, restore_rng, rng_states, same_rng
 from nnwidgets.engine.trace.suffix import Point, Resumable, resumable, resuming, whole
 from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_layers, weight_of
@@ -16,10 +16,13 @@ from nnwidgets.engine.trace.weights import WeightLayer, skipped_weights, weight_
 __all__ = [
     "INPUT",
     "Call",
+    "Entry",
     "Point",
+    "Result",
     "Resumable",
     "Trace",
     "WeightLayer",
+    "check_one_input",
     "checked_shape",
     "fingerprint",
     "layers",

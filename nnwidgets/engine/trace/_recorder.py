@@ -22,9 +22,10 @@ from nnwidgets.engine.trace.macs import macs_of
 from nnwidgets.engine.trace.records import INPUT
 from nnwidgets.engine.trace.weights import kind_of, parametrizations_of
 
-__all__ = ["OpenCall", "Recorder", "Visit"]
+__all__ = ["OpenCall", "OpenEntry", "Recorder", "Visit"]
 
 Visit = Callable[[str, int, Any], Any]
+_Kind = tuple[torch.Size, torch.dtype]
 
 
 @dataclass
@@ -38,7 +39,7 @@ class OpenCall:
     parent: str
     is_module: bool
     inputs: list[torch.Size]
-    outputs: list[torch.Size] = field(default_factory=list)
+    outputs: list[_Kind] = field(default_factory=list)
     params: int = 0
     macs: int = 0
     fixed: int = 0
@@ -46,6 +47,20 @@ class OpenCall:
     fixed_weights: dict[str, int] = field(default_factory=dict)
     producers: set[int] = field(default_factory=set)
     moves: bool = True
+
+
+@dataclass
+class OpenEntry:
+    """A container while it runs; ``call`` is None until it has ended well."""
+
+    name: str
+    kind: str
+    within: int
+    first: int
+    last: int = 0
+    call: int | None = None
+    outputs: list[_Kind] = field(default_factory=list)
+    ends: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -70,6 +85,7 @@ class Recorder:
         self, model: nn.Module, inputs: list[torch.Tensor], owners: Mapping[int, str], visit: Visit | None = None
     ) -> None:
         self.calls: list[OpenCall] = []
+        self.entries: list[OpenEntry] = []
         self.tensors = TensorTable(model.parameters(), inputs)
         self._model = model
         self._owners = owners
@@ -77,6 +93,8 @@ class Recorder:
         self._counted: set[int] = set()
         self._times: dict[str, int] = {}
         self._path: list[tuple[nn.Module, str]] = []
+        self._entered: list[int] = []
+        self._ended: dict[str, int] = {}
         self._layer: OpenCall | None = None
         self._function: _Function | None = None
         self._parametrizing = 0
@@ -116,9 +134,15 @@ class Recorder:
             parent = self._path[-1][1] if self._path else ""
             self._path.append((module, name))
             self._refuse_unbatched(module, args)
-            if self._layer is None and self._parametrizing == 0 and self._is_layer(module):
+            if self._layer is not None or self._parametrizing:
+                return
+            if self._is_layer(module):
                 self._layer = self._open(name, kind_of(module), parent, True, list(tensors_in([args, kwargs])))
                 self._count({id(parameter) for parameter in module.parameters()}, self._layer)
+            elif module is not self._model:
+                within = self._entered[-1] if self._entered else -1
+                self._entered.append(len(self.entries))
+                self.entries.append(OpenEntry(name, kind_of(module), within, len(self.calls)))
 
         return enter
 
@@ -129,11 +153,24 @@ class Recorder:
         if error is not None and (self._failed is None or self._failed[0] is not error):
             self._failed = (error, module, name)
         if self._layer is not None and self._layer.name == name:
-            self._layer.outputs = [tensor.shape for tensor in tensors_in(output)]
+            self._layer.outputs = _kinds(output)
             self._layer = None
+        elif self._layer is None and self._entered and self.entries[self._entered[-1]].name == name:
+            self._close(self.entries[self._entered.pop()], output, error)
         if self._layer is None and error is None and self._parametrizing == 0:
             return self._visited(name, output)
         return None
+
+    def _close(self, entry: OpenEntry, output: Any, error: BaseException | None) -> None:
+        entry.last = len(self.calls)
+        if error is not None:
+            return
+        entry.call = self._ended.get(entry.name, 0)
+        self._ended[entry.name] = entry.call + 1
+        entry.outputs = _kinds(output)
+        for tensor in tensors_in(output):
+            entry.ends = self.tensors.producers(tensor)
+            break
 
     def _visited(self, name: str, output: Any) -> Any:
         """Let whoever watches see a result, and perhaps replace it."""
@@ -189,7 +226,7 @@ class Recorder:
         finally:
             self._function = None
         if running.call is not None:
-            running.call.outputs = [tensor.shape for tensor in tensors_in(result)]
+            running.call.outputs = _kinds(result)
             return _first_of(self._visited(running.call.name, result), result)
         return result
 
@@ -213,7 +250,7 @@ class Recorder:
             self._charge(call, macs, sources, live)
         made = list(tensors_in(result))
         if call is not None and not call.is_module and self._function is None:
-            call.outputs = [tensor.shape for tensor in made]
+            call.outputs = _kinds(made)
         index = None if call is None else call.index
         for tensor in writes_to(op, args, kwargs):
             self.tensors.wrote(tensor, index, live)
@@ -268,6 +305,10 @@ class Recorder:
             share = left if total == sizes[name] else left * sizes[name] // total
             shares[name] = shares.get(name, 0) + share
             left, total = left - share, total - sizes[name]
+
+
+def _kinds(value: Any) -> list[_Kind]:
+    return [(tensor.shape, tensor.dtype) for tensor in tensors_in(value)]
 
 
 def _first_of(replaced: Any, result: Any) -> Any:

@@ -13,13 +13,13 @@ from torch import nn
 
 from nnwidgets.engine.errors import InputError, ModelError
 from nnwidgets.engine.trace._copy import copy_for_trace, home_of
-from nnwidgets.engine.trace._recorder import OpenCall, Recorder
+from nnwidgets.engine.trace._recorder import OpenCall, OpenEntry, Recorder
 from nnwidgets.engine.trace._tensors import tensors_in
-from nnwidgets.engine.trace.records import INPUT, Call, Trace
+from nnwidgets.engine.trace.records import INPUT, Call, Entry, Result, Trace
 from nnwidgets.engine.trace.state import preserved
 from nnwidgets.engine.trace.weights import WeightLayer, kind_of, sources_of, weight_layers
 
-__all__ = ["checked_shape", "trace"]
+__all__ = ["check_one_input", "checked_shape", "trace"]
 
 _SMALL = 64 * 2**20  # bytes; a network below is copied whatever the meta device failed of
 _SMALL_INPUT = 3 * 64 * 64  # numbers; with a small input a small network is run on real numbers at once
@@ -45,7 +45,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | Non
     dtype = dtype or _dtype_of(model)
     if not dtype.is_floating_point:
         raise InputError(f"The input dtype is {dtype}; only networks that take floating tensors are supported.")
-    _check_signature(model)
+    check_one_input(model)
     meta, home = torch.device("meta"), home_of(model)
     at_once = _is_on_cpu(model) and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
     failed = None
@@ -105,6 +105,7 @@ def _attempt(
         output_layers=_output_layers(calls, ends),
         params=sum(parameter.numel() for parameter in model.parameters()),
         notes=tuple(notes),
+        entries=_ended(recorder.entries, batch),
     )
 
 
@@ -138,13 +139,36 @@ def _closed(call: OpenCall, batch: int) -> Call:
         parent=call.parent,
         depth=call.parent.count(".") + 2 if call.parent else 1,
         input_shapes=tuple(_without_batch(shape, batch) for shape in call.inputs),
-        output_shapes=tuple(_without_batch(shape, batch) for shape in call.outputs),
+        output_shapes=tuple(_without_batch(shape, batch) for shape, _ in call.outputs),
         params=call.params,
         macs=call.macs // batch + call.fixed,
         weights=tuple(weights.items()),
         producers=tuple(sorted(call.producers)),
         is_module=call.is_module,
         moves=call.moves and not call.is_module,
+        results=_results(call.outputs, batch),
+    )
+
+
+def _ended(entries: list[OpenEntry], batch: int) -> tuple[Entry, ...]:
+    """The containers that ended well; one inside another that failed belongs to the next around it."""
+    places: dict[int, int] = {-1: -1}
+    found: list[Entry] = []
+    for index, entry in enumerate(entries):
+        if entry.call is None:
+            places[index] = places[entry.within]
+            continue
+        places[index] = len(found)
+        ends = tuple(sorted(entry.ends))
+        results = _results(entry.outputs, batch)
+        found.append(Entry(entry.name, entry.call, entry.kind, places[entry.within], entry.first, entry.last, results, ends))
+    return tuple(found)
+
+
+def _results(outputs: list[tuple[torch.Size, torch.dtype]], batch: int) -> tuple[Result, ...]:
+    return tuple(
+        Result(_without_batch(shape, batch), dtype, next((axis for axis in (0, 1) if shape[axis : axis + 1] == (batch,)), None))
+        for shape, dtype in outputs
     )
 
 
@@ -186,7 +210,8 @@ def _dtype_of(model: nn.Module) -> torch.dtype:
     return next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
 
 
-def _check_signature(model: nn.Module) -> None:
+def check_one_input(model: nn.Module) -> None:
+    """Raise ModelError for a forward that cannot be called with one tensor."""
     try:
         parameters: list[Any] = list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):

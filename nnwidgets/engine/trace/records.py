@@ -9,12 +9,53 @@ import torch
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.trace.weights import WeightLayer
 
-__all__ = ["INPUT", "Call", "Trace"]
+__all__ = ["INPUT", "Call", "Entry", "Result", "Trace"]
 
 INPUT = -1
 """Index that stands for the input of the network among the producers of a call."""
 
 _Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One tensor that a call gave.
+
+    Attributes:
+        shape: without the batch where the batch is its first axis, whole elsewhere; dtype: of its numbers.
+        batch_axis: 0; 1 where the batch stands behind another axis, as in (T, B, D); None where no such axis is as long as the
+            batch. With one sample in the trace any axis of length 1 passes for it.
+    """
+
+    shape: _Shape
+    dtype: torch.dtype
+    batch_axis: int | None
+
+    @property
+    def axes(self) -> int:
+        """Number of axes, the batch included."""
+        return len(self.shape) + (self.batch_axis == 0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a container: a module that calls others or functions, and is no layer itself.
+
+    Attributes:
+        name: dotted name; call: 0, 1, ... for a container that is entered again; kind: class name.
+        within: index in ``Trace.entries`` of the container around it, -1 for none.
+        first, last: the calls inside are ``Trace.calls[first:last]``.
+        results: the tensors that it gave; ends: indices of the calls that made the first of them, `INPUT` for the input.
+    """
+
+    name: str
+    call: int
+    kind: str
+    within: int
+    first: int
+    last: int
+    results: tuple[Result, ...]
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +74,7 @@ class Call:
         producers: indices of the calls whose outputs it used, `INPUT` for the network's input.
         is_module: a layer, not a function.
         moves: it only views, copies or reorders its input and computes nothing.
+        results: the tensors that it gave, with what ``output_shapes`` leaves open.
     """
 
     index: int
@@ -49,6 +91,7 @@ class Call:
     producers: tuple[int, ...]
     is_module: bool
     moves: bool
+    results: tuple[Result, ...] = ()
 
     @property
     def input_shape(self) -> _Shape:
@@ -73,6 +116,7 @@ class Trace:
         output_layers: weight layers from which the result is reached without passing another one, in order of execution.
         params: all parameters of the network, those of modules that were not called included.
         notes: what the reader should know, e.g. that the trace needed a real copy.
+        entries: runs of containers, in the order in which they were entered, without the network itself.
     """
 
     calls: tuple[Call, ...]
@@ -83,6 +127,7 @@ class Trace:
     output_layers: tuple[str, ...]
     params: int
     notes: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
     _consumers: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
