@@ -162,7 +162,7 @@ def as_inputs(model: nn.Module, images: object) -> Tensor:
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2 or len(images) == 0:
         what = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise InputError(
-            f"images: got {what}, expected floating numbers (B, *input_shape) as the network takes them, such as split.inputs([0])."
+            f"images: got {what}, expected floats (B, *input_shape) as the network takes them, such as split.inputs([0])."
         )
     device = next((p.device for p in model.parameters()), images.device)
     if device != images.device:
