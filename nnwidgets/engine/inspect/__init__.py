@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.inspect._deconvnet import Projection, Projections, deconvnet, projection_steps, projections
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._sites import Site
 
-__all__ = ["Maps", "Site", "as_maps", "feature_maps"]
+__all__ = [
+    "Maps",
+    "Projection",
+    "Projections",
+    "Site",
+    "as_maps",
+    "deconvnet",
+    "feature_maps",
+    "projection_steps",
+    "projections",
+]
