@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.inspect._contrast import contrast
 from nnwidgets.engine.inspect._deconvnet import Projection, Projections, deconvnet, projection_steps, projections
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._sites import Site
@@ -12,6 +13,7 @@ __all__ = [
     "Projections",
     "Site",
     "as_maps",
+    "contrast",
     "deconvnet",
     "feature_maps",
     "projection_steps",
