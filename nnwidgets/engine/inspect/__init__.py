@@ -1,26 +1,44 @@
-"""What happens inside a network."""
+"""What happens inside a network: its structure, its weights, what its layers give and for which images."""
 
 from __future__ import annotations
 
 from nnwidgets.engine.inspect._attention import Attention, attention, attention_maps
+from nnwidgets.engine.inspect._capture import Captured, capture
+from nnwidgets.engine.inspect._contrast import contrast
+from nnwidgets.engine.inspect._deconvnet import Projection, Projections, deconvnet, projection_steps, projections
 from nnwidgets.engine.inspect._filters import Filters, filters
 from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
+from nnwidgets.engine.inspect._raster import Raster, colours, grid, pooled, sequential, signed
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
 
 __all__ = [
     "Attention",
+    "Captured",
     "Filters",
     "Layout",
     "Maps",
+    "Projection",
+    "Projections",
+    "Raster",
     "Row",
     "Site",
     "Structure",
     "as_maps",
     "attention",
     "attention_maps",
+    "capture",
+    "colours",
+    "contrast",
+    "deconvnet",
     "feature_maps",
     "filters",
+    "grid",
+    "pooled",
+    "projection_steps",
+    "projections",
+    "sequential",
+    "signed",
     "structure",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
+from nnwidgets.engine.trace._modes import operations
 from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace._trace import check_one_input, checked_shape, trace
@@ -26,6 +27,7 @@ __all__ = [
     "checked_shape",
     "fingerprint",
     "layers",
+    "operations",
     "plain_copy",
     "preserved",
     "preserved_buffers",

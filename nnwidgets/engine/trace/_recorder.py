@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.trace._modes import operations
 from nnwidgets.engine.trace._ops import is_allocation, is_movement, name_of, writes_to
 from nnwidgets.engine.trace._state import Provenance, TensorTable
 from nnwidgets.engine.trace._tensors import tensors_in
@@ -116,7 +116,7 @@ class Recorder:
                 if id(module) not in hidden:
                     stack.callback(module.register_forward_pre_hook(self._entering(name), with_kwargs=True).remove)
                     stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
-            stack.enter_context(_operations(self))
+            stack.enter_context(operations(self.call_operation))
             stack.enter_context(_Functions(self))
             yield
 
@@ -325,32 +325,3 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._recorder.call_function(func, args, kwargs or {})
-
-
-class _Operations(TorchDispatchMode):
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder = recorder
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._recorder.call_operation(func, args, kwargs or {})
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: else torch loads its compiler (150 MB and some seconds) to be told that nothing is to be compiled."""
-        return False
-
-
-class _OperationsUncompiled(_Operations):  # type: ignore[no-untyped-call]
-    """For a process in which the compiler is loaded already: without telling it, it would compile what watches the network."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return super().__torch_dispatch__(func, types, args, kwargs)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return True
-
-
-def _operations(recorder: Recorder) -> TorchDispatchMode:
-    return (_OperationsUncompiled if "torch._dynamo" in sys.modules else _Operations)(recorder)
