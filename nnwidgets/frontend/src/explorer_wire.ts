@@ -1,5 +1,6 @@
 // The whole contract of the layer explorer with Python (nnwidgets/widgets/layer_explorer.py): traits, records, commands.
-import type { Chart, Choice, Failure, Figure, Help, LastTask, Notice, Role, Status, Task, Value } from "./wire";
+import type { Common } from "./contract";
+import type { Chart, Choice, Figure, Role } from "./wire";
 
 /** Pictures as numbers: `count` tiles one after the other, each (height, width[, 3]), uint8. The front end only colours them. */
 export interface Raster {
@@ -130,10 +131,11 @@ export interface Written {
   fresh: boolean; // training view: from new weights instead of the present ones
 }
 
-/** Traits that the front end only reads. */
-export interface Read {
-  seq: number;
-  status: Status;
+/**
+ * Traits that the front end only reads (and those of every widget: seq, status, help, task, last_task, error, notices, code).
+ * Names of tasks: statistics, top9, accuracy, training.
+ */
+export interface Read extends Common {
   tree: Node[];
   panel: Panel | null;
   unit: Unit | null;
@@ -142,12 +144,6 @@ export interface Read {
   switched: Switched;
   about: { title: string; subtitle: string; classes: string[]; max_upload: number };
   options: Record<string, Choice[]>; // view, order, scale, sample, pick
-  help: Record<string, Help>;
-  task: Task | null; // background work: statistics, top9, accuracy, training
-  last_task: LastTask | null;
-  error: Failure | null;
-  notices: Notice[];
-  code: string;
 }
 
 export type Traits = Written & Read;
@@ -162,4 +158,11 @@ export type CommandName =
   | "show" | "measure" | "find_top" | "switch_off" | "switch_on" | "switch_on_all" | "upload" | "draw" | "own_image_off"
   | "train_start" | "train_pause" | "train_step" | "train_reset" | "cancel" | "retry" | "dismiss" | "figure" | "resync";
 
-export type CommandArgs = Record<string, Value>;
+export const READ: readonly (keyof Read)[] = [
+  "seq", "status", "tree", "panel", "unit", "input", "answers", "switched", "about", "options", "help", "task", "last_task", "error", "notices", "code",
+];
+
+export const WRITTEN: readonly (keyof Written)[] = [
+  "layer", "channel", "view", "image_index", "sample", "pick", "picked_class", "order", "scale", "input_channel", "position", "compare", "epochs",
+  "learning_rate", "fresh",
+];
