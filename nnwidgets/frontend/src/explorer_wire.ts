@@ -67,6 +67,8 @@ export interface Panel {
   charts: Record<string, Chart>; // data-nnw-chart = key
   figures: Record<string, Figure>;
   ask: { text: string; label: string } | null; // large: the command "show" shows it
+  channels?: number; // of the layer, where the tiles are not all of them (histogram, deconvnet, top9): the largest `channel` is one less
+  input_channels?: number; // filters: how many there are to choose from with `input_channel`; absent where they are shown in colour or there is one
   empty: string;
   busy: string; // what is being done, "" at rest
 }

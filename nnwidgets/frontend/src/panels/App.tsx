@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { Boundary } from "../Boundary";
+import { useChanges } from "../controls/useStore";
 import type { LabStore } from "../lab";
 import { Banners } from "../shell/Banners";
 import { Live } from "../shell/Live";
@@ -31,6 +32,7 @@ const sentenceOf = (store: LabStore): string =>
   }).filter(Boolean).join(". ");
 
 export function App({ store }: { store: LabStore }) {
+  useChanges(store);
   const [large, setLarge] = useState(false);
   const [byHand, setByHand] = useState(false);
   const [choose] = useState(() => (id: string): void => store.set("selected_layer", id));

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Sheet } from "../contract";
-import { StoreContext, useChanges } from "../controls/useStore";
+import { StoreContext } from "../controls/useStore";
 import type { Store } from "../store";
 import { watchTheme, type Theme } from "../theme";
 
@@ -28,8 +28,8 @@ export function wordOf<S extends Sheet>(store: Store<S>): Word {
 export const typing = (event: KeyboardEvent): boolean =>
   event.target instanceof Element && event.target.matches("textarea, input[type=text], input[type=number]");
 
+/** Drawn anew by the widget's App, which follows the store's changes. */
 export function Shell<S extends Sheet>({ store, kind, name, large, onKey, children }: Props<S>) {
-  useChanges(store);
   const [theme, setTheme] = useState<Theme>({ dark: false, contrast: false });
   useEffect(() => watchTheme((next) => setTheme((old) => (old.dark === next.dark && old.contrast === next.contrast ? old : next))), []);
   const { loaded, seq } = store.shown;
