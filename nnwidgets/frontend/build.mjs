@@ -1,4 +1,4 @@
-// Bundles src/compression_lab.tsx and src/style.css into ../static, minified, and prints the sizes.
+// Bundles each widget (src/<name>.tsx and its style) into ../static/<name>.js and .css, minified, and prints the sizes.
 import { context, build } from "esbuild";
 import { mkdirSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -8,12 +8,13 @@ import { readFileSync } from "node:fs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "static");
+const STYLES = { compression_lab: "src/style.css", layer_explorer: "src/explorer.css" };
 const LIMIT = 100_000; // bytes: anywidget sends _esm again for each instance
 mkdirSync(out, { recursive: true });
 
 const options = {
   absWorkingDir: here,
-  entryPoints: { compression_lab: "src/compression_lab.tsx" },
+  entryPoints: Object.fromEntries(Object.keys(STYLES).map((name) => [name, `src/${name}.tsx`])),
   outdir: out,
   bundle: true,
   format: "esm",
@@ -24,13 +25,13 @@ const options = {
   logLevel: "warning",
   loader: { ".css": "css" },
 };
-const style = { ...options, entryPoints: { compression_lab: "src/style.css" } };
+const style = { ...options, entryPoints: STYLES };
 
 if (process.argv.includes("--watch")) {
   for (const each of [options, style]) await (await context(each)).watch();
 } else {
   await Promise.all([build(options), build(style)]);
-  for (const name of ["compression_lab.js", "compression_lab.css"]) {
+  for (const name of Object.keys(STYLES).flatMap((each) => [`${each}.js`, `${each}.css`])) {
     const path = join(out, name);
     const size = statSync(path).size;
     console.log(`${relative(here, path)}  ${(size / 1000).toFixed(1)} kB, ${(gzipSync(readFileSync(path)).length / 1000).toFixed(1)} kB gzipped`);

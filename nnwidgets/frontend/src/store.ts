@@ -1,18 +1,21 @@
 // One accumulated state per model, shared by all its views.
 import { Connection } from "./connection";
+import type { Answer, Callbacks, Contract, Model, Sheet, TraitsOf } from "./contract";
 import { download } from "./files";
 import { Gestures } from "./gestures";
 import { Holds, REST } from "./holds";
-import { initial, merge, replace, type Shown } from "./merge";
-import { READ, WRITTEN, type Answer, type Callbacks, type CommandName, type Model, type Traits, type Value, type Written } from "./wire";
+import type { Value } from "./wire";
 
 const ANSWER = 2500; // ms after which a command button works again whatever happened
 const LEAST = 400; // ms in which a second click is taken for a double click, answered or not
-const STEPS: ReadonlySet<string> = new Set(["undo", "redo"]); // may follow each other as fast as they are answered
+const STEPS: ReadonlySet<string> = new Set(["undo", "redo", "train_step"]); // may follow each other as fast as they are answered
 const now = (): number => performance.now();
 
-export class Store {
-  shown: Shown;
+type Read<S extends Sheet> = keyof TraitsOf<S>;
+type Written<S extends Sheet> = keyof S["written"];
+
+export class Store<S extends Sheet = Sheet> {
+  shown: S["shown"];
   said = "";
   private readonly listeners = new Set<() => void>();
   private readonly holds = new Holds();
@@ -27,10 +30,10 @@ export class Store {
   // A change that moves no figure is answered by no trait; the kernel's own "busy" and "idle" say that it arrived
   private readonly callbacks: Callbacks = { iopub: { status: () => this.onStatus() } };
 
-  constructor(readonly model: Model) {
-    this.shown = initial(model.get("snapshot_view"), model.get("view"));
-    for (const trait of READ) this.listen(`change:${trait}`, () => this.onRead(trait));
-    for (const trait of WRITTEN) this.listen(`change:${trait}`, () => this.onWritten(trait));
+  constructor(readonly model: Model<S>, private readonly contract: Contract<S>) {
+    this.shown = contract.initial((trait) => this.get(trait));
+    for (const trait of contract.read) this.listen(`change:${trait}`, () => this.onRead(trait));
+    for (const trait of contract.written) this.listen(`change:${trait}`, () => this.onWritten(trait));
     this.listen("msg:custom", (answer: Answer, buffers: DataView[]) => this.onAnswer(answer, buffers));
     this.listen("comm:close", () => this.onLive(false));
     window.addEventListener("pointerup", this.onPointerUp, true);
@@ -53,7 +56,7 @@ export class Store {
 
   // ---- reading
 
-  get<K extends keyof Traits>(trait: K): Traits[K] | undefined {
+  get<K extends Read<S>>(trait: K): TraitsOf<S>[K] | undefined {
     return this.model.get(trait) ?? undefined;
   }
 
@@ -62,16 +65,17 @@ export class Store {
     return this.holds.shown(key, value, now());
   }
 
-  value<K extends keyof Written>(trait: K, otherwise: Written[K]): Written[K] {
-    return this.held<Written[K]>(trait, this.get(trait) ?? otherwise);
+  value<K extends Written<S> & string>(trait: K, otherwise: S["written"][K]): S["written"][K] {
+    return this.held<S["written"][K]>(trait, this.get(trait) ?? otherwise);
   }
 
   get link(): "live" | "silent" | "gone" {
     return this.connection.state(now());
   }
 
-  isBusy(command: CommandName): boolean {
-    return this.busy.has(command);
+  /** `key` is the command's name, or what it was sent under. */
+  isBusy(key: string): boolean {
+    return this.busy.has(key);
   }
 
   // ---- writing
@@ -82,20 +86,25 @@ export class Store {
   }
 
   /** Sends a value; `key` names the control where that is not the trait itself, `seen` what it shows then. */
-  write<K extends keyof Written>(trait: K, value: Written[K], how: { discrete?: boolean; key?: string; seen?: unknown } = {}): void {
+  write<K extends Written<S> & string>(trait: K, value: S["written"][K], how: { discrete?: boolean; key?: string; seen?: unknown } = {}): void {
     const key = how.key ?? trait;
     this.holds.sent(key, "seen" in how ? how.seen : value, now());
-    if (this.gestures.next(key, now(), how.discrete ?? false)) this.model.set("gesture", (this.get("gesture") ?? 0) + 1);
+    if (this.gestures.next(key, now(), how.discrete ?? false)) this.count();
     this.send(trait, value);
   }
 
+  private count(): void {
+    const { counter } = this.contract;
+    if (counter) this.model.set(counter, (Number(this.get(counter) ?? 0) + 1) as S["written"][typeof counter]);
+  }
+
   /** Sends a setting that is no step of the history (epochs, learning rate, the chosen layer). */
-  set<K extends keyof Written>(trait: K, value: Written[K]): void {
+  set<K extends Written<S> & string>(trait: K, value: S["written"][K]): void {
     this.holds.sent(trait, value, now());
     this.send(trait, value);
   }
 
-  private send<K extends keyof Written>(trait: K, value: Written[K]): void {
+  private send<K extends Written<S>>(trait: K, value: S["written"][K]): void {
     this.writing = true;
     try {
       this.model.set(trait, value);
@@ -108,19 +117,27 @@ export class Store {
     this.notify();
   }
 
-  /** Sends a command once; until an answer, or a while, further ones of the same name are ignored. */
-  command(name: CommandName, args: Record<string, Value> = {}): void {
-    if (this.busy.has(name)) return;
-    this.busy.set(name, now());
-    this.model.send({ kind: "command", name, args, id: `${name}-${++this.sequence}` }, this.callbacks);
-    for (const ms of [LEAST, ANSWER]) this.after(ms, () => this.settle(name, ms));
+  /**
+   * Sends a command once; until an answer, or a while, further ones of the same name are ignored. With a `key` only those of
+   * the same key: two channels are switched off faster than one button is pressed twice.
+   */
+  command(name: S["command"], args: Record<string, Value> = {}, how: { key?: string; buffers?: ArrayBuffer[] } = {}): void {
+    const key = how.key ?? name;
+    if (this.busy.has(key)) return;
+    this.busy.set(key, now());
+    this.post(name, args, how.buffers);
+    for (const ms of [LEAST, ANSWER]) this.after(ms, () => this.settle(key, ms));
     this.ask();
     this.notify();
   }
 
+  private post(name: S["command"], args: Record<string, Value> = {}, buffers?: ArrayBuffer[]): void {
+    this.model.send({ kind: "command", name, args, id: `${name}-${++this.sequence}` }, this.callbacks, buffers);
+  }
+
   /** Frees a button: soon where there was an answer, in the end in any case. */
-  private settle(name: CommandName, ms: number): void {
-    if (ms === ANSWER || !this.connection.waiting) this.busy.delete(name);
+  private settle(key: string, ms: number): void {
+    if (ms === ANSWER || !this.connection.waiting) this.busy.delete(key);
     this.notify();
   }
 
@@ -137,14 +154,13 @@ export class Store {
     if (this.holds.releaseAll(now())) this.later(REST + 20);
   };
 
-  private onRead(trait: keyof Traits): void {
+  private onRead(trait: keyof S["read"] & string): void {
     this.answered();
-    if (trait === "view") this.shown = merge(this.shown, this.get("view"));
-    if (trait === "snapshot_view") this.shown = replace(this.shown, this.get("snapshot_view"));
+    this.shown = this.contract.next(this.shown, trait, (each) => this.get(each));
     this.notify();
   }
 
-  private onWritten(trait: keyof Written): void {
+  private onWritten(trait: Written<S> & string): void {
     if (this.writing) return;
     this.answered();
     this.holds.heard(trait, this.get(trait));
@@ -191,7 +207,7 @@ export class Store {
   private onSilence(): void {
     if (this.link === "silent" && !this.resynced) {
       this.resynced = true;
-      this.model.send({ kind: "command", name: "resync", args: {}, id: `resync-${++this.sequence}` }, this.callbacks);
+      this.post("resync");
     }
     this.notify();
   }
@@ -220,24 +236,24 @@ export class Store {
   }
 }
 
-const stores: Store[] = [];
+const stores: unknown[] = [];
 
 /**
  * The store of a model. anywidget wraps the model anew for initialize and for each view, so that the wrappers differ;
  * two of them belong together when they hand out the very same object.
  */
-export function storeOf(model: Model): Store {
+export function storeOf<S extends Sheet>(model: Model<S>, contract: Contract<S>): Store<S> {
   const mark = model.get("options");
-  const known = stores.find(
+  const known = (stores as Store<S>[]).find(
     (each) => each.model === model || (typeof mark === "object" && mark !== null && each.model.get("options") === mark),
   );
   if (known) return known;
-  const store = new Store(model);
+  const store = new Store(model, contract);
   stores.push(store);
   return store;
 }
 
-export function forget(store: Store): void {
+export function forget<S extends Sheet>(store: Store<S>): void {
   const at = stores.indexOf(store);
   if (at >= 0) stores.splice(at, 1);
   store.destroy();

@@ -1,4 +1,6 @@
-// The whole contract with Python (nnwidgets/widgets/compression_lab.py): traits, records, commands.
+// The whole contract of the compression lab with Python (nnwidgets/widgets/compression_lab.py): traits, records, commands.
+import type { AnyCommand } from "./commands";
+import type { Common } from "./contract";
 
 export type Role = "accent" | "alt" | "good" | "warn" | "bad" | "muted" | "line" | "ink";
 export type Status = "idle" | "running" | "error";
@@ -130,7 +132,7 @@ export interface Note {
 
 export interface Action {
   label: string;
-  command: CommandName;
+  command: AnyCommand;
 }
 
 export interface Figure {
@@ -264,27 +266,19 @@ export interface Written {
 }
 
 /** Traits that the front end only reads. */
-export interface Read {
-  seq: number;
-  status: Status;
+export interface Read extends Common {
   view: View | null;
   snapshot_view: View | null;
   about: About;
   options: Options;
-  help: Record<string, Help>;
   layers: Layer[];
   layer_rows: LayerRow[];
   history: History;
-  task: Task | null;
-  last_task: LastTask | null;
-  error: Failure | null;
-  notices: Notice[];
-  code: string;
 }
 
 export type Traits = Written & Read;
 
-export const READ: readonly (keyof Traits)[] = [
+export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "task",
   "last_task", "error", "notices", "code",
 ];
@@ -294,35 +288,6 @@ export const WRITTEN: readonly (keyof Written)[] = [
   "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate",
 ];
 
-// ---- messages
-
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "cancel"
   | "measure_latency" | "measure_disk" | "scan_layers" | "retry" | "dismiss" | "figure" | "resync";
-
-export interface Command {
-  kind: "command";
-  name: CommandName;
-  args: Record<string, Value>;
-  id: string;
-}
-
-export type Answer =
-  | { kind: "file"; name: string; mime: string; id?: string }
-  | { kind: "said"; text: string; id?: string };
-
-/** Called by the widget manager when the kernel begins and ends the work of one message. */
-export interface Callbacks {
-  iopub: { status: (message?: { content?: { execution_state?: string } }) => void };
-}
-
-/** What the front end needs of an anywidget model. */
-export interface Model {
-  get<K extends keyof Traits>(name: K): Traits[K] | undefined;
-  set<K extends keyof Written>(name: K, value: Written[K]): void;
-  save_changes(callbacks?: Callbacks): void;
-  send(content: Command, callbacks?: Callbacks): void;
-  on(event: string, callback: (...args: never[]) => void): void;
-  off(event?: string | null, callback?: ((...args: never[]) => void) | null): void;
-  comm_live?: boolean;
-}

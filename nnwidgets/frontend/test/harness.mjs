@@ -1,4 +1,4 @@
-// Serves the harness: npm run harness, then open the address it prints. Needs npm run build first.
+// Serves the harness: npm run harness, then open the addresses it prints. Needs npm run build first. A port may be named; 0 is any.
 import { build } from "esbuild";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -9,16 +9,18 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..");
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-async function bundle() {
-  const made = await build({ entryPoints: [join(here, "harness.ts")], bundle: true, format: "esm", target: "es2022", write: false, external: ["*/compression_lab.js"] });
+const pages = { "/harness.js": ["harness.ts", "compression_lab.js"], "/explorer.js": ["explorer.ts", "layer_explorer.js"] };
+
+async function bundle([entry, widget]) {
+  const made = await build({ entryPoints: [join(here, entry)], bundle: true, format: "esm", target: "es2022", write: false, external: [`*/${widget}`] });
   // the bundle under test is fetched by its address on this server
-  return made.outputFiles[0].text.replace("../../static/compression_lab.js", "/static/compression_lab.js");
+  return made.outputFiles[0].text.replace(`../../static/${widget}`, `/static/${widget}`);
 }
 
 const server = createServer(async (request, response) => {
   const path = normalize(new URL(request.url, "http://x").pathname);
   try {
-    const body = path === "/harness.js" ? await bundle() : await readFile(join(root, path === "/" ? "frontend/test/harness.html" : path));
+    const body = pages[path] ? await bundle(pages[path]) : await readFile(join(root, path === "/" ? "frontend/test/harness.html" : path));
     response.writeHead(200, { "content-type": `${types[extname(path)] ?? "text/html"}; charset=utf-8`, "cache-control": "no-store" });
     response.end(body);
   } catch (error) {
@@ -26,4 +28,6 @@ const server = createServer(async (request, response) => {
   }
 });
 const port = Number(process.argv[2] ?? 8123);
-server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}/frontend/test/harness.html`));
+server.listen(port, "127.0.0.1", () => {
+  for (const page of ["harness", "explorer"]) console.log(`http://127.0.0.1:${server.address().port}/frontend/test/${page}.html`);
+});

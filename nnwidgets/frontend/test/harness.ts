@@ -1,10 +1,11 @@
 // The widget without Jupyter: ?theme=dark|contrast &state=recipe|running|error|tuning|loading|gone|byhand|pair|filter &width=600 &size=large
-import type { Model } from "../src/wire";
+import type { Model } from "../src/contract";
+import type { LabSheet } from "../src/lab";
 import { FakeKernel } from "./fake/kernel";
 
 interface Widget {
-  initialize(context: { model: Model }): () => void;
-  render(context: { model: Model; el: HTMLElement }): () => void;
+  initialize(context: { model: Model<LabSheet> }): () => void;
+  render(context: { model: Model<LabSheet>; el: HTMLElement }): () => void;
 }
 
 const query = new URLSearchParams(location.search);

@@ -1,9 +1,11 @@
 import type { ComponentChildren } from "preact";
-import type { CommandName, Value } from "../wire";
+import type { Value } from "../wire";
+import type { AnyCommand } from "../commands";
 import { useStore } from "./useStore";
 
 interface Props {
-  command: CommandName;
+  command: AnyCommand;
+  mark?: string; // commands of another mark do not wait for this one
   args?: Record<string, Value>;
   disabled?: boolean;
   className?: string;
@@ -13,12 +15,12 @@ interface Props {
 }
 
 /** A command to Python. It stays focusable while it waits, so that the keyboard does not lose its place. */
-export function CommandButton({ command, args, disabled = false, className, label, onDone, children }: Props) {
+export function CommandButton({ command, mark = command, args, disabled = false, className, label, onDone, children }: Props) {
   const store = useStore();
-  const off = disabled || store.isBusy(command);
+  const off = disabled || store.isBusy(mark);
   const press = (): void => {
     if (off) return;
-    store.command(command, args);
+    store.command(command, args, { key: mark });
     onDone?.();
   };
   return (

@@ -9,11 +9,12 @@ interface Props {
   label: string;
   choices: readonly Choice[];
   value: Value;
+  bare?: boolean; // its name is only read out
   onValue: (value: Value) => void;
 }
 
 /** Radio buttons that look like one button in parts. */
-export function Segmented({ control, label, choices, value, onValue }: Props) {
+export function Segmented({ control, label, choices, value, bare = false, onValue }: Props) {
   const id = useRef(uid()).current;
   // The value is read from the input, so that a script that sets it is obeyed as well
   const onChange = (event: JSX.TargetedEvent<HTMLInputElement>): void => {
@@ -22,7 +23,7 @@ export function Segmented({ control, label, choices, value, onValue }: Props) {
   };
   return (
     <div class="control" data-nnw-control={control}>
-      <span class="name"><span id={id}>{label}</span><HelpButton control={control} label={label} /></span>
+      <span class="name"><span id={id} class={bare ? "hidden" : undefined}>{label}</span>{!bare && <HelpButton control={control} label={label} />}</span>
       <div class="seg" role="radiogroup" aria-labelledby={id}>
         {choices.map((each) => (
           <label key={String(each.value)} class={each.disabled ? "off" : ""} title={each.disabled || each.help?.what}>

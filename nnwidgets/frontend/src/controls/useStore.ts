@@ -1,11 +1,12 @@
 import { createContext } from "preact";
 import { useContext, useEffect, useLayoutEffect, useState } from "preact/hooks";
+import type { Sheet } from "../contract";
 import type { Store } from "../store";
 
 export const StoreContext = createContext<Store | null>(null);
 
 /** Draws the calling component again at each change of the store. */
-export function useChanges(store: Store): void {
+export function useChanges<S extends Sheet>(store: Store<S>): void {
   const [, tick] = useState(0);
   useLayoutEffect(() => {
     tick((n) => n + 1);
@@ -13,6 +14,7 @@ export function useChanges(store: Store): void {
   }, [store]);
 }
 
+/** The store of the widget around, as far as every widget has it. */
 export function useStore(): Store {
   const store = useContext(StoreContext);
   if (!store) throw new Error("a control outside its widget");

@@ -1,10 +1,10 @@
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
 import { strings } from "../strings";
 import { Panel } from "./Panel";
 import { ScanButton, Sensitivity } from "./Sensitivity";
 
 function LayerChoice() {
-  const store = useStore();
+  const store = useLab();
   const layers = store.get("layers") ?? [];
   return (
     <span class="control" data-nnw-control="selected_layer">
@@ -16,7 +16,7 @@ function LayerChoice() {
 }
 
 export function Charts({ choose }: { choose: (id: string) => void }) {
-  const store = useStore();
+  const store = useLab();
   const { charts } = store.shown;
   return (
     <>

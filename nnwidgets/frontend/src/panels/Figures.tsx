@@ -2,9 +2,10 @@ import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
 import { Segmented } from "../controls/Segmented";
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
+import { NoteView, plain } from "../shell/Note";
 import { figureName, strings } from "../strings";
-import type { Figure, Note } from "../wire";
+import type { Figure } from "../wire";
 
 export const MAIN = [
   { name: "accuracy", chart: "accuracy", title: strings.accuracy },
@@ -15,13 +16,6 @@ export const MAIN = [
 
 /** What stands in a card until its first figure: cards do not jump. */
 const WAITING: Figure = { raw: null, value: "…", unit: "", notes: [], role: "muted" };
-
-const plain = (raw: number | null | undefined): string => (raw === null || raw === undefined ? "" : String(raw));
-
-function NoteView({ note }: { note: Note }) {
-  const mark = note.name ? { "data-nnw-value": note.name, "data-nnw-raw": plain(note.raw) } : {};
-  return <span class={`note r-${note.role ?? "muted"}`} {...mark}>{note.text}</span>;
-}
 
 interface CardProps {
   name: string;
@@ -48,7 +42,7 @@ function FigureCard({ name, chart, title, figure }: CardProps) {
 }
 
 export function Figures() {
-  const store = useStore();
+  const store = useLab();
   const { figures } = store.shown;
   return (
     <div class="figures" role="group" aria-label={strings.figures}>
@@ -62,7 +56,7 @@ export function Figures() {
 
 /** The figures that no card prints, in one quiet line. */
 export function AllFigures() {
-  const store = useStore();
+  const store = useLab();
   const { figures } = store.shown;
   const options = store.get("options") ?? {};
   const printed = new Set<string>(MAIN.map((each) => each.name));

@@ -3,7 +3,7 @@ import { byHand, prunable } from "../choices";
 import { continuous, percent } from "../controls/positions";
 import { Track } from "../controls/Slider";
 import { HelpButton } from "../controls/Help";
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
 import { strings } from "../strings";
 import type { Layer, LayerRow } from "../wire";
 
@@ -17,7 +17,7 @@ interface RowProps {
 }
 
 function Row({ row, layer, structure, chosen }: RowProps) {
-  const store = useStore();
+  const store = useLab();
   const allocation = store.get("allocation");
   const set = typeof allocation === "object" ? allocation[row.name] : undefined;
   const key = `allocation:${row.name}`;
@@ -44,7 +44,7 @@ function Row({ row, layer, structure, chosen }: RowProps) {
 }
 
 export function Layers({ open, onToggle }: { open: boolean; onToggle: (open: boolean) => void }) {
-  const store = useStore();
+  const store = useLab();
   const rows = store.get("layer_rows") ?? [];
   const known = new Map((store.get("layers") ?? []).map((layer) => [layer.name, layer]));
   const structure = store.value("structure", "weight");

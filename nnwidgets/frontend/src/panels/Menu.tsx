@@ -1,12 +1,12 @@
 import { useState } from "preact/hooks";
 import { CommandButton } from "../controls/Button";
 import { Popover } from "../controls/Popover";
-import { useStore } from "../controls/useStore";
-import { copy } from "../clipboard";
+import { useLab } from "../lab";
+import { Code, SaveFigure, Screen, type Size } from "../shell/MenuParts";
 import { strings } from "../strings";
 
 function Snapshots({ close }: { close: () => void }) {
-  const store = useStore();
+  const store = useLab();
   const [name, setName] = useState("");
   const saved = store.get("history")?.snapshots ?? [];
   const save = (event: Event): void => {
@@ -37,41 +37,17 @@ function Snapshots({ close }: { close: () => void }) {
   );
 }
 
-function Code() {
-  const store = useStore();
-  const [failed, setFailed] = useState(false);
-  const code = store.get("code") ?? "";
-  const onCopy = async (): Promise<void> => {
-    const done = await copy(code);
-    setFailed(!done);
-    store.say(done ? strings.copied : strings.copyFailed);
-  };
-  return (
-    <>
-      <h3>{strings.code}</h3>
-      <button type="button" data-nnw-action="copy_code" onClick={onCopy}>{strings.copyCode}</button>
-      {failed && <><p class="cap">{strings.copyFailed}</p><textarea readOnly rows={6} aria-label={strings.code} value={code} onFocus={(e) => e.currentTarget.select()} /></>}
-    </>
-  );
-}
-
-export function Menu({ large, onLarge }: { large: boolean; onLarge: (large: boolean) => void }) {
+export function Menu(size: Size) {
   return (
     <Popover className="icon" label={strings.more} name={strings.more} action="menu" text={<span aria-hidden="true">⋯</span>}>
       {(close) => (
         <div class="menu">
           <Snapshots close={close} />
           <Code />
-          <h3>{strings.figure}</h3>
-          <div class="row start">
-            {(["svg", "png", "pdf"] as const).map((format) => (
-              <CommandButton key={format} command="figure" args={{ format }} label={`${strings.figure} ${format.toUpperCase()}`}>{format.toUpperCase()}</CommandButton>
-            ))}
-          </div>
+          <SaveFigure />
           <h3>{strings.measure}</h3>
           <CommandButton command="measure_disk" onDone={close}>{strings.measureDisk}</CommandButton>
-          <h3>{strings.screen}</h3>
-          <label class="check" data-nnw-action="large"><input type="checkbox" checked={large} onChange={(e) => onLarge(e.currentTarget.checked)} /> {strings.large}</label>
+          <Screen {...size} />
         </div>
       )}
     </Popover>

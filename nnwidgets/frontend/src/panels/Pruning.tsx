@@ -3,14 +3,14 @@ import { continuous, percent } from "../controls/positions";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
 import { strings } from "../strings";
 import type { Value } from "../wire";
 
 const SHARE = continuous(0, 0.99, 0.01);
 
 export function Pruning({ onByHand }: { onByHand: () => void }) {
-  const store = useStore();
+  const store = useLab();
   const options = store.get("options") ?? {};
   const structure = store.value("structure", "weight");
   const sparsity = store.value("sparsity", 0);

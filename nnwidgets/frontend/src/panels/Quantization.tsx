@@ -3,17 +3,17 @@ import { discrete } from "../controls/positions";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
 import { strings } from "../strings";
 
 function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"; label: string; list: number[] }) {
-  const store = useStore();
+  const store = useLab();
   const bits = store.value(trait, 32);
   return <Slider control={trait} label={label} range={discrete(list)} value={bits} text={strings.bits(bits)} onValue={(v) => store.write(trait, v)} />;
 }
 
 export function Quantization() {
-  const store = useStore();
+  const store = useLab();
   const options = store.get("options") ?? {};
   const bits = numbers(options.weight_bits);
   const activation = numbers(options.activation_bits);

@@ -1,11 +1,11 @@
 import { CommandButton } from "../controls/Button";
-import { useStore } from "../controls/useStore";
+import { useLab } from "../lab";
 import { strings } from "../strings";
 import { Panel } from "./Panel";
 
 /** Asks for the scan; quiet, for it takes seconds. */
 export function ScanButton() {
-  const store = useStore();
+  const store = useLab();
   const again = store.shown.charts["sensitivity"] !== undefined;
   return (
     <CommandButton command="scan_layers" className="link" disabled={Boolean(store.get("task"))}>
@@ -16,7 +16,7 @@ export function ScanButton() {
 
 /** What each layer loses alone; there only once it was asked for. The same in words, for the keyboard and screen readers. */
 export function Sensitivity() {
-  const store = useStore();
+  const store = useLab();
   const chart = store.shown.charts["sensitivity"];
   if (!chart) return null;
   const said = chart.series.flatMap((s) => (s.type === "bars" || s.type === "points" ? (s.titles ?? []) : []));

@@ -1,5 +1,6 @@
 // The Python side, played: answers to traits and commands with changing figures, history, jobs and errors.
-import type { Chart, Choice, Command, Figure, Help, History, Traits } from "../../src/wire";
+import type { Command } from "../../src/contract";
+import type { Chart, Choice, CommandName, Figure, Help, History, Traits } from "../../src/wire";
 import { FakeModel, type Writes } from "./model";
 import { amounts, DENSE, measure, NET, OTHER_BYTES, WEIGHTS, type Recipe } from "./net";
 import { bar, histogram, layers, loss, pareto, type Visited } from "./records";
@@ -141,7 +142,7 @@ export class FakeKernel {
     this.start();
   }
 
-  private onCommand({ name, args, id }: Command): void {
+  private onCommand({ name, args, id }: Command<CommandName>): void {
     if (name === "undo") this.go(this.position - 1);
     else if (name === "redo") this.go(this.position + 1);
     else if (name === "reset") this.go(0);

@@ -1,30 +1,32 @@
 // A stand-in for an anywidget model: traits, events, and a "kernel" that answers. Like anywidget, each view gets its own wrapper.
-import type { Callbacks, Command, Model, Traits } from "../../src/wire";
+import type { Callbacks, Command, Model, Sheet, TraitsOf } from "../../src/contract";
+import type { LabSheet } from "../../src/lab";
 
 type Callback = (...args: never[]) => void;
-export type Writes = Partial<Traits>;
+export type Writes<S extends Sheet = LabSheet> = Partial<TraitsOf<S>>;
 
-export class FakeModel {
-  readonly sent: Command[] = [];
-  readonly saves: Writes[] = [];
+export class FakeModel<S extends Sheet = LabSheet> {
+  readonly sent: Command<S["command"]>[] = [];
+  readonly buffers: ArrayBuffer[][] = []; // of each command
+  readonly saves: Writes<S>[] = [];
   alive = true; // a dead kernel says nothing
   answers = false; // to commands: only where a test says so
   private readonly listeners = new Map<string, { callback: Callback; context: unknown }[]>();
-  private changed: Writes = {};
-  onSave: (writes: Writes) => void = () => {};
-  onCommand: (command: Command) => void = () => {};
+  private changed: Writes<S> = {};
+  onSave: (writes: Writes<S>) => void = () => {};
+  onCommand: (command: Command<S["command"]>, buffers: ArrayBuffer[]) => void = () => {};
 
-  constructor(private readonly state: Partial<Traits>) {}
+  constructor(private readonly state: Writes<S>) {}
 
-  get<K extends keyof Traits>(name: K): Traits[K] | undefined {
+  get<K extends keyof TraitsOf<S>>(name: K): TraitsOf<S>[K] | undefined {
     return this.state[name];
   }
 
-  set<K extends keyof Traits>(name: K, value: Traits[K]): void {
+  set<K extends keyof TraitsOf<S>>(name: K, value: TraitsOf<S>[K]): void {
     if (Object.is(this.state[name], value)) return;
     this.state[name] = value;
     this.changed[name] = value;
-    this.trigger(`change:${name}`, this, value);
+    this.trigger(`change:${String(name)}`, this, value);
   }
 
   save_changes(callbacks?: Callbacks): void {
@@ -35,14 +37,15 @@ export class FakeModel {
     if (this.alive) callbacks?.iopub.status();
   }
 
-  send(content: Command, callbacks?: Callbacks): void {
+  send(content: Command<S["command"]>, callbacks?: Callbacks, buffers: ArrayBuffer[] = []): void {
     this.sent.push(content);
-    this.onCommand(content);
+    this.buffers.push(buffers);
+    this.onCommand(content, buffers);
     if (this.answers && this.alive) callbacks?.iopub.status();
   }
 
   /** What the kernel changes, in one message. */
-  receive(updates: Writes): void {
+  receive(updates: Writes<S>): void {
     for (const [name, value] of Object.entries(updates)) {
       (this.state as Record<string, unknown>)[name] = value;
     }
@@ -73,10 +76,10 @@ export class FakeModel {
   }
 
   /** What anywidget hands to initialize and to each render. */
-  wrapper(context: unknown): Model {
+  wrapper(context: unknown): Model<S> {
     return {
       get: this.get.bind(this),
-      set: this.set.bind(this) as Model["set"],
+      set: this.set.bind(this) as Model<S>["set"],
       save_changes: this.save_changes.bind(this),
       send: this.send.bind(this),
       on: (event, callback) => this.on(event, callback, context),

@@ -1,15 +1,16 @@
 // The store over a fake model: what is written, in how many messages, and what is let go of.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { forget, storeOf, type Store } from "../../src/store";
+import { LAB, type LabStore } from "../../src/lab";
+import { forget, storeOf } from "../../src/store";
 import type { Traits } from "../../src/wire";
 import { FakeModel } from "../fake/model";
 
 Object.assign(globalThis, { window: new EventTarget() });
 
-function open(state: Partial<Traits> = {}): { model: FakeModel; store: Store } {
+function open(state: Partial<Traits> = {}): { model: FakeModel; store: LabStore } {
   const model = new FakeModel({ options: {}, gesture: 0, sparsity: 0, weight_bits: 32, ...state });
-  return { model, store: storeOf(model.wrapper("initialize")) };
+  return { model, store: storeOf(model.wrapper("initialize"), LAB) };
 }
 
 test("a value and its gesture go in one message", () => {
@@ -38,7 +39,7 @@ test("settings that are no step of the history count no gesture", () => {
 
 test("the wrappers of one model share a store, those of another do not", () => {
   const { model, store } = open();
-  assert.equal(storeOf(model.wrapper("view")), store);
+  assert.equal(storeOf(model.wrapper("view"), LAB), store);
   const other = open();
   assert.notEqual(other.store, store);
   forget(store);

@@ -1,0 +1,5 @@
+// Every command of every widget.
+import type { CommandName as ExplorerCommand } from "./explorer_wire";
+import type { CommandName as LabCommand } from "./wire";
+
+export type AnyCommand = LabCommand | ExplorerCommand;

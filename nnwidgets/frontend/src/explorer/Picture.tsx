@@ -1,0 +1,48 @@
+// One raster tile as large as its place allows, each cell a whole number of device pixels.
+import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { useBox } from "../chart/useBox";
+import type { Raster } from "../explorer_wire";
+import { colour } from "./raster";
+import { useDpr } from "./useDpr";
+
+interface Props {
+  raster: Raster;
+  dark: boolean;
+  most?: number; // em of height
+  children?: ComponentChildren; // laid over the picture
+}
+
+/** Size in CSS pixels of w x h cells in a room: whole device pixels a cell, or less than one where there are too many. */
+export function sizeOf(w: number, h: number, room: number, most: number, dpr: number): { width: number; height: number; whole: boolean } {
+  const large = Math.min((room * dpr) / w, (most * dpr) / h);
+  const scale = large >= 1 ? Math.floor(large) : large;
+  // A row of numbers (1 x 300) would be a hair: it is made thicker
+  const height = Math.max((h * scale) / dpr, Math.min(most, 24));
+  return { width: (w * scale) / dpr, height, whole: large >= 1 };
+}
+
+export function Picture({ raster, dark, most = 26, children }: Props) {
+  const [ref, box] = useBox();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const dpr = useDpr();
+  const size = box && sizeOf(raster.width, raster.height, box.width, most * box.em, dpr);
+  useLayoutEffect(() => {
+    const context = canvas.current?.getContext("2d");
+    if (!context || !canvas.current) return;
+    Object.assign(canvas.current, { width: raster.width, height: raster.height });
+    const image = context.createImageData(raster.width, raster.height);
+    colour({ ...raster, count: 1 }, dark, { columns: 1, width: raster.width, height: raster.height }, new Uint32Array(image.data.buffer));
+    context.putImageData(image, 0, 0);
+  }, [raster, dark, size === null]);
+  return (
+    <div class="picture" ref={ref} style={size ? undefined : { aspectRatio: `${raster.width} / ${raster.height}` }}>
+      {size && (
+        <div class="frame" style={{ width: `${size.width}px`, height: `${size.height}px` }}>
+          <canvas ref={canvas} aria-hidden="true" class={size.whole ? "crisp" : ""} />
+          {children}
+        </div>
+      )}
+    </div>
+  );
+}
