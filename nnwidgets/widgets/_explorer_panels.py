@@ -86,3 +86,62 @@ def projection_raster(pixels: Tensor) -> Raster:
     seen = contrast(pixels[None])
     reach = float(np.percentile(pixels.abs().numpy(), 99.5))
     return Raster(np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen), "colour" if seen.shape[-1] == 3 else "grey", -reach, reach)
+
+
+def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:
+    """A copy of the network while it is trained: loss, size of the updates, the layer's weights as they are now."""
+    title = f"training a copy: {row.path}"
+    if watch is None or not watch.records:
+        why = "Start, or make single steps: a copy of the network is trained, and its weights are shown as they change."
+        return panel("training", row.id, title, empty=why)
+    charts = {
+        "loss": loss_chart(watch.records),
+        "ratio": ratio_chart([record.step for record in watch.records], watch.ratios, watch.records[-1].steps, row.name),
+    }
+    begun = "from new weights" if watch.fresh else "from the present weights"
+    caption = f"{watch.text}, {begun}"
+    if not row.filters:
+        return panel("training", row.id, title, caption=caption, charts=to_wire(charts))
+    shown = filters_panel(row, filters(watch.network, row.name), -1, per_tile, frozenset())
+    return {**shown, "view": "training", "title": title, "caption": f"{caption}; {shown['caption']}", "charts": to_wire(charts)}
+
+
+def histogram_panel(row: Row, found: UnitStatistics, channel: int) -> dict[str, Any]:
+    """Outputs of a layer over the sample."""
+    charts = {"histogram": outputs_chart(found, channel), "channels": channels_chart(found, channel)}
+    notes = [{"text": found.note}] if found.note else []
+    caption = f"{text.count(found.n)} images, {text.count(found.positions)} positions each, {text.count(found.channels)} channels"
+    return panel(
+        "histogram",
+        row.id,
+        f"outputs of {row.path}",
+        caption=caption,
+        notes=notes,
+        charts=to_wire(charts),
+        figures=to_wire(layer_figures(found)),
+        channels=found.channels,
+    )
+
+
+def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
+    """The nine images that make a channel fire most: the patch it sees, its projection, the image with the field."""
+    tiles = [
+        {"id": rank, "label": label, "text": f"{label}: image {index}, activation {number(value)}"}
+        for rank, (label, index, value) in enumerate(zip(found.labels, found.images, found.values, strict=True))
+    ]
+    columns = [{"title": "patch", "caption": found.field, "raster": raster_record(found.patches)}]
+    if found.projections is not None:
+        columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(found.projections)})
+    boxes = [dict(zip(("y0", "x0", "y1", "x1"), box, strict=True)) for box in found.boxes]
+    columns.append({"title": "image", "caption": "with its field", "raster": raster_record(found.pictures), "boxes": boxes})
+    notes = [{"text": note} for note in found.notes]
+    return panel(
+        "top9",
+        row.id,
+        f"strongest images of channel {channel} of {row.path}",
+        caption=f"of {text.count(found.n)} images of S_{found.sample}",
+        notes=notes,
+        tiles=tiles,
+        columns=columns,
+        channels=found.channels,
+    )

@@ -243,3 +243,71 @@ class Inspection:
         none = np.zeros((0, 0), np.int64)
         accuracy = float(tally.right.mean())
         self._answers[sample] = Evaluation(accuracy, low, high, len(split), none, tally.right, tally.margin)
+
+    def measure(self, sample: str) -> Generator[StatisticsStep, None, None]:
+        """Measure the outputs of all layers over a sample, at most 2,000 images of it."""
+        split = some_of(getattr(self._exp, sample), _MOST_IMAGES)
+        sites = [row.site for row in self.structure.rows if row.maps and not row.container]
+        found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
+        self._statistics = {unit.site: unit for unit in found.units}
+
+    def statistics_of(self, site: Site) -> UnitStatistics | None:
+        """What was measured of a layer; None before."""
+        return self._statistics.get(site)
+
+    def dead(self) -> dict[str, tuple[int, int]]:
+        """Row id -> (dead channels, channels), of the layers that were measured."""
+        rows = {row.site: row.id for row in self.structure.rows}
+        return {rows[site]: (int(unit.dead.sum()), unit.channels) for site, unit in self._statistics.items() if site in rows}
+
+    def channels_of(self, row: Row) -> int | None:
+        """How many channels a layer has, None before one of its outputs was seen."""
+        with self._lock:
+            for forward in self._forwards.values():
+                if row.site in forward.maps:
+                    return forward.maps[row.site].values.shape[1]
+        known = self._statistics.get(row.site)
+        return None if known is None else known.channels
+
+    def find_top(self, row: Row, sample: str) -> Generator[TopStep, None, None]:
+        """Find the nine strongest images of each channel of a layer."""
+        split = some_of(getattr(self._exp, sample), _MOST_IMAGES)
+        found = yield from top_steps(self.network, split, row.name, call=row.call, own=True)
+        self._tops[row.id] = (sample, split, found)
+
+    def has_top(self, row: Row) -> bool:
+        """Whether the strongest images of a layer are known."""
+        return row.id in self._tops
+
+    def strongest(self, row: Row, channel: int) -> Generator[None, None, Strongest]:
+        """The nine strongest images of one channel, each with its patch and the projection of the unit."""
+        sample, split, found = self._tops[row.id]
+        images, positions = found.images[channel], found.positions[channel]
+        return (yield from strongest_of(self.network, self.field_of(row), row, channel, sample, split, found, images, positions))
+
+    # --- without some channels --------------------------------------------------------------------------------------
+
+    @property
+    def switching_note(self) -> str:
+        """How answers without some channels are found, where that is worth a word."""
+        return "" if self._switching is None else self._switching.note
+
+    def logits_without(self, picture: Picture, off: Sequence[tuple[str, int]]) -> Tensor:
+        """(K,) answer to an image with some channels switched off."""
+        with torch.inference_mode():
+            return self._switched(off).logits(picture.inputs)[0].float()
+
+    def accuracy_without(
+        self, sample: str, off: Sequence[tuple[str, int]]
+    ) -> Generator[tuple[Estimate, Estimate | None], None, None]:
+        """Accuracy on a sample with some channels switched off, streamed; beside it that of the network as it is."""
+        split = getattr(self._exp, sample)
+        if self._answers.get(sample) is None:
+            for _ in self.answer_all(sample):
+                pass
+        known = self._answers[sample]
+        strata = strata_of(split.labels.cpu().numpy(), known.margins)
+        tally = Tally(len(split), strata, known.accuracy)
+        dense = Estimate(known.accuracy, known.accuracy, known.accuracy, known.n, known.n)
+        for estimate in self._switched(off).stream(split, tally):
+            yield estimate, dense
