@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 
@@ -39,15 +40,26 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"all images of {name}: naive loop / ours, float32", found, (">=", 1.5))
         dtype = fastest_dtype(prepared(model, split), split)
         if dtype == "float32":
-            note = "float32 is the fastest here: this processor has no bfloat16 unit"
+            note = f"float32 is the fastest here: bfloat16 measured {_bfloat16(model, split):.2f} times as quick"
         else:
             note = f"fastest here: {dtype}"
             found = ratios(naive, lambda model=model, split=split: E.evaluate(model, split, dtype="auto"), 3, clock)
         yield Figure(f"all images of {name}: naive loop / ours, fastest dtype", found, (">=", 3.0), note=note)
     yield _convolutions(vgg, noise)
-    more = shapes(n=8500, seed=11)
-    yield from _to_a_point("ResNet-20, 4,000 images", digits, digits.test, (14, 10, 5), (0.3, 0.6, 0.75))
-    yield from _to_a_point("small VGG, 8,500 images", colour, more, (30, 15, 8), (0.3, 0.6, 0.75))
+    more = shapes(n=8500, seed=11, noise=0.2)  # as the network's own data
+    yield from _to_a_point("ResNet-20, 4,000 images", digits, digits.test, (14, 10, 5), (0.3, 0.6, 0.7))
+    yield from _to_a_point("small VGG, 8,500 images", colour, more, (30, 15, 8), (0.3, 0.6, 0.7))
+
+
+def _bfloat16(model: nn.Module, split: E.Split) -> float:
+    """How many times as quick a batch is in bfloat16 as in float32."""
+    quick = prepared(model, split)
+    assert isinstance(quick, Prepared)
+    images = quick.inputs(split.inputs(slice(0, 32)))
+    twin = copy.deepcopy(quick.network).to(torch.bfloat16)
+    with torch.inference_mode():
+        found = ratios(lambda: quick.network(images), lambda: twin(images.to(torch.bfloat16)), 5, time.process_time)
+    return float(np.median(found))
 
 
 def _to_a_point(
