@@ -38,8 +38,8 @@ _TURNS = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "
 def layouts(traced: Trace, modules: Mapping[str, nn.Module]) -> dict[Site, Layout]:
     """Follow the channels axis through a traced pass: convolutions put it first, dense layers and token norms last.
 
-    What turns its input turns it, what has more or fewer axes keeps it where its length is found again, all else takes it over from what it
-    uses. A container has that of what made its result. Places that are not in the answer are unknown.
+    What turns its input turns it, what has more or fewer axes keeps it where its length is found again, all else takes it over
+    from what it uses. A container has that of what made its result. Places that are not in the answer are unknown.
 
     Args:
         modules: by name, as ``dict(model.named_modules())``.
