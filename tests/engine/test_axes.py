@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.errors import UnsupportedError
 from nnwidgets.engine.inspect import Layout, Site, as_maps, feature_maps, structure
+from nnwidgets.engine.inspect._maps import channel_axis, view_as_maps
 from nnwidgets.engine.inspect._sites import reading, run
 
 torchvision = pytest.importorskip("torchvision")
@@ -166,6 +167,39 @@ def test_channel_shuffle_keeps_channels_first() -> None:
     images = torch.rand(2, 3, 8, 8)
     assert structure(model, (3, 8, 8)).find("(relu)").layout is Layout.FIRST
     assert torch.equal(both_ways(model, images, "(relu)"), raw(model, images, "(relu)"))
+
+
+def test_a_width_that_is_a_square_number_is_not_taken_for_places() -> None:
+    """Ten tokens of 16 numbers, of an image: 16 channels, not 4 x 4 places."""
+    model = OneOf(lambda parts, x: torch.tanh(parts["fc"](x.flatten(2).transpose(1, 2))), fc=nn.Linear(3, 16))
+    images = torch.rand(2, 3, 2, 5)
+    assert torch.equal(both_ways(model, images, "(tanh)"), raw(model, images, "(tanh)").transpose(1, 2).reshape(2, 16, 2, 5))
+    assert as_maps(torch.rand(2, 11, 16), 2, Site("here")).values.shape == (2, 16, 1, 11)
+
+
+@pytest.mark.parametrize(
+    ("shape", "module", "layout", "axis"),
+    [
+        ((2, 5), None, None, 1),
+        ((2, 7, 5), None, None, 2),
+        ((2, 7, 5), nn.Conv1d(3, 7, 1), None, 1),
+        ((2, 7, 5), None, Layout.FIRST, 1),
+        ((7, 2, 5), None, Layout.LAST_BATCH_SECOND, 2),
+        ((2, 3, 4, 4), None, None, 1),
+        ((2, 4, 4, 3), None, None, 3),
+        ((2, 4, 4, 4), None, Layout.LAST, 3),
+    ],
+)
+def test_axis_of_channels_is_the_one_that_maps_show(
+    shape: tuple[int, ...], module: nn.Module | None, layout: Layout | None, axis: int
+) -> None:
+    """So that a channel can be found again in what the layer gave."""
+    tensor = torch.rand(shape)
+    assert channel_axis(tensor, module, layout) == axis
+    maps = view_as_maps(tensor, 2, Site("here"), module, layout).values
+    assert torch.equal(
+        maps.select(1, 3 % shape[axis]).flatten().sort().values, tensor.select(axis, 3 % shape[axis]).flatten().sort().values
+    )
 
 
 def test_notes_say_how_axes_were_read() -> None:

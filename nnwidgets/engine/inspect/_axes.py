@@ -13,7 +13,7 @@ from nnwidgets.engine.inspect._layout import Layout, layout_of_module
 from nnwidgets.engine.inspect._sites import Site, first_tensor
 from nnwidgets.engine.trace import Result, tensors_in
 
-__all__ = ["Frame", "arranged", "guessed", "why_not"]
+__all__ = ["Frame", "arranged", "channel_axis", "guessed", "why_not"]
 
 Frame = tuple[int, ...] | None
 """Height and width of the input image, () where the input is no image, None where nobody said."""
@@ -44,13 +44,21 @@ def arranged(
     return maps, ", ".join(word for word in (_first_of(result), words, how) if word)
 
 
+def channel_axis(tensor: Tensor, module: nn.Module | None = None, layout: Layout | None = None, frame: Frame = None) -> int:
+    """The axis of what a layer gave that `as_maps` reads as channels; the tensor is one that it can read."""
+    if tensor.dim() not in (3, 4):
+        return 1
+    found = layout_of_module(module, tensor.shape) or layout or guessed(tensor.shape, frame)[0]
+    return 1 if found is Layout.FIRST else tensor.dim() - 1
+
+
 def guessed(shape: torch.Size, frame: Frame) -> tuple[Layout, bool]:
     """The layout that a shape (B, ...) suggests, and whether it suggests one at all."""
     if len(shape) == 3 and shape[0] == shape[1]:
         return Layout.LAST, False  # (B, N, D) or (N, B, D)
     if len(shape) == 3:
         fits = [_grid(shape[axis], frame) is not None for axis in (2, 1)]
-        return Layout.FIRST if fits == [True, False] else Layout.LAST, fits[0] != fits[1]
+        return Layout.LAST, fits == [False, True]  # that a width is a square number means nothing
     if len(shape) != 4:
         return Layout.FIRST, True
     fits = [_has_form(shape[axis], shape[axis + 1], frame) for axis in (2, 1)]

@@ -32,15 +32,14 @@ _FIRST_KINDS = frozenset(
 )
 _LAST_KINDS = frozenset(["linear", "scaled_dot_product_attention", "multi_head_attention_forward", "embedding"])
 _POOLS = ("MaxPool", "AvgPool", "AdaptiveMaxPool", "AdaptiveAvgPool", "LPPool", "FractionalMaxPool", "InstanceNorm", "Pixel")
-_RESHAPES = frozenset(["view", "reshape", "flatten", "unflatten", "unsafe_view", "Flatten", "Unflatten"])
 _TURNS = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "T", "mT", "Permute"])
 
 
 def layouts(traced: Trace, modules: Mapping[str, nn.Module]) -> dict[Site, Layout]:
     """Follow the channels axis through a traced pass: convolutions put it first, dense layers and token norms last.
 
-    What turns its input turns it, what reshapes keeps it where its length is found again, all else takes it over from what it
-    uses. A container has that of what made its result. Places that are not in the answer are unknown.
+    What turns its input turns it, what has more or fewer axes keeps it where its length is found again, all else takes it over
+    from what it uses. A container has that of what made its result. Places that are not in the answer are unknown.
 
     Args:
         modules: by name, as ``dict(model.named_modules())``.
@@ -151,8 +150,8 @@ def _moved(call: Call, layout: Layout, before: Sequence[int]) -> Layout | None:
     if call.kind in _TURNS and len(before) == len(after):
         turned = Layout.LAST if layout is Layout.FIRST else Layout.FIRST
         return turned if after[0] == after[-1] and len(after) < 4 else _at_one_end(channels, after)
-    is_same = len(before) == len(after) and call.kind not in _RESHAPES
-    return layout if is_same or after[0 if layout is Layout.FIRST else -1] == channels else None
+    is_found_again = len(before) == len(after) or after[0 if layout is Layout.FIRST else -1] == channels
+    return layout if is_found_again else None
 
 
 def _at_one_end(channels: int, shape: Sequence[int]) -> Layout | None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import NnwError
-from nnwidgets.engine.inspect._axes import Frame, arranged, guessed
+from nnwidgets.engine.inspect._axes import Frame, arranged, channel_axis, guessed
 from nnwidgets.engine.inspect._layout import Layout, layout_of_module, layouts
 from nnwidgets.engine.inspect._sites import Site, as_inputs, first_tensor, quiet, reading, run, running, site_of
 from nnwidgets.engine.trace import trace
 
-__all__ = ["Maps", "arranged", "as_maps", "feature_maps"]
+__all__ = ["Maps", "arranged", "as_maps", "channel_axis", "feature_maps", "view_as_maps"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,16 @@ def as_maps(
     Raises:
         UnsupportedError: its axes cannot be read as batch, channels and places.
     """
+    maps = view_as_maps(result, batch, site, module, layout, frame)
+    return Maps(maps.values.clone(memory_format=torch.contiguous_format), maps.note)
+
+
+def view_as_maps(
+    result: Any, batch: int, site: Site, module: nn.Module | None = None, layout: Layout | None = None, frame: Frame = None
+) -> Maps:
+    """As `as_maps` without a copy where there need be none: what is done in place afterwards shows in it."""
     view, note = arranged(result, batch, site, module, layout, frame)
-    return Maps(view.detach().clone(memory_format=torch.contiguous_format), note)
+    return Maps(view.detach(), note)
 
 
 def _layout(model: nn.Module, inputs: Tensor, site: Site, module: nn.Module | None, given: Tensor, frame: Frame) -> Layout | None:
