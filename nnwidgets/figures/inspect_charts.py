@@ -75,7 +75,9 @@ def channels_chart(found: UnitStatistics, channel: int) -> Chart:
         opacity=0.8,
         titles=titles,
     )
-    x = Axis((0, max(len(order), 8)), "channels, the most often alive first", ticks=(Tick(0, "1"), Tick(len(order), str(len(order)))))
+    x = Axis(
+        (0, max(len(order), 8)), "channels, the most often alive first", ticks=(Tick(0, "1"), Tick(len(order), str(len(order))))
+    )
     y = Axis((0, 1.05), "images", "%", ticks=(Tick(0, "0"), Tick(0.5, "50"), Tick(1, "100")), grid=True)
     dead = int(found.dead.sum())
     said = f"{dead} of {found.channels} channels are dead"
@@ -167,5 +169,11 @@ def ratio_chart(steps: Sequence[int], ratios: dict[str, Sequence[float]], total:
     ]
     rule = Rule("h", _RULE_OF_THUMB, "good", text="about 1/1000: rule of thumb")
     x = Axis((0, max(total, 1)), "step", ticks=(Tick(0, "0"), Tick(total, text.count(total))))
-    y = Axis((10.0**low, 10.0**high), "update / weight", scale="log", ticks=tuple(Tick(10.0**k, f"1e{k}") for k in (-6, -4, -2, 0)), grid=True)
+    y = Axis(
+        (10.0**low, 10.0**high),
+        "update / weight",
+        scale="log",
+        ticks=tuple(Tick(10.0**k, f"1e{k}") for k in (-6, -4, -2, 0)),
+        grid=True,
+    )
     return Chart("ratio", "Update / weight, by layer", x, y, (rule, *lines), f"{len(steps)} steps", 390, 170)

@@ -21,6 +21,7 @@ __all__ = [
     "Text",
     "Tick",
     "Ticks",
+    "chart_of",
     "to_wire",
 ]
 
@@ -196,3 +197,11 @@ def to_wire(record: Any) -> Any:
         return [to_wire(value) for value in record]
     found = ((field.name, getattr(record, field.name)) for field in fields(record))
     return {name: to_wire(value) for name, value in found if value is not None}
+
+
+def chart_of(data: dict[str, Any]) -> Chart:
+    """The chart that ``to_wire`` made plain data of."""
+    kinds = {"bars": Bars, "line": Line, "points": Points, "interval": Interval, "rule": Rule, "text": Text, "ticks": Ticks}
+    x, y = (Axis(**{**data[name], "ticks": tuple(Tick(**tick) for tick in data[name]["ticks"])}) for name in ("x", "y"))
+    series = tuple(kinds[each["type"]](**each) for each in data["series"])
+    return Chart(**{**data, "x": x, "y": y, "series": series})

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from nnwidgets.engine.inspect import Filters, Projections, Raster, Row, colours, contrast, sequential, signed
+from nnwidgets.engine.experiment.strongest import Strongest
+from nnwidgets.engine.experiment.training_watch import TrainingWatch
+from nnwidgets.engine.inspect import (
+    Filters,
+    Projections,
+    Raster,
+    Row,
+    UnitStatistics,
+    colours,
+    contrast,
+    filters,
+    pooled,
+    signed,
+)
 from nnwidgets.figures import text
-from nnwidgets.widgets._explorer_view import number, panel, pooled_to, raster_record
+from nnwidgets.figures.compression_charts import loss_chart
+from nnwidgets.figures.inspect_charts import channels_chart, layer_figures, outputs_chart, ratio_chart
+from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._explorer_view import number, panel, raster_record
 
-__all__ = ["deconvnet_panel", "filters_panel"]
+__all__ = ["deconvnet_panel", "filters_panel", "histogram_panel", "top_panel", "training_panel"]
 
 _MOST = 512
 _RULES = (
@@ -31,7 +44,7 @@ def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, 
     if found.tiles.dim() != 4:
         matrix = found.weight.flatten(1)
         out, inside = matrix.shape
-        raster = signed(pooled_to(matrix[None], 512))
+        raster = signed(pooled(matrix[None], 512))
         words = f"{text.count(out)} outputs (down) by {text.count(inside)} inputs (across), zero is neutral"
         tiles = [{"id": 0, "label": "", "text": found.name}]
         title = f"weights of {row.path}"
@@ -49,12 +62,16 @@ def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, 
         raster, words = signed(found.mean()[:_MOST], per_tile), f"mean over {found.input_channels} input channels"
     norms = found.tiles[:_MOST].flatten(1).norm(dim=1)
     tiles = [
-        {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off} for i in range(len(norms))
+        {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off}
+        for i in range(len(norms))
     ]
     shown = "" if total <= _MOST else f", the first {_MOST}"
     title = f"{text.count(total)} filters of {row.path}"
     caption = f"{size}, {words}, {scale}{shown}"
-    return panel("filters", row.id, title, caption=caption, notes=notes, tiles=tiles, raster=raster_record(raster))
+    slices = found.input_channels if not found.colour and found.input_channels > 1 else None
+    return panel(
+        "filters", row.id, title, caption=caption, notes=notes, tiles=tiles, raster=raster_record(raster), input_channels=slices
+    )
 
 
 def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made: Projections) -> dict[str, Any]:
@@ -85,7 +102,12 @@ def projection_raster(pixels: Tensor) -> Raster:
         pixels = pixels.sum(0, keepdim=True)
     seen = contrast(pixels[None])
     reach = float(np.percentile(pixels.abs().numpy(), 99.5))
-    return Raster(np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen), "colour" if seen.shape[-1] == 3 else "grey", -reach, reach)
+    return Raster(
+        np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen),
+        "colour" if seen.shape[-1] == 3 else "grey",
+        -reach,
+        reach,
+    )
 
 
 def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:

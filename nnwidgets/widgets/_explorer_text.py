@@ -42,7 +42,9 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "The nine images of the sample that make the channel fire most: the patch it sees, its projection, the image.",
             source="Zeiler and Fergus 2014",
         ),
-        choice("training", "Training", "Weights and the size of their updates, step by step, while a copy of the network is trained."),
+        choice(
+            "training", "Training", "Weights and the size of their updates, step by step, while a copy of the network is trained."
+        ),
     ],
     "order": [
         choice("index", "channel", "As stored."),
@@ -90,7 +92,10 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "Beside the network as it is, the same layer of the present recipe (pruned, quantized, fine-tuned), on the same scale, "
         "and the difference. It follows the compression lab's slider."
     },
-    "dead": {"what": "A channel is dead where it gives one constant for every image and place of the sample.", "formula": "max = min"},
+    "dead": {
+        "what": "A channel is dead where it gives one constant for every image and place of the sample.",
+        "formula": "max = min",
+    },
     "saturated": {"what": "Share of outputs within one per cent of a bound: of ReLU6, sigmoid or tanh."},
     "field": {"what": "The receptive field: pixels outside it cannot change the unit.", "source": "Araujo et al. 2019"},
     "epochs": {"what": "Passes over S_train of the copy that is trained here."},

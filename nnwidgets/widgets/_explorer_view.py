@@ -11,20 +11,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.pictures import Picture
-from nnwidgets.engine.inspect import Maps, Raster, Row, colours, grid, sequential, signed
+from nnwidgets.engine.inspect import Maps, Raster, Row, colours, grid, pooled, sequential, signed
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Figure, Note, to_wire
+from nnwidgets.widgets._lab_view import recipe_words
 
 __all__ = [
     "Ranked",
     "answers_record",
     "empty_panel",
+    "filter_raster",
     "input_record",
     "maps_panel",
+    "name_of",
+    "number",
     "panel",
     "ranked",
     "raster_record",
+    "state_words",
+    "strongest",
     "tile_side",
     "tree_record",
     "unit_record",
@@ -33,7 +40,7 @@ __all__ = [
 _MOST_TILES = 512
 _PIXELS = 400_000  # of all tiles together: what a screen shows and a message carries
 _SMALLEST, _LARGEST = 28, 112
-_AFTER = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "gelu": "GELU", "sigmoid": "sigmoid", "tanh": "tanh", "hardtanh": "ReLU6"}
+_OPTIONAL = ("channels", "input_channels")
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,12 @@ def panel(view: str, layer: str, title: str, **parts: Any) -> dict[str, Any]:
         "ask": None,
         "empty": "",
         "busy": "",
+        "channels": None,
+        "input_channels": None,
     }
     unknown = set(parts) - set(empty)
     assert not unknown, unknown
-    return {**empty, **parts}
+    return {name: value for name, value in {**empty, **parts}.items() if value is not None or name not in _OPTIONAL}
 
 
 def empty_panel(view: str, layer: str, title: str, why: str, busy: str = "") -> dict[str, Any]:
@@ -132,7 +141,9 @@ def empty_panel(view: str, layer: str, title: str, why: str, busy: str = "") -> 
     return panel(view, layer, title, empty=why, busy=busy)
 
 
-def input_record(picture: Picture, place: int, count: int, answer: str, names: Sequence[str], right: bool | None) -> dict[str, Any]:
+def input_record(
+    picture: Picture, place: int, count: int, answer: str, names: Sequence[str], right: bool | None
+) -> dict[str, Any]:
     """The image card. ``place`` is its number among the ``count`` images that are gone through."""
     pixels = picture.pixels[None]
     raster = Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)
@@ -200,8 +211,6 @@ def maps_panel(
 
 def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[str, Any]:
     """Both on one scale, and the difference on a scale of its own."""
-    from nnwidgets.engine.inspect import pooled
-
     small, second = pooled(values, side), pooled(twin, side)
     both = torch.stack([small, second])
     if bool(both.min() < 0):
@@ -311,3 +320,14 @@ def filter_raster(weight: Tensor) -> tuple[Raster, str] | None:
     most = min(len(weight), 64)
     words = f"its filter, {size}, a tile for each of {len(weight)} input channels"
     return signed(weight[:most]), words + ("" if most == len(weight) else f", the first {most}")
+
+
+def strongest(values: Tensor) -> tuple[int, int]:
+    """(y, x) of the largest number of a map."""
+    place = int(values.argmax())
+    return place // values.shape[1], place % values.shape[1]
+
+
+def state_words(experiment: Experiment) -> str:
+    """The present recipe in words."""
+    return recipe_words(experiment.recipe) + (", trained" if experiment.state.weights_key is not None else "")

@@ -6,38 +6,21 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError, NnwError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.inspection import Inspection
 from nnwidgets.engine.experiment.pictures import Picture, own_picture, picked, picture_of, sample_of
-from nnwidgets.engine.inspect import (
-    Maps,
-    Raster,
-    Row,
-    attention_maps,
-    colours,
-    contrast,
-    filters,
-    grid,
-    projection_steps,
-    sequential,
-    signed,
-)
+from nnwidgets.engine.inspect import Maps, Row, attention_maps, filters, grid, projection_steps
 from nnwidgets.figures import text
-from nnwidgets.figures.inspect_charts import outputs_chart, profile_chart, unit_figures
+from nnwidgets.figures.inspect_charts import profile_chart, unit_figures
+from nnwidgets.widgets import _explorer_panels as panels
 from nnwidgets.widgets import _explorer_view as records
 
 __all__ = ["ExplorerWork", "Wish"]
 
 Publish = Callable[[dict[str, Any]], None]
-_RULES = (
-    ("deconvnet", "max(0, ·) on the way back"),
-    ("guided", "and only where the ReLU was on"),
-    ("gradient", "what the unit would change by"),
-)
 
 
 @dataclass(frozen=True)
@@ -192,7 +175,7 @@ class ExplorerWork:
     def _filters(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
         network = self.inspection.compressed() if wish.compare else self.inspection.network
         found = filters(network, row.name, self.exp.input_shape)
-        self.publish({"panel": records.filters_panel(row, found, wish.input_channel, wish.scale == "tile", self._off_in(row))})
+        self.publish({"panel": panels.filters_panel(row, found, wish.input_channel, wish.scale == "tile", self._off_in(row))})
         yield
 
     def _attention(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
@@ -202,7 +185,12 @@ class ExplorerWork:
         heads, queries, keys = maps.shape
         caption = f"{queries} queries (down) by {keys} keys (across), each row adds up to 1"
         shown = records.panel(
-            "attention", row.id, f"{heads} heads of {row.path}", caption=caption, tiles=tiles, raster=records.raster_record(raster)
+            "attention",
+            row.id,
+            f"{heads} heads of {row.path}",
+            caption=caption,
+            tiles=tiles,
+            raster=records.raster_record(raster),
         )
         self.publish({"panel": shown})
         yield
@@ -221,7 +209,7 @@ class ExplorerWork:
             yield
             if stale():
                 return
-        self.publish({"panel": records.deconvnet_panel(row, channel, place, made, _RULES)})
+        self.publish({"panel": panels.deconvnet_panel(row, channel, place, made)})
         yield
 
     def _histogram(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
@@ -230,16 +218,18 @@ class ExplorerWork:
         if found is None:
             self.publish({"panel": records.panel("histogram", row.id, title, busy="measuring over the sample")})
             return
-        self.publish({"panel": records.histogram_panel(row, found, wish.channel, self.exp.class_names)})
+        self.publish({"panel": panels.histogram_panel(row, found, wish.channel)})
         yield
 
     def _top(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
-        found = self.inspection.top_of(row.site)
-        if found is None:
+        if not self.inspection.has_top(row):
             self.publish({"panel": records.panel("top9", row.id, f"top 9 of {row.path}", busy="looking through the sample")})
             return
-        yield from ()
-        self.publish({"panel": records.top_panel(row, found, wish.channel, self.inspection, self.exp)})
+        count = self.inspection.channels_of(row)
+        channel = wish.channel if count is None else min(wish.channel, count - 1)
+        found = yield from self.inspection.strongest(row, channel)
+        if not stale():
+            self.publish({"panel": panels.top_panel(row, channel, found)})
         yield
 
     # --- the unit and the answers -----------------------------------------------------------------------------------
@@ -252,17 +242,33 @@ class ExplorerWork:
         maps = forward.maps[row.site].values[0]
         channel = min(wish.channel, len(maps) - 1)
         place = _place(wish.position, maps[channel]) or records.strongest(maps[channel])
-        field, words = self.inspection.field_of(row, place, maps.shape[-2:])
+        field, words = self._field(row, place)
         found = self.inspection.statistics_of(row.site)
         figures, charts = {}, {}
         if found is not None and channel < len(found.mean):
             figures = unit_figures(found, channel)
             charts = profile_chart(found, channel, self.exp.class_names)
-        filter_of = self.inspection.filter_of(row, channel)
+        weight = self.inspection.filter_of(row, channel)
+        filter_of = None if weight is None else records.filter_raster(weight)
         off = (row.id, channel) in self.off
         unit = records.unit_record(row, channel, maps[channel], place, field, words, filter_of, off, figures, charts)
         self.publish({"unit": unit})
         yield
+
+    def _field(self, row: Row, place: tuple[int, int]) -> tuple[tuple[int, int, int, int] | None, str]:
+        """The pixels that a place can see, and in words."""
+        if len(self.exp.input_shape) != 3:
+            return None, ""
+        try:
+            field = self.inspection.field_of(row)
+        except NnwError:  # what cannot be followed has no field to draw
+            return None, ""
+        box = field.box(*place)
+        if field.whole:
+            return box, "it sees the whole image"
+        y0, x0, y1, x1 = box
+        size = f"{field.size[0]} × {field.size[1]}"
+        return box, f"it sees {size} pixels: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
     def _answers(self, wish: Wish, picture: Picture) -> None:
         other, words = None, ""

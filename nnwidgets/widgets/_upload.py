@@ -28,7 +28,9 @@ def decoded(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     if len(data) > LARGEST_FILE:
-        raise FileError(f"{name}: got {len(data) / 1e6:.1f} MB, expected at most {LARGEST_FILE / 1e6:.0f} MB; make it smaller first.")
+        raise FileError(
+            f"{name}: got {len(data) / 1e6:.1f} MB, expected at most {LARGEST_FILE / 1e6:.0f} MB; make it smaller first."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

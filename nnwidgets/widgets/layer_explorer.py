@@ -79,7 +79,9 @@ class LayerExplorer(LiveWidget):
     pick = traitlets.Enum(_values("pick"), "index", help="Which images are gone through: index, class or worst.").tag(sync=True)
     picked_class = traitlets.Int(0, min=0, help="The class that images are gone through of.").tag(sync=True)
     order = traitlets.Enum(_values("order"), "index", help="How tiles are sorted.").tag(sync=True)
-    scale = traitlets.Enum(_values("scale"), "layer", help="One scale for all tiles (layer), or each its own (tile).").tag(sync=True)
+    scale = traitlets.Enum(_values("scale"), "layer", help="One scale for all tiles (layer), or each its own (tile).").tag(
+        sync=True
+    )
     input_channel = traitlets.Int(-1, min=-1, help="Slice of the filters that is shown; -1 for their mean.").tag(sync=True)
     position = traitlets.Unicode("", help="Place in the map, 'y,x'; '' for the strongest.").tag(sync=True)
     compare = traitlets.Bool(False, help="Show the compressed network beside the dense one.").tag(sync=True)
@@ -173,7 +175,9 @@ class LayerExplorer(LiveWidget):
         return records.tree_record(self._work.inspection.structure.rows, self._work.inspection.dead())
 
     def _publish_notices(self) -> None:
-        notes = [{"id": f"net-{i}", "text": note, "role": "muted"} for i, note in enumerate(self._work.inspection.structure.notes)]
+        notes = [
+            {"id": f"net-{i}", "text": note, "role": "muted"} for i, note in enumerate(self._work.inspection.structure.notes)
+        ]
         self.set_trait("notices", [*(to_wire(notice) for notice in self._exp.notices.values()), *notes])
 
     # --- from the controls to the work --------------------------------------------------------------------------------
@@ -378,7 +382,7 @@ class LayerExplorer(LiveWidget):
         """What is on the screen as a matplotlib figure, for papers and slides. Draws what is known so far."""
         from nnwidgets.figures._explorer_page import explorer_page
 
-        return explorer_page(self.about["subtitle"], self.panel, self.unit, self.input, self.answers)
+        return explorer_page(self.about["subtitle"], self.panel, self.unit, self.input)
 
     def wait(self, timeout: float | None = 60.0) -> bool:
         """Wait until all background work is done, such as after setting a trait.
