@@ -92,7 +92,7 @@ def passes(
 
 
 def in_batches(work: Callable[[Tensor], T], draw: Draw, target_s: float = 0.02) -> Generator[tuple[Tensor, T], None, None]:
-    """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; a batch takes about ``target_s`` seconds.
+    """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; each batch takes about ``target_s``.
 
     Args:
         work: is called with int64 positions (B,) on the CPU; where memory runs out in it, once more with fewer.

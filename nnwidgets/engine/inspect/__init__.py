@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.inspect._ablate import Ablated, ablate
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._sites import Site
 
-__all__ = ["Maps", "Site", "as_maps", "feature_maps"]
+__all__ = ["Ablated", "Maps", "Site", "ablate", "as_maps", "feature_maps"]

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import UnsupportedError
 from nnwidgets.engine.inspect._sites import Site, as_inputs, first_tensor, quiet, reading, run, site_of
 
-__all__ = ["Maps", "as_maps", "feature_maps"]
+__all__ = ["Maps", "as_maps", "channel_axis", "feature_maps", "view_as_maps"]
 
 _CHANNELS_LAST = (nn.LayerNorm, nn.Linear, nn.RMSNorm)
 _SEQUENCES = (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
@@ -63,7 +64,13 @@ def as_maps(result: Any, batch: int, site: Site, module: nn.Module | None = None
     Raises:
         UnsupportedError: its axes cannot be read as batch, channels and places.
     """
-    tensor = first_tensor(result, site)
+    maps = view_as_maps(result, batch, site, module)
+    return Maps(maps.values.clone(memory_format=torch.contiguous_format), maps.note)
+
+
+def view_as_maps(result: Any, batch: int, site: Site, module: nn.Module | None = None) -> Maps:
+    """As `as_maps` without a copy where there need be none: what is done in place afterwards shows in it."""
+    tensor = first_tensor(result, site).detach()
     note = ""
     if tensor.dim() == 3 and tensor.shape[0] != batch and tensor.shape[1] == batch:
         tensor, note = tensor.transpose(0, 1), "places first, batch second"
@@ -73,25 +80,32 @@ def as_maps(result: Any, batch: int, site: Site, module: nn.Module | None = None
             "(B, N, D) or (B, F). It cannot be shown as maps; choose a layer before or after it."
         )
     if tensor.dim() == 2:
-        return Maps(tensor.detach().clone()[:, :, None, None], note)
+        return Maps(tensor[:, :, None, None], note)
     if tensor.dim() == 3:
         return _of_three(tensor, module, note)
     if _last_axis_holds_channels(tensor, module):
-        return Maps(tensor.detach().permute(0, 3, 1, 2).contiguous(), "channels last")
-    return Maps(tensor.detach().clone(), note)
+        return Maps(tensor.permute(0, 3, 1, 2), "channels last")
+    return Maps(tensor, note)
+
+
+def channel_axis(tensor: Tensor, module: nn.Module | None = None) -> int:
+    """The axis of what a layer gave that `as_maps` reads as channels; the tensor is one that it can read."""
+    if tensor.dim() == 3:
+        return 1 if isinstance(module, _SEQUENCES) else 2
+    return 3 if tensor.dim() == 4 and _last_axis_holds_channels(tensor, module) else 1
 
 
 def _of_three(tensor: Tensor, module: nn.Module | None, note: str) -> Maps:
     if isinstance(module, _SEQUENCES):
-        return Maps(tensor.detach().clone()[:, :, None], "a sequence")
+        return Maps(tensor[:, :, None], "a sequence")
     tokens = tensor.shape[1]
     for extra in (0, 1):  # a class token stands first
         side = math.isqrt(tokens - extra)
         if side > 1 and side * side == tokens - extra:
-            grid = tensor[:, extra:].detach().transpose(1, 2).reshape(len(tensor), tensor.shape[2], side, side)
+            grid = tensor[:, extra:].transpose(1, 2).reshape(len(tensor), tensor.shape[2], side, side)
             words = f"{tokens - extra} tokens as {side} x {side}" + (", without the class token" if extra else "")
-            return Maps(grid.contiguous().clone(), words)
-    return Maps(tensor.detach().transpose(1, 2).contiguous().clone()[:, :, None], note or f"{tokens} tokens in a row")
+            return Maps(grid, words)
+    return Maps(tensor.transpose(1, 2)[:, :, None], note or f"{tokens} tokens in a row")
 
 
 def _last_axis_holds_channels(tensor: Tensor, module: nn.Module | None) -> bool:
