@@ -5,5 +5,19 @@ from __future__ import annotations
 from nnwidgets.engine.inspect._ablate import Ablated, ablate
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._sites import Site
+from nnwidgets.engine.inspect._statistics import statistics, statistics_steps
+from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
-__all__ = ["Ablated", "Maps", "Site", "ablate", "as_maps", "feature_maps"]
+__all__ = [
+    "Ablated",
+    "Maps",
+    "Site",
+    "Statistics",
+    "StatisticsStep",
+    "UnitStatistics",
+    "ablate",
+    "as_maps",
+    "feature_maps",
+    "statistics",
+    "statistics_steps",
+]

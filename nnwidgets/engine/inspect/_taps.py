@@ -108,8 +108,9 @@ class Taps:
         with contextlib.ExitStack() as stack:
             for name in sorted({site.name for site in waiting}):
                 hook = _LayerHook(name, visits, waiting, self._writes and not _is_torchs(modules[name]))
-                stack.callback(modules[name].register_forward_pre_hook(hook.before, with_kwargs=True).remove)
-                stack.callback(modules[name].register_forward_hook(hook.after, with_kwargs=True).remove)
+                if hook.compare:
+                    stack.callback(modules[name].register_forward_pre_hook(hook.before, with_kwargs=True).remove)
+                stack.callback(modules[name].register_forward_hook(hook.after).remove)
             yield waiting
 
 
@@ -121,23 +122,23 @@ class _LayerHook:
     """Lets the results of one layer be seen, call by call."""
 
     def __init__(self, name: str, visits: Mapping[Site, Visitor], waiting: set[Site], compare: bool) -> None:
-        self._name, self._visits, self._waiting, self._compare = name, visits, waiting, compare
+        self._name, self._visits, self._waiting, self.compare = name, visits, waiting, compare
         self._times = 0
         self._given: list[tuple[Tensor, Tensor]] = []  # with copies
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._compare and Site(self._name, self._times) in self._visits:
+        if self.compare and Site(self._name, self._times) in self._visits:
             with torch._C.DisableTorchFunction():
                 self._given = [(tensor, tensor.clone()) for tensor in tensors_in([args, kwargs])]
 
-    def after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+    def after(self, module: nn.Module, args: Any, output: Any) -> Any:
         site = Site(self._name, self._times)
         self._times += 1
         self._waiting.discard(site)
         if site not in self._visits:
             return None
         with torch._C.DisableTorchFunction():  # what a visitor does is no function of the network
-            if self._compare:
+            if self.compare:
                 same = {_memory(tensor) for tensor in tensors_in(output)}
                 writes = any(_memory(given) in same and not torch.equal(given, copy) for given, copy in self._given)
             else:
