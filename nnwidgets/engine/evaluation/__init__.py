@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.evaluation._evaluate import evaluate, fastest_dtype
-from nnwidgets.engine.evaluation._passes import in_order, passes, prepared
+from nnwidgets.engine.evaluation._passes import in_batches, in_order, passes, prepared
 from nnwidgets.engine.evaluation._prepared import Prepared
 from nnwidgets.engine.evaluation._stream import answers, stream, stream_accuracy
 from nnwidgets.engine.evaluation._tally import Tally
@@ -18,6 +18,7 @@ __all__ = [
     "check_model",
     "evaluate",
     "fastest_dtype",
+    "in_batches",
     "in_order",
     "passes",
     "prepared",

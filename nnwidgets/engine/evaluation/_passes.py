@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.evaluation._memory import half_after
 from nnwidgets.engine.evaluation._prepared import Prepared
-from nnwidgets.engine.evaluation.checks import check_logits
+from nnwidgets.engine.evaluation.checks import check_finite, check_logits
 from nnwidgets.engine.trace import preserved
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Draw", "in_order", "passes", "prepared"]
+__all__ = ["Draw", "in_batches", "in_order", "passes", "prepared"]
+
+T = TypeVar("T")
 
 Draw = Callable[[int], npt.NDArray[np.int64]]
 """``draw(size)`` gives the next positions to look at, at most ``size``; none at the end."""
@@ -76,27 +79,38 @@ def passes(
     """
     own = network if isinstance(network, Prepared) else None
     model = network if isinstance(network, nn.Module) else network.network
-    draw = in_order(np.arange(len(split))) if draw is None else draw
+
+    def answer(index: Tensor) -> Tensor:
+        with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
+            model.eval()
+            images = split.inputs(index.to(split.device)).to(dtype)
+            return check_logits(model(own.inputs(images) if own else images), len(index)).float()
+
+    for index, logits in in_batches(answer, in_order(np.arange(len(split))) if draw is None else draw, target_s):
+        check_finite(logits)
+        yield index, logits
+
+
+def in_batches(work: Callable[[Tensor], T], draw: Draw, target_s: float = 0.02) -> Generator[tuple[Tensor, T], None, None]:
+    """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; each batch takes about ``target_s``.
+
+    Args:
+        work: is called with int64 positions (B,) on the CPU; where memory runs out in it, once more with fewer.
+
+    Raises:
+        OutOfMemoryError: not even one image fits. And whatever ``work`` raises.
+    """
     size, largest, waiting = _FIRST, _LARGEST, np.zeros(0, np.int64)
     while len(waiting) or len(waiting := draw(size)):
         index = torch.from_numpy(np.ascontiguousarray(waiting[:size]))
         began = time.perf_counter()
         try:
-            with contextlib.nullcontext() if own else preserved(model), torch.inference_mode():
-                model.eval()
-                images = split.inputs(index.to(split.device)).to(dtype)
-                logits = check_logits(model(own.inputs(images) if own else images), len(index)).float()
+            made = work(index)
         except (RuntimeError, MemoryError) as error:
             size = largest = _power_of_two(half_after(error, len(index)))
             continue
         spent = time.perf_counter() - began
-        bad = int((~torch.isfinite(logits)).any(1).sum())
-        if bad:
-            raise ModelError(
-                f"the network answers NaN or infinity for {bad} of {len(index)} images; "
-                "its accuracy means nothing. Look at its weights and inputs."
-            )
-        yield index, logits
+        yield index, made
         waiting = waiting[len(index) :]
         size = min(_next_size(len(index), spent, target_s), largest)
 

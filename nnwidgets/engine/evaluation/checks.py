@@ -10,7 +10,7 @@ from nnwidgets.engine.evaluation._memory import half_after, out_of_memory
 from nnwidgets.engine.trace import preserved
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["check_logits", "check_model", "check_weights"]
+__all__ = ["check_finite", "check_logits", "check_model", "check_weights"]
 
 
 def check_model(model: nn.Module, split: Split) -> None:
@@ -92,3 +92,17 @@ def check_logits(answer: object, batch: int) -> Tensor:
             f"expected logits ({batch}, K); this version measures single-label classifiers."
         )
     return answer
+
+
+def check_finite(logits: Tensor) -> None:
+    """Make sure that answers (B, K) are numbers.
+
+    Raises:
+        ModelError: NaN or infinity.
+    """
+    bad = int((~torch.isfinite(logits)).any(1).sum())
+    if bad:
+        raise ModelError(
+            f"the network answers NaN or infinity for {bad} of {len(logits)} images; "
+            "its accuracy means nothing. Look at its weights and inputs."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.inspect._ablate import ablate
 from nnwidgets.engine.inspect._attention import Attention, attention, attention_maps
 from nnwidgets.engine.inspect._capture import Captured, capture
 from nnwidgets.engine.inspect._contrast import contrast
@@ -11,7 +12,9 @@ from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._raster import Raster, colours, grid, pooled, sequential, signed
 from nnwidgets.engine.inspect._sites import Site
+from nnwidgets.engine.inspect._statistics import default_sites, statistics, statistics_steps
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
+from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
 __all__ = [
     "Attention",
@@ -24,7 +27,11 @@ __all__ = [
     "Raster",
     "Row",
     "Site",
+    "Statistics",
+    "StatisticsStep",
     "Structure",
+    "UnitStatistics",
+    "ablate",
     "as_maps",
     "attention",
     "attention_maps",
@@ -32,6 +39,7 @@ __all__ = [
     "colours",
     "contrast",
     "deconvnet",
+    "default_sites",
     "feature_maps",
     "filters",
     "grid",
@@ -40,5 +48,7 @@ __all__ = [
     "projections",
     "sequential",
     "signed",
+    "statistics",
+    "statistics_steps",
     "structure",
 ]
