@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.evaluation import Tally, stream
+from nnwidgets.engine.evaluation import Tally, strata_of, stream
 from nnwidgets.engine.experiment.pictures import Picture
+from nnwidgets.engine.experiment.strongest import Strongest, some_of, strongest_of
 from nnwidgets.engine.inspect import (
+    Layout,
     Maps,
     ReceptiveField,
     Row,
     Site,
+    Statistics,
+    StatisticsStep,
     Structure,
+    Switching,
+    TopActivations,
+    TopStep,
+    UnitStatistics,
     capture,
     filters,
     receptive_field,
+    statistics_steps,
     structure,
+    top_steps,
 )
 from nnwidgets.engine.trace import plain_copy
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.recipe import Recipe
-from nnwidgets.engine.values.records import Evaluation
+from nnwidgets.engine.values.records import Estimate, Evaluation
+from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
@@ -37,14 +49,21 @@ if TYPE_CHECKING:
 __all__ = ["ASK_BYTES", "Forward", "Inspection"]
 
 ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
+_MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _BUDGET = 160 * 2**20  # bytes of activations kept for one image
 _PICTURES = 2  # images whose activations are kept
 _ACTIVATIONS = frozenset(
-    "relu relu6 leakyrelu leaky_relu prelu elu selu celu gelu silu mish hardswish hardsigmoid sigmoid tanh softplus hardtanh".split()
+    {
+        *("relu", "relu6", "leakyrelu", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
+        *("hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "hardtanh"),
+    }
 )
 _CHANNELWISE = _ACTIVATIONS | frozenset(
-    "batchnorm1d batchnorm2d batchnorm3d maxpool2d avgpool2d adaptiveavgpool2d adaptivemaxpool2d max_pool2d avg_pool2d dropout "
-    "dropout2d identity adaptive_avg_pool2d batch_norm".split()
+    {
+        *("batchnorm1d", "batchnorm2d", "batchnorm3d", "batch_norm", "dropout", "dropout2d", "identity"),
+        *("maxpool2d", "max_pool2d", "avgpool2d", "avg_pool2d"),
+        *("adaptiveavgpool2d", "adaptive_avg_pool2d", "adaptivemaxpool2d", "adaptive_max_pool2d"),
+    }
 )
 
 
@@ -76,6 +95,9 @@ class Inspection:
         self._compressed: tuple[State, nn.Module] | None = None
         self._fields: dict[str, ReceptiveField] = {}
         self._answers: dict[str, Evaluation] = {}
+        self._statistics: dict[Site, UnitStatistics] = {}
+        self._tops: dict[str, tuple[str, Split, TopActivations]] = {}
+        self._switching: Switching | None = None
         self._allowed = ASK_BYTES
         self._lock = threading.Lock()
 
@@ -95,7 +117,9 @@ class Inspection:
             self._forwards.clear()
             self._fields.clear()
             self._answers.clear()
-            self._compressed = None
+            self._statistics.clear()
+            self._tops.clear()
+            self._compressed = self._switching = None
         return True
 
     def compressed(self) -> nn.Module:
@@ -144,12 +168,11 @@ class Inspection:
         Args:
             seen: called with the wanted layer while the rest still runs. stale: see `capture`; then None is returned.
         """
-        wanted = Site(row.name, row.call)
         network = self.compressed() if compressed else self.network
         sites = self._sites(row, only=compressed)
 
         def tell(site: Site, maps: Maps) -> None:
-            if site == wanted and seen is not None:
+            if site == row.site and seen is not None:
                 seen(site, maps)
 
         found = capture(network, picture.inputs, sites, tell, stale, own=True)
@@ -163,19 +186,19 @@ class Inspection:
             self._forget()
         return forward
 
-    def _sites(self, row: Row, only: bool) -> tuple[Site, ...]:
+    def _sites(self, row: Row, only: bool) -> dict[Site, Layout | None]:
         """The wanted layer, then others of its sort in order of execution, as many as the budget holds.
 
         Functions between layers can only be seen by watching every operation: they are captured together, once one is wanted.
         """
-        found, left = [Site(row.name, row.call)], _BUDGET - self.bytes_of(row)
+        found, left = {row.site: row.layout}, _BUDGET - self.bytes_of(row)
         for other in () if only else self.structure.rows:
             size = self.bytes_of(other)
             fits = other.maps and size <= min(left, self._allowed) and (not other.function or row.function)
             if fits and other.id != row.id:
-                found.append(Site(other.name, other.call))
+                found[other.site] = other.layout
                 left -= size
-        return tuple(found)
+        return found
 
     def _key(self, picture: Picture, compressed: bool) -> tuple[object, ...]:
         return (picture.key, self._exp.state if compressed else None)
@@ -282,8 +305,8 @@ class Inspection:
     def strongest(self, row: Row, channel: int) -> Generator[None, None, Strongest]:
         """The nine strongest images of one channel, each with its patch and the projection of the unit."""
         sample, split, found = self._tops[row.id]
-        images, positions = found.images[channel], found.positions[channel]
-        return (yield from strongest_of(self.network, self.field_of(row), row, channel, sample, split, found, images, positions))
+        names = self._exp.class_names
+        return (yield from strongest_of(self.network, self.field_of(row), row, channel, found, split, sample, names))
 
     # --- without some channels --------------------------------------------------------------------------------------
 

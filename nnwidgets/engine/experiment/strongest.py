@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-from nnwidgets.engine.experiment.pictures import picture_of
-from nnwidgets.engine.inspect import ReceptiveField, Row, contrast, projection_steps
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
-    from nnwidgets.engine.inspect import TopActivations
+    pass
 
 __all__ = ["Strongest", "some_of"]
 

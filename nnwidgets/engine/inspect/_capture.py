@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import ModelError, NnwError
+from nnwidgets.engine.errors import NnwError
+from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import Maps, as_maps
-from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run
+from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run, running
 
 __all__ = ["Captured", "capture"]
 
@@ -36,7 +37,7 @@ class Captured:
 def capture(
     network: nn.Module,
     images: Tensor,
-    sites: Collection[Site],
+    sites: Mapping[Site, Layout | None],
     seen: Callable[[Site, Maps], None] | None = None,
     stale: Callable[[], bool] | None = None,
     own: bool = False,
@@ -44,7 +45,7 @@ def capture(
     """Run a network once and keep what some places give.
 
     Args:
-        images: (B, *input_shape) as the network takes them. seen: called with each place as soon as it is there, while the rest
+        images: (B, *input_shape) as the network takes them. sites: each with the layout of its row (`structure`). seen: called with each place as soon as it is there, while the rest
             still runs. stale: asked at each place; once it says True the pass is given up and None is returned.
         own: the network is the caller's own copy in eval mode, which need not be guarded.
 
@@ -52,6 +53,7 @@ def capture(
         InputError: a place is never reached. And what the network raises.
     """
     modules = dict(network.named_modules())
+    frame = tuple(images.shape[2:]) if images.dim() == 4 else ()
     maps: dict[Site, Maps] = {}
     refused: dict[Site, str] = {}
 
@@ -60,7 +62,7 @@ def capture(
             if stale is not None and stale():
                 raise _StaleError
             try:
-                maps[site] = as_maps(result, len(images), site, modules.get(site.name))
+                maps[site] = as_maps(result, len(images), site, modules.get(site.name), sites[site], frame)
             except NnwError as error:
                 refused[site] = str(error)
                 return
@@ -70,21 +72,8 @@ def capture(
         return visit
 
     try:
-        with reading(network, own), torch.inference_mode():
+        with reading(network, own), torch.inference_mode(), running(images):
             answer = run(network, images, {site: visit_of(site) for site in sites})
     except _StaleError:
         return None
     return Captured(maps, refused, first_tensor(answer, Site("")).detach().float())
-
-
-def logits_of(network: nn.Module, images: Tensor, own: bool = False) -> Tensor:
-    """(B, K) answers of a classifier.
-
-    Raises:
-        ModelError: it answers something else.
-    """
-    with reading(network, own), torch.inference_mode():
-        answer = first_tensor(network(images), Site(""))
-    if answer.dim() != 2 or len(answer) != len(images):
-        raise ModelError(f"the network answers shape {tuple(answer.shape)} for {len(images)} images, expected logits (B, K).")
-    return answer.float()
