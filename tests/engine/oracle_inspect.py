@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -182,3 +183,27 @@ def difference(got: Tensor, expected: Tensor) -> float:
     assert got.shape == expected.shape
     assert expected.abs().max() > 0
     return float((got - expected).abs().max() / expected.abs().max())
+
+
+def boxes_by_changing_pixels(net: nn.Module, shape: tuple[int, int, int]) -> list[list[tuple[int, int, int, int]]]:
+    """For each unit of a net's answer (any channel), the box around the pixels that change it when made larger.
+
+    All weights are made positive first, so that nothing cancels out, and no maximum hides a change.
+    """
+    net = copy.deepcopy(net).double().eval()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=draw, dtype=torch.float64) + 0.5)
+        _, height, width = shape
+        plain = torch.rand(1, *shape, generator=draw, dtype=torch.float64)
+        changed = plain.repeat(height * width, 1, 1, 1)
+        for pixel in range(height * width):
+            changed[pixel, :, pixel // width, pixel % width] += 1000
+        difference = (net(changed) != net(plain)).any(1)  # (pixels, h, w)
+    return [[_around(each.view(height, width)) for each in row.unbind(1)] for row in difference.unbind(1)]
+
+
+def _around(mask: Tensor) -> tuple[int, int, int, int]:
+    rows, columns = mask.any(1).nonzero().flatten().tolist(), mask.any(0).nonzero().flatten().tolist()
+    return (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if rows else (0, 0, 0, 0)

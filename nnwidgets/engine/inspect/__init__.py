@@ -11,6 +11,7 @@ from nnwidgets.engine.inspect._filters import Filters, filters
 from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._raster import Raster, colours, grid, pooled, sequential, signed
+from nnwidgets.engine.inspect._receptive import ReceptiveField, receptive_field
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._statistics import default_sites, statistics, statistics_steps
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
@@ -25,6 +26,7 @@ __all__ = [
     "Projection",
     "Projections",
     "Raster",
+    "ReceptiveField",
     "Row",
     "Site",
     "Statistics",
@@ -46,6 +48,7 @@ __all__ = [
     "pooled",
     "projection_steps",
     "projections",
+    "receptive_field",
     "sequential",
     "signed",
     "statistics",

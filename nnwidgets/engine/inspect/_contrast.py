@@ -47,7 +47,7 @@ def contrast(pixels: Tensor, percentile: float = 99.5) -> Tensor:
 
 
 def _share(percentile: object) -> float:
-    if isinstance(percentile, bool) or not isinstance(percentile, numbers.Real) or not 0 < percentile <= 100:
+    if isinstance(percentile, bool) or not isinstance(percentile, numbers.Real) or not 0 < float(percentile) <= 100:
         raise InputError(f"percentile: got {percentile!r}, expected a number above 0 and at most 100, such as 99.5.")
     return float(percentile) / 100
 
