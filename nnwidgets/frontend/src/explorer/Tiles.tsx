@@ -126,6 +126,12 @@ interface OptionsProps {
   onToggle: ((tile: Tile) => void) | undefined;
 }
 
+/** What is read out: the tip, and the visible label where the tip lacks it. */
+function nameOf({ label, text, off }: Tile): string {
+  const has = ` ${text.replace(/[,:;]/g, " ")} `.includes(` ${label} `);
+  return [has ? text : `${label} ${text}`.trim(), off ? words.off : ""].filter(Boolean).join(", ");
+}
+
 const Options = memo(function Options({ label, tiles, grid, dpr, selected, boxes, raster, onSelect, onToggle }: OptionsProps) {
   const list = useRef<HTMLDivElement>(null);
   const [last, setLast] = useState<number | null>(null); // where the keyboard was, where nothing is chosen
@@ -158,7 +164,7 @@ const Options = memo(function Options({ label, tiles, grid, dpr, selected, boxes
         const { x, y } = placeOf(grid, i);
         return (
           <div key={tile.id} role="option" class={tile.off ? "tile off" : "tile"} aria-selected={tile.id === selected} tabIndex={i === current ? 0 : -1}
-            aria-label={tile.off ? `${tile.text || tile.label}, ${words.off}` : tile.text || tile.label} title={tile.text} data-nnw-tile={tile.id}
+            aria-label={nameOf(tile)} title={tile.text} data-nnw-tile={tile.id}
             style={{ left: `${x / dpr}px`, top: `${y / dpr}px`, width: `${width}px`, height: `${height}px` }} onClick={() => go(i)}>
             <Boxed box={boxes?.[i]} raster={raster} share={grid.parts} />
             {grid.label > 0 && <span class="label" aria-hidden="true">{tile.label}</span>}
