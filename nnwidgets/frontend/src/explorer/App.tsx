@@ -17,7 +17,6 @@ import { useExplorer, type ExplorerStore } from "./contract";
 import { InputCard } from "./InputCard";
 import { Middle } from "./Middle";
 import { Picture } from "./Picture";
-import { Boxed } from "./Tiles";
 import { Tree } from "./Tree";
 import { UnitCard } from "./Unit";
 
@@ -56,13 +55,13 @@ function Left({ dark }: { dark: boolean }) {
 /** In a narrow place: image and layer in one line, all the rest of the left one click away. */
 function Folded({ dark }: { dark: boolean }) {
   const store = useExplorer();
-  const { input, unit, tree } = store.shown;
+  const { input, tree } = store.shown;
   const layer = store.value("layer", "");
   const node = tree?.find((each) => each.id === layer);
   return (
     <details class="card folded" data-nnw-folded="">
       <summary>
-        {input && <span class="thumb"><Picture raster={input.raster} dark={dark} most={3.4}><Boxed box={unit?.field} raster={input.raster} /></Picture></span>}
+        {input && <span class="thumb"><Picture raster={input.raster} dark={dark} most={3.4} /></span>}
         <span class="grow"><b>{node?.path || node?.name || layer}</b><span class="cap">{input?.title}</span></span>
         <span class="cap">{words.chooser}</span>
       </summary>

@@ -62,11 +62,12 @@ export function DrawPad({ width, height, onDone }: Props) {
       setPen(to);
     } else if (event.key === " ") sketch.stroke(pen.x + 0.5, pen.y + 0.5, pen.x + 0.5, pen.y + 0.5);
     else if (event.key === "Delete" || event.key === "Backspace") sketch.clear();
-    else if (event.key === "Enter") return use();
-    else return;
-    paint();
+    else if (event.key !== "Enter") return;
+    // Before the dialog closes: the button that gets the focus would take the same Enter for a click
     event.preventDefault();
     event.stopPropagation();
+    if (event.key === "Enter") use();
+    else paint();
   };
   const use = (): void => {
     if (sketch.empty) return;

@@ -53,8 +53,7 @@ function Stepper({ input }: { input: Input }) {
   };
   return (
     <div class="stepper">
-      <NumberInput control="image_index" label={words.imageIndex} value={index} min={0} max={last} step={1} whole onValue={(value) => store.set("image_index", value)} />
-      <span class="cap">{words.of(input.count)}</span>
+      <NumberInput control="image_index" label={words.imageOf(input.count)} value={index} min={0} max={last} step={1} whole onValue={(value) => store.set("image_index", value)} />
       <span class="row start pair-buttons">
         <button type="button" aria-label={words.previous} aria-disabled={index <= 0} onClick={() => go(index - 1)}><span aria-hidden="true">‹</span></button>
         <button type="button" aria-label={words.next} aria-disabled={index >= last} onClick={() => go(index + 1)}><span aria-hidden="true">›</span></button>
@@ -96,7 +95,7 @@ export function InputCard({ dark }: { dark: boolean }) {
     <section class={over ? "card input-card over" : "card input-card"} aria-label={words.input} onDragEnter={carry} onDragOver={carry} onDragLeave={carry} onDrop={carry}>
       {input ? (
         <div class="shown">
-          <InputPicture input={input} unit={unit && unit.layer === layer ? unit : null} dark={dark} most={13} />
+          <InputPicture input={input} unit={unit && unit.layer === layer ? unit : null} dark={dark} most={15} />
           <div class="text"><p class={`title r-${input.role ?? "ink"}`}>{input.title}</p><p class="cap">{input.caption}</p></div>
         </div>
       ) : <div class="waiting"><i /></div>}

@@ -1,5 +1,5 @@
 // The middle: which view, what it shows, how it is drawn.
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
 import { NumberInput } from "../controls/NumberInput";
@@ -59,7 +59,7 @@ function Tools({ panel, view, size, onSize }: ToolsProps) {
   const inputs = panel?.input_channels ?? 0;
   return (
     <div class="tools">
-      <NumberInput control="channel" label={words.channel} value={store.value("channel", 0)} min={0} max={(known || 1e6) - 1} step={1} whole onValue={(value) => store.set("channel", value)} />
+      <NumberInput control="channel" label={view === "attention" ? words.head : words.channel} value={store.value("channel", 0)} min={0} max={(known || 1e6) - 1} step={1} whole onValue={(value) => store.set("channel", value)} />
       {view === "maps" && (options["order"]?.length ?? 0) > 1 && <Select control="order" label={words.order} choices={options["order"]!} value={store.value("order", "index")} onValue={(value) => store.set("order", String(value))} />}
       {tiled && (options["scale"]?.length ?? 0) > 1 && <Segmented control="scale" label={words.scale} choices={options["scale"]!} value={store.value("scale", "layer")} onValue={(value) => store.set("scale", String(value))} />}
       {view === "filters" && inputs > 1 && <Select control="input_channel" label={words.inputChannel} value={store.value("input_channel", -1)}
@@ -89,19 +89,19 @@ function TileStage({ panel, size, dark }: { panel: Panel; size: SizeName; dark: 
   const [select] = useState(() => (id: number): void => store.set("channel", id));
   const [off] = useState(() => (tile: Tile): void => toggle(store, store.shown.panel?.layer ?? "", tile));
   const { raster, other, difference } = panel;
-  if (!raster) return panel.busy ? <Coming count={panel.tiles.length} text={panel.busy} /> : null;
-  const at = panel.tiles.findIndex((each) => each.id === channel);
-  const range = raster.ranges?.[at];
-  const own = range ? { range, label: panel.tiles[at]!.label } : null;
   const compared = Boolean(other || difference);
-  const parts = compared ? [raster, other, difference] : [raster];
+  const parts = useMemo(() => (compared ? [raster, other, difference] : [raster]), [raster, other, difference]);
+  if (!raster && (!panel.busy || panel.tiles.length === 0)) return panel.busy ? <Coming count={48} text={panel.busy} /> : null;
+  const at = panel.tiles.findIndex((each) => each.id === channel);
+  const range = raster?.ranges?.[at];
+  const own = range ? { range, label: panel.tiles[at]!.label } : null;
   return (
     <>
       {compared && <p class="cap parts" data-nnw-parts="">{words.partsHint}: <b>{words.parts.dense}</b> · <b>{words.parts.other}</b> · <b>{words.parts.difference}</b></p>}
       <Tiles name={CHARTS[panel.view]} label={words.tilesOf(panel.title)} tiles={panel.tiles} rasters={parts} size={size} dark={dark} selected={channel}
         onSelect={select} onToggle={panel.view === "maps" || panel.view === "filters" ? off : undefined} />
       <div class="scales">
-        <Scale raster={raster} dark={dark} own={own} {...(compared ? { title: `${words.parts.dense}, ${words.parts.other}` } : {})} />
+        {raster && <Scale raster={raster} dark={dark} own={own} {...(compared ? { title: `${words.parts.dense}, ${words.parts.other}` } : {})} />}
         {difference && <Scale raster={difference} dark={dark} title={words.parts.difference} />}
       </div>
     </>
@@ -118,7 +118,7 @@ function Stage({ panel, size, dark }: { panel: Panel; size: SizeName; dark: bool
       {panel.view === "top9" ? (panel.columns.length ? <><TopNine panel={panel} dark={dark} /><p><FindTop label={words.findAgain} link /></p></> : <div class="empty"><FindTop label={words.findTop} /></div>)
         : panel.view === "deconvnet" ? <Columns panel={panel} dark={dark} />
         : null}
-      {charts.length > 0 && <div class={charts.length > 1 ? "charts two" : "charts"}>{charts.map(([name, chart]) => (
+      {charts.length > 0 && <div class={panel.view === "training" ? "charts two" : "charts"}>{charts.map(([name, chart]) => (
         <div key={name} class="chart-block"><h4>{chart.title}</h4><ChartView name={name} chart={chart} /></div>
       ))}</div>}
       {panel.view !== "top9" && panel.view !== "deconvnet" && <TileStage panel={panel} size={size} dark={dark} />}
@@ -146,8 +146,7 @@ export function Middle({ dark }: { dark: boolean }) {
       <div class={stale ? "stage faded" : "stage"} aria-busy={stale || Boolean(panel?.busy)} data-nnw-panel={panel?.view} data-nnw-of={panel?.layer}>
         <div class="said">
           <h3 class="title">{panel?.title}{panel?.busy && <span class="busy" data-nnw-busy=""><i aria-hidden="true" />{panel.busy}</span>}</h3>
-          <p class="cap caption">{panel?.caption}</p>
-          {panel?.notes.map((note, i) => <p key={i} class={`cap says r-${note.role ?? "muted"}`}>{note.text}</p>)}
+          <p class="cap caption">{panel?.caption}{panel?.notes.map((note, i) => <span key={i} class={`says r-${note.role ?? "muted"}`}>{note.text}</span>)}</p>
         </div>
         {panel ? <Stage panel={panel} size={size} dark={dark} /> : <Coming count={48} text={words.busyTiles} />}
       </div>

@@ -10,8 +10,6 @@ interface Props {
   own?: { range: [number, number]; label: string } | null; // where every tile has its own scale: that of the chosen one
 }
 
-const RGB = ["#c00", "#0a0", "#22f"].map((end) => `linear-gradient(to right, #000, ${end})`).join(", ");
-
 /** What the colours stand for: the lowest, zero, the highest. */
 export function Scale({ raster, dark, title, own }: Props) {
   const each = raster.ranges !== undefined;
@@ -20,13 +18,12 @@ export function Scale({ raster, dark, title, own }: Props) {
   const share = raster.kind === "diverging" ? 0.5 : high > low ? (0 - low) / (high - low) : 0;
   const zero = low < 0 && high > 0;
   const colour = raster.channels === 3;
-  const look = colour ? { backgroundImage: RGB, backgroundSize: "100% 33.4%", backgroundPosition: "0 0, 0 50%, 0 100%", backgroundRepeat: "no-repeat" } : { backgroundImage: gradient(raster.kind, dark) };
   const note = [title, colour ? words.eachColour : "", each ? (own ? `${words.ownScale}, ${words.chosenTile(own.label)}` : words.ownScale) : ""].filter(Boolean).join(" · ");
   return (
     <div class="scale" data-nnw-scale={raster.kind}>
       {note && <span class="cap">{note}</span>}
       <span class="ramp">
-        <i style={look} aria-hidden="true" />
+        <i style={{ backgroundImage: gradient(raster.kind, dark) }} aria-hidden="true" />
         {numbers && <>
           <span>{said(low)}</span>
           {zero && share > 0.14 && share < 0.86 && <span class="zero" style={{ left: `${100 * share}%` }}>0</span>}

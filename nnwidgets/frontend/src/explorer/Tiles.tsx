@@ -35,9 +35,12 @@ export const Tiles = memo(function Tiles(props: Props) {
   const { name, tiles, rasters, size, tall = TALL, across } = props;
   const [ref, box] = useBox();
   const dpr = useDpr();
-  const shape = shapeOf(rasters);
+  // While the pictures are being made, empty tiles of the last size keep their place
+  const kept = useRef<{ width: number; height: number }>({ width: 32, height: 32 });
+  const shape = shapeOf(rasters) ?? kept.current;
+  kept.current = shape;
   const grid = useMemo(() => {
-    if (!box || !shape) return null;
+    if (!box) return null;
     const em = box.em * dpr;
     const [least, most] = typeof size === "string" ? SIZES[size] : [size.least, size.most];
     const label = size === "small" || !tiles.some((each) => each.label) ? 0 : Math.ceil(1.25 * em);
@@ -47,9 +50,9 @@ export const Tiles = memo(function Tiles(props: Props) {
     const made = gridOf(tiles.length, rasters.length, shape.width, shape.height, room, wish);
     // What scrolls leaves room for the scroll bar
     return made.total <= wish.height ? made : gridOf(tiles.length, rasters.length, shape.width, shape.height, room - Math.ceil(BAR * dpr), wish);
-  }, [box?.width, box?.em, dpr, tiles, rasters.length, shape?.width, shape?.height, size, tall, across]);
+  }, [box?.width, box?.em, dpr, tiles, rasters.length, shape.width, shape.height, size, tall, across]);
   return (
-    <div class="tiles" data-nnw-chart={name}>
+    <div class={rasters.some(Boolean) ? "tiles" : "tiles waits"} data-nnw-chart={name}>
       <div class="measure" ref={ref} />
       {grid && box ? <Sheets {...props} grid={grid} dpr={dpr} limit={tall * box.em} /> : null}
     </div>
@@ -105,7 +108,7 @@ function Sheets({ label, tiles, rasters, boxes, dark, selected, plain, onSelect,
     <div class="scroller" ref={scroller} onScroll={follow} {...(plain ? { role: "img", "aria-label": label } : {})} style={{ maxHeight: `${limit + 8}px` }}>
       <div class="sheet" style={{ width: `${wide / dpr}px`, height: `${grid.total / dpr}px` }}>
         <canvas ref={canvas} aria-hidden="true" style={{ width: `${wide / dpr}px`, height: `${high / dpr}px` }} />
-        {!plain && <Options label={label} tiles={tiles} grid={grid} dpr={dpr} selected={selected} boxes={boxes} raster={rasters[0] ?? null} onSelect={onSelect} onToggle={onToggle} />}
+        {!plain && <Options label={label} tiles={tiles} grid={grid} dpr={dpr} selected={selected} boxes={boxes} raster={boxes ? (rasters[0] ?? null) : null} onSelect={onSelect} onToggle={onToggle} />}
       </div>
     </div>
   );
@@ -121,6 +124,12 @@ interface OptionsProps {
   raster: Raster | null;
   onSelect: ((id: number) => void) | undefined;
   onToggle: ((tile: Tile) => void) | undefined;
+}
+
+/** What is read out: the tip, and the visible label where the tip lacks it. */
+function nameOf({ label, text, off }: Tile): string {
+  const has = ` ${text.replace(/[,:;]/g, " ")} `.includes(` ${label} `);
+  return [has ? text : `${label} ${text}`.trim(), off ? words.off : ""].filter(Boolean).join(", ");
 }
 
 const Options = memo(function Options({ label, tiles, grid, dpr, selected, boxes, raster, onSelect, onToggle }: OptionsProps) {
@@ -155,7 +164,7 @@ const Options = memo(function Options({ label, tiles, grid, dpr, selected, boxes
         const { x, y } = placeOf(grid, i);
         return (
           <div key={tile.id} role="option" class={tile.off ? "tile off" : "tile"} aria-selected={tile.id === selected} tabIndex={i === current ? 0 : -1}
-            aria-label={tile.off ? `${tile.text || tile.label}, ${words.off}` : tile.text || tile.label} title={tile.text} data-nnw-tile={tile.id}
+            aria-label={nameOf(tile)} title={tile.text} data-nnw-tile={tile.id}
             style={{ left: `${x / dpr}px`, top: `${y / dpr}px`, width: `${width}px`, height: `${height}px` }} onClick={() => go(i)}>
             <Boxed box={boxes?.[i]} raster={raster} share={grid.parts} />
             {grid.label > 0 && <span class="label" aria-hidden="true">{tile.label}</span>}

@@ -33,7 +33,7 @@ const Row = memo(function Row({ node, column, chosen, current, open, onPress }: 
   const shown = cellOf(node, column);
   return (
     <div role="treeitem" class={`node${node.views.length ? "" : " mute"}`} aria-level={node.depth + 1} aria-selected={chosen} aria-expanded={node.container ? open : undefined}
-      aria-label={`${node.name}, ${lineOf(node)}`} tabIndex={current ? 0 : -1} title={`${node.path}\n${lineOf(node)}`} data-nnw-layer={node.id}
+      tabIndex={current ? 0 : -1} title={`${node.path}\n${lineOf(node)}`} data-nnw-layer={node.id}
       style={{ "--depth": node.depth, "--share": column === "macs" ? `${(100 * node.share).toFixed(1)}%` : "0%" }} onClick={() => onPress(node, false)}>
       <span class={node.container ? "fold" : "leaf"} aria-hidden="true" onClick={(event) => {
         if (!node.container) return;
@@ -43,6 +43,7 @@ const Row = memo(function Row({ node, column, chosen, current, open, onPress }: 
       <span class="who">{node.name}</span>
       {dead && column !== "dead" && <span class="dead r-warn">{node.dead_text}</span>}
       <span class={dead && column === "dead" ? "what r-warn" : "what"}>{shown}</span>
+      <span class="hidden">{lineOf(node)}</span>
     </div>
   );
 });

@@ -8,11 +8,12 @@ import type { Raster, Tile, Unit } from "../explorer_wire";
 import { NoteView, plain } from "../shell/Note";
 import { uid } from "../uid";
 import type { Figure } from "../wire";
+import { alone } from "./alone";
 import { useExplorer, type ExplorerStore } from "./contract";
 import { positionOf, positionText, type Cell } from "./raster";
 import { Scale } from "./Scale";
 import { Tiles } from "./Tiles";
-import { UnitMap } from "./UnitMap";
+import { OneCell, UnitMap } from "./UnitMap";
 
 export const choosePosition = (store: ExplorerStore, cell: Cell | null): void => store.set("position", positionText(cell));
 
@@ -64,7 +65,7 @@ function Filter({ raster, text, dark }: { raster: Raster; text: string; dark: bo
   return (
     <div class="filter">
       <p class="cap">{text || words.filter}</p>
-      <Tiles name="unit-filter" label={text || words.filter} tiles={tiles} rasters={[raster]} size={SMALL} tall={8} dark={dark} selected={null} plain />
+      <Tiles name="unit-filter" label={text || words.filter} tiles={tiles} rasters={alone(raster)} size={SMALL} tall={8} dark={dark} selected={null} plain />
       <Scale raster={raster} dark={dark} />
     </div>
   );
@@ -85,7 +86,8 @@ export function UnitCard({ dark }: { dark: boolean }) {
           {unit.off ? words.switchOn : words.switchOff}
         </CommandButton>
       </div>
-      {unit.map && <>
+      {unit.map && unit.map.width * unit.map.height === 1 && <OneCell map={unit.map} />}
+      {unit.map && unit.map.width * unit.map.height > 1 && <>
         <UnitMap map={unit.map} position={unit.position} dark={dark} onChoose={(cell) => choosePosition(store, cell)} />
         <Scale raster={unit.map} dark={dark} />
         <Position unit={unit} />

@@ -8,6 +8,7 @@ import { cellAt, said, step, valueAt, type Cell } from "./raster";
 import { useExplorer } from "./contract";
 
 interface Props {
+  name?: string; // data-nnw-chart
   map: Raster;
   position: Cell | null;
   dark: boolean;
@@ -29,7 +30,13 @@ export function readout(map: Raster, cell: Cell): string {
   return words.cell(cell.y, cell.x, found.exact ? said(found.value) : words.about(said(found.value)));
 }
 
-export function UnitMap({ map, position, dark, most, onChoose }: Props) {
+/** A map of one cell is a number. */
+export function OneCell({ map }: { map: Raster }) {
+  const found = valueAt(map, { y: 0, x: 0 });
+  return <p class="one-cell" data-nnw-chart="unit-map"><span class="cap">{words.only}</span> <b data-nnw-readout="">{found ? said(found.value) : "–"}</b></p>;
+}
+
+export function UnitMap({ name = "unit-map", map, position, dark, most, onChoose }: Props) {
   const store = useExplorer();
   const [under, setUnder] = useState<Cell | null>(null);
   const [keyed, setKeyed] = useState<Cell | null>(null);
@@ -56,7 +63,7 @@ export function UnitMap({ map, position, dark, most, onChoose }: Props) {
   };
   const cursor = inside(under) ?? inside(keyed);
   return (
-    <div class="unit-map" data-nnw-chart="unit-map">
+    <div class="unit-map" data-nnw-chart={name}>
       <Picture raster={map} dark={dark} {...(most === undefined ? {} : { most })}>
         <div class="touch" role="application" tabIndex={0} aria-label={`${words.map}: ${readout(map, shown)}; ${words.mapKeys}`} onKeyDown={onKey} onClick={onClick}
           onPointerMove={(event) => setUnder(pointed(event, map))} onPointerLeave={() => setUnder(null)} onBlur={() => setKeyed(null)}>

@@ -32,7 +32,7 @@ const fit = (count: number, parts: number, width: number, room: number, wish: Wi
   const spare = columns > 1 && count > columns ? Math.floor((room - columns * one) / (columns - 1)) : wish.gap;
   const rows = Math.ceil(count / columns);
   const stepY = height + wish.label + wish.gap;
-  return { parts, columns, rows, width, height, label: wish.label, inner, stepX: one + Math.min(spare, 2.5 * wish.gap), stepY, total: Math.max(0, rows * stepY - wish.gap), whole };
+  return { parts, columns, rows, width, height, label: wish.label, inner, stepX: one + Math.min(spare, (parts > 1 ? 6 : 2.5) * wish.gap), stepY, total: Math.max(0, rows * stepY - wish.gap), whole };
 };
 
 /**

@@ -77,6 +77,14 @@ export function filterField(channel: number, input: number, side: number, steps:
   return gabor(channel * 3 + input, side).map((v) => v * (0.25 + 0.75 * learnt) + (1 - learnt) * 0.5 * (noise() - 0.5));
 }
 
+/** One orientation, a colour of its own: what first layers learn. */
+function tinted(channel: number, side: number, steps: number): Field[] {
+  const r = random(channel * 5 + 2);
+  const grey_ = r() < 0.4;
+  const tint = [r() - 0.5, r() - 0.5, r() - 0.5].map((v) => (grey_ ? 0.8 : 1.9 * v));
+  return tint.map((part, c) => filterField(channel, 0, side, steps).map((v, i) => part * v + 0.05 * (random(channel * 91 + i * 3 + c)() - 0.5)));
+}
+
 function filters(state: State): Partial<Panel> {
   const { kernel, channels, inputs } = state.site;
   const steps = state.view === "training" ? state.steps : 30;
@@ -85,7 +93,7 @@ function filters(state: State): Partial<Panel> {
     const width = 32;
     return { tiles: tiles.slice(0, 40), raster: pack(tiles.slice(0, 40).map((_, id) => Float32Array.from({ length: width * 4 }, (_, j) => random(id * 131 + j)() - 0.5)), width, 4, { kind: "diverging", each: state.scale === "tile" }) };
   }
-  if (inputs === 3) return { tiles, raster: colours(tiles.map((_, id) => [0, 1, 2].map((c) => filterField(id, c, kernel, steps))), kernel, kernel, -1, 1) };
+  if (inputs === 3) return { tiles, raster: colours(tiles.map((_, id) => tinted(id, kernel, steps)), kernel, kernel, -1, 1) };
   return { tiles, raster: pack(tiles.map((_, id) => filterField(id, Math.max(0, state.input_channel), kernel, steps)), kernel, kernel, { kind: "diverging", each: state.scale === "tile" }), input_channels: inputs };
 }
 
@@ -209,8 +217,8 @@ export function unitOf(state: State): Unit {
   const map = mapOf(state, channel);
   const position = site.side > 1 ? placeOf(state, map) : null;
   const box = position && field(position.y, position.x, site, state.side);
-  const profile = CLASSES.map((_, i) => Math.max(0.1, random(channel * 17 + i)() * (i === channel % 10 ? 3.2 : 1.4)));
-  const filter: Raster | null = site.kernel > 1 ? (site.inputs === 3 ? colours([[0, 1, 2].map((c) => filterField(channel, c, site.kernel, 30))], site.kernel, site.kernel, -1, 1)
+  const profile = CLASSES.map((_, i) => Math.max(0.1, random(channel * 17 + i)() * (i === channel % 10 ? 0.4 : 1.4) + (i === channel % 10 ? 2.6 : 0)));
+  const filter: Raster | null = site.kernel > 1 ? (site.inputs === 3 ? colours([tinted(channel, site.kernel, 30)], site.kernel, site.kernel, -1, 1)
     : pack(Array.from({ length: Math.min(24, site.inputs) }, (_, c) => filterField(channel, c, site.kernel, 30)), site.kernel, site.kernel, { kind: "diverging" })) : null;
   return {
     layer: state.layer, channel, title: `Channel ${channel} of ${state.layer.split(".").pop()}`, map: pack([map], site.side, site.side, { kind: "sequential", values: true }), position, field: box,
