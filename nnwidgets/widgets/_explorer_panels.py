@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nnwidgets.engine.experiment.strongest import Strongest
+from nnwidgets.engine.experiment.strongest import Strongest, projection_pixels
 from nnwidgets.engine.experiment.training_watch import TrainingWatch
 from nnwidgets.engine.inspect import (
     Filters,
@@ -16,7 +16,6 @@ from nnwidgets.engine.inspect import (
     Row,
     UnitStatistics,
     colours,
-    contrast,
     filters,
     pooled,
     signed,
@@ -96,18 +95,9 @@ def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made:
 
 def projection_raster(pixels: Tensor) -> Raster:
     """A projection (C, H, W) as one picture: colours for three channels; another number of channels is summed up."""
-    if pixels.dim() != 3:
-        return signed(pixels.reshape(1, 1, -1) if pixels.dim() == 1 else pixels[None])
-    if pixels.shape[0] not in (1, 3):
-        pixels = pixels.sum(0, keepdim=True)
-    seen = contrast(pixels[None])
+    seen = projection_pixels(pixels)
     reach = float(np.percentile(pixels.abs().numpy(), 99.5))
-    return Raster(
-        np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen),
-        "colour" if seen.shape[-1] == 3 else "grey",
-        -reach,
-        reach,
-    )
+    return Raster(seen[None], "colour" if seen.ndim == 3 else "grey", -reach, reach)
 
 
 def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:

@@ -257,11 +257,8 @@ class ExplorerWork:
 
     def _field(self, row: Row, place: tuple[int, int]) -> tuple[tuple[int, int, int, int] | None, str]:
         """The pixels that a place can see, and in words."""
-        if len(self.exp.input_shape) != 3:
-            return None, ""
-        try:
-            field = self.inspection.field_of(row)
-        except NnwError:  # what cannot be followed has no field to draw
+        field = self.inspection.field_or_none(row)
+        if field is None:
             return None, ""
         box = field.box(*place)
         if field.whole:

@@ -114,7 +114,7 @@ class LayerExplorer(LiveWidget):
         start = _first_layer(rows) if layer is None else work.inspection.structure.find(layer).id
         self._exp, self._work = experiment, work
         self._turn = 0
-        self._rendering = False
+        self._rendering = self._could_not_show = False
         self._closed = False
         self._unsubscribe: Callable[[], None] = lambda: None
         self._last_news = 0.0
@@ -183,8 +183,11 @@ class LayerExplorer(LiveWidget):
 
     def _asked(self, change: Any) -> None:
         """A control was moved: hand the newest wish over and return."""
-        if change["name"] in ("sample", "pick", "picked_class", "image_index") and change["name"] != "image_index":
+        if change["name"] in ("sample", "pick", "picked_class"):
             self._work.own = None
+        if self._could_not_show:  # what was said of another position
+            self._could_not_show = False
+            self.clear_error()
         self._submit()
 
     def _submit(self) -> None:
@@ -228,7 +231,7 @@ class LayerExplorer(LiveWidget):
 
     def _failed(self, turn: int, error: BaseException) -> None:
         if not self._stale(turn):
-            self._rendering = False
+            self._rendering, self._could_not_show = False, True
             self.show_error("This could not be shown", error, "Choose another layer or image, or retry.", retry=True)
 
     def _status(self) -> str:

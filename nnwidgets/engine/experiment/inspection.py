@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.evaluation import Tally, strata_of, stream
 from nnwidgets.engine.experiment.pictures import Picture
 from nnwidgets.engine.experiment.strongest import Strongest, some_of, strongest_of
@@ -250,6 +251,13 @@ class Inspection:
             self._fields[row.id] = known
         return known
 
+    def field_or_none(self, row: Row) -> ReceptiveField | None:
+        """As `field_of`; None where the network takes no images, or what it does cannot be followed."""
+        try:
+            return self.field_of(row) if len(self._exp.input_shape) == 3 else None
+        except NnwError:
+            return None
+
     # --- a whole sample ---------------------------------------------------------------------------------------------
 
     def answers_of(self, sample: str) -> Evaluation | None:
@@ -306,7 +314,7 @@ class Inspection:
         """The nine strongest images of one channel, each with its patch and the projection of the unit."""
         sample, split, found = self._tops[row.id]
         names = self._exp.class_names
-        return (yield from strongest_of(self.network, self.field_of(row), row, channel, found, split, sample, names))
+        return (yield from strongest_of(self.network, self.field_or_none(row), row, channel, found, split, sample, names))
 
     # --- without some channels --------------------------------------------------------------------------------------
 

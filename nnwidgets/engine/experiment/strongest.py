@@ -14,7 +14,7 @@ from nnwidgets.engine.values.split import Split
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Strongest", "some_of"]
+__all__ = ["Strongest", "projection_pixels", "some_of", "strongest_of"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,87 @@ def some_of(split: Split, most: int) -> Split:
     if len(split) <= most:
         return split
     return split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:most].sort().values)
+
+
+def strongest_of(
+    network: nn.Module,
+    field: ReceptiveField | None,
+    row: Row,
+    channel: int,
+    found: TopActivations,
+    split: Split,
+    sample: str,
+    names: Sequence[str],
+) -> Generator[None, None, Strongest]:
+    """Make the pictures of a channel's strongest images: yields after each projection, and returns them."""
+    places = [
+        (int(i), tuple(int(p) for p in position))
+        for i, position in zip(found.images[channel], found.positions[channel], strict=True)
+        if i >= 0
+    ]
+    pictures, boxes, projections, notes, rule = [], [], [], dict[str, None](), ""
+    for index, (y, x) in places:
+        picture = picture_of(split, sample, index)
+        pictures.append(picture)
+        height, width = picture.pixels.shape[:2]
+        boxes.append((0, 0, height, width) if field is None else field.box(y, x))
+        made = yield from _projected(network, picture, row, channel, (y, x))
+        if made is not None:
+            projections.append(made[0])
+            rule = made[1]
+            notes.update(dict.fromkeys(made[2]))
+    whole = len(projections) == len(pictures) and bool(pictures)
+    side = max((max(y1 - y0, x1 - x0) for y0, x0, y1, x1 in boxes), default=1)
+    return Strongest(
+        pictures=np.stack([picture.pixels for picture in pictures]),
+        patches=np.stack([_cut(picture.pixels, box, side) for picture, box in zip(pictures, boxes, strict=True)]),
+        projections=np.stack([_cut(pixels, box, side) for pixels, box in zip(projections, boxes, strict=True)])
+        if whole
+        else None,
+        rule=rule,
+        boxes=tuple(boxes),
+        images=tuple(index for index, _ in places),
+        values=tuple(float(value) for value in found.values[channel][: len(places)]),
+        labels=tuple("" if picture.label is None else names[picture.label] for picture in pictures),
+        field="the whole image" if field is None or field.whole else f"{field.size[0]} × {field.size[1]} pixels",
+        sample=sample,
+        n=len(split),
+        channels=len(found.values),
+        notes=tuple(notes),
+    )
+
+
+def _projected(
+    network: nn.Module, picture: Picture, row: Row, channel: int, place: tuple[int, int]
+) -> Generator[None, None, tuple[npt.NDArray[np.uint8], str, tuple[str, ...]] | None]:
+    """The unit taken back to pixels by the Deconvnet rule, by the gradient where that does not fit; None where neither does."""
+    for rule in ("deconvnet", "gradient"):
+        steps = projection_steps(network, picture.inputs, row.name, channel, place, row.call, (rule,), own=True)
+        try:
+            made: Projections = yield from steps
+        except UnsupportedError:
+            return None
+        if rule in made.found:
+            found = made.found[rule]
+            return projection_pixels(found.pixels[0]), found.label, found.notes
+    return None
+
+
+def projection_pixels(pixels: Tensor) -> npt.NDArray[np.uint8]:
+    """A projection (C, H, W) as a picture, (H, W) or (H, W, 3); channels that are not colours are summed up."""
+    if pixels.dim() != 3:
+        pixels = pixels.reshape(1, 1, -1) if pixels.dim() == 1 else pixels[None]
+    if pixels.shape[0] not in (1, 3):
+        pixels = pixels.sum(0, keepdim=True)
+    seen = contrast(pixels[None])[0]
+    return np.ascontiguousarray(seen[..., 0] if seen.shape[-1] == 1 else seen)
+
+
+def _cut(pixels: npt.NDArray[np.uint8], box: tuple[int, int, int, int], side: int) -> npt.NDArray[np.uint8]:
+    """The part in a box, in the middle of a grey square of one size for all."""
+    y0, x0, y1, x1 = box
+    part = pixels[y0:y1, x0:x1]
+    made = np.full((side, side, *pixels.shape[2:]), 128, np.uint8)
+    top, left = (side - part.shape[0]) // 2, (side - part.shape[1]) // 2
+    made[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return made
