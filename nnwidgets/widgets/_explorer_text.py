@@ -77,8 +77,8 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
 
 HELP: Mapping[str, dict[str, str]] = {
     "layer": {
-        "what": "Every layer, and every function between layers, in the order in which they are run; a layer that is called again "
-        "has a row for each call. Shapes are without the batch; MACs are multiply-accumulates for one image."
+        "what": "Every layer, and every function between layers, in the order in which they are run; a layer that is called "
+        "again has a row for each call. Shapes are without the batch; MACs are multiply-accumulates for one image."
     },
     "channel": {"what": "The unit at the right. Arrow keys in the tiles move it, o switches it off and on."},
     "view": {"what": "What is shown of the chosen layer."},
@@ -89,8 +89,8 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "The place in the map that is taken back to pixels: the strongest one, or the one you click.",
     },
     "compare": {
-        "what": "Beside the network as it is, the same layer of the present recipe (pruned, quantized, fine-tuned), on the same scale, "
-        "and the difference. It follows the compression lab's slider."
+        "what": "Beside the network as it is, the same layer of the present recipe (pruned, quantized, fine-tuned), on the same "
+        "scale, and the difference. It follows the compression lab's slider."
     },
     "dead": {
         "what": "A channel is dead where it gives one constant for every image and place of the sample.",
@@ -102,7 +102,7 @@ HELP: Mapping[str, dict[str, str]] = {
     "learning_rate": {"what": "Step size of Adam for the copy that is trained here."},
     "fresh": {"what": "Begin with new random weights, or with the network's present ones."},
     "ratio": {
-        "what": "Size of an update beside that of the weights it changes. About a thousandth is a rule of thumb for a healthy rate.",
+        "what": "Size of an update beside that of the weights it changes. About a thousandth is a rule of thumb for a good rate.",
         "formula": "‖Δw‖ / ‖w‖",
         "source": "Karpathy, CS231n notes",
     },

@@ -261,9 +261,9 @@ def unit_record(
     exact = Raster(drawn.pixels, drawn.kind, drawn.low, drawn.high, values=values.numpy())
     here = float(values[position])
     told: dict[str, Figure] = {
-        "unit_value": Figure(here, number(here), notes=(Note(f"at row {position[0]}, column {position[1]}"),)),
-        "unit_max": Figure(float(values.max()), number(float(values.max()))),
-        "unit_mean": Figure(float(values.mean()), number(float(values.mean()))),
+        "here": Figure(here, number(here), notes=(Note(f"at row {position[0]}, column {position[1]}"),)),
+        "maximum": Figure(float(values.max()), number(float(values.max()))),
+        "mean": Figure(float(values.mean()), number(float(values.mean()))),
     }
     return {
         "layer": row.id,

@@ -38,7 +38,8 @@ def decoded(data: bytes, name: str) -> npt.NDArray[np.uint8]:
                 width, height = image.size
                 if width * height > _LARGEST:
                     raise FileError(
-                        f"{name}: got {width} x {height} pixels, expected at most {_LARGEST / 1e6:.0f} million; make it smaller first."
+                        f"{name}: got {width} x {height} pixels, expected at most {_LARGEST / 1e6:.0f} million; "
+                        "make it smaller first."
                     )
                 image.load()
                 return _pixels(ImageOps.exif_transpose(image))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
+from nnwidgets.engine.errors import UnsupportedError
+from nnwidgets.engine.experiment.pictures import Picture, picture_of
+from nnwidgets.engine.inspect import Projections, ReceptiveField, Row, TopActivations, contrast, projection_steps
 from nnwidgets.engine.values.split import Split
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Strongest", "projection_pixels", "some_of", "strongest_of"]
 
