@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from nnwidgets.engine.experiment.strongest import Strongest, projection_pixels
@@ -141,11 +142,11 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
         {"id": rank, "label": label, "text": f"{label}: image {index}, activation {number(value)}"}
         for rank, (label, index, value) in enumerate(zip(found.labels, found.images, found.values, strict=True))
     ]
-    columns = [{"title": "patch", "caption": found.field, "raster": raster_record(found.patches)}]
+    columns: list[dict[str, Any]] = [{"title": "patch", "caption": found.field, "raster": raster_record(_seen(found.patches))}]
     if found.projections is not None:
-        columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(found.projections)})
+        columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(_seen(found.projections))})
     boxes = [dict(zip(("y0", "x0", "y1", "x1"), box, strict=True)) for box in found.boxes]
-    columns.append({"title": "image", "caption": "with its field", "raster": raster_record(found.pictures), "boxes": boxes})
+    columns.append({"title": "image", "caption": "with its field", "raster": raster_record(_seen(found.pictures)), "boxes": boxes})
     notes = [{"text": note} for note in found.notes]
     return panel(
         "top9",
@@ -157,3 +158,8 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
         columns=columns,
         channels=found.channels,
     )
+
+
+def _seen(pixels: npt.NDArray[np.uint8]) -> Raster:
+    """Pictures (n, h, w) or (n, h, w, 3) as they are."""
+    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)

@@ -66,7 +66,7 @@ class ExplorerTasks:
         needs = wish.view == "histogram" or wish.order == "selectivity"
         if needs and inspection.statistics_of(row.site) is None and ("statistics", wish.sample) not in self._declined:
             self.measure(wish.sample)
-        if wish.view == "top9" and inspection.top_of(row.site) is None and ("top9", row.id) not in self._declined:
+        if wish.view == "top9" and not inspection.has_top(row) and ("top9", row.id) not in self._declined:
             self.find_top(row.id, wish.sample)
         if wish.view == "training":
             self._show_training(row)
@@ -162,10 +162,12 @@ class ExplorerTasks:
         if getattr(self._exp, sample).labels is None:
             return
 
-        def work() -> Iterator[tuple[Estimate, Estimate | None]]:
+        def work() -> Iterator[tuple[Estimate, Estimate] | None]:
             yield from self._work.inspection.accuracy_without(sample, off)
 
-        def tell(item: tuple[Estimate, Estimate | None]) -> None:
+        def tell(item: tuple[Estimate, Estimate] | None) -> None:
+            if item is None:
+                return
             self._estimate, self._dense = item
             now = time.monotonic()
             if self._estimate.final or now - self._last > _BETWEEN:

@@ -88,7 +88,8 @@ class ExplorerWork:
         """Publish all that the controls ask for, the middle first."""
         row = self.inspection.structure.find(wish.layer)
         if wish.pick == "worst" and self.own is None and self.inspection.answers_of(wish.sample) is None:
-            yield from self.inspection.answer_all(wish.sample)
+            for _ in self.inspection.answer_all(wish.sample):
+                yield
         picture, place, count = self.picture(wish)
         self.publish(self._input(wish, picture, place, count))
         yield
@@ -105,7 +106,7 @@ class ExplorerWork:
         yield
         yield from self._unit(wish, row, picture)
         yield
-        self._answers(wish, picture)
+        yield from self._answers(wish, picture)
 
     def _asks(self, wish: Wish, row: Row) -> bool:
         """A large layer is asked for first."""
@@ -267,19 +268,20 @@ class ExplorerWork:
         size = f"{field.size[0]} × {field.size[1]}"
         return box, f"it sees {size} pixels: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
-    def _answers(self, wish: Wish, picture: Picture) -> None:
-        other, words = None, ""
+    def _answers(self, wish: Wish, picture: Picture) -> Iterator[None]:
+        other: Tensor | None = None
+        words = ""
         if self.off:
-            other, words = self.inspection.logits_without(picture, self.off), "switched off"
+            other, words = (yield from self.inspection.logits_without(picture, self.off)), "switched off"
         elif wish.compare:
-            forward = self.inspection.known(picture, compressed=True)
-            other, words = (None if forward is None else forward.answer), "compressed"
+            compressed = self.inspection.known(picture, compressed=True)
+            other, words = (None if compressed is None else compressed.answer), "compressed"
         forward = self.inspection.known(picture)
         if forward is None or forward.answer is None:
             return
-        dense = forward.answer.softmax(0)
-        second: Tensor | None = None if other is None else other.softmax(0)
+        dense, second = forward.answer.softmax(0), None if other is None else other.softmax(0)
         self.publish({"answers": records.answers_record(dense, second, words, self.exp.class_names, picture.label)})
+        yield
 
 
 def _place(position: str, values: Tensor) -> tuple[int, int] | None:

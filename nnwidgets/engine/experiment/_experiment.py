@@ -81,7 +81,7 @@ class Experiment:
             check_model(self._model, split)
         if self.val is None and self.train is not None and len(self.train) > 1:
             self.train, self.val = self.train.carve()
-        self._probe = known[0]
+        self.probe = known[0]  # a sample to try things on
         self.input_shape = tuple(input_shape) if input_shape is not None else known[0].sample_shape
         names = class_names if class_names is not None else known[0].class_names
         self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
@@ -192,7 +192,7 @@ class Experiment:
             bench = self._benches.find(key)
             if bench is None:
                 weights = None if key is None else self.weights.get(key)
-                bench = sound_bench(self._model, self.input_shape, weights, self._probe.inputs(slice(0, 8)))
+                bench = sound_bench(self._model, self.input_shape, weights, self.probe.inputs(slice(0, 8)))
                 self._benches.keep(key, bench)
             return bench
 

@@ -27,8 +27,8 @@ from nnwidgets.engine.inspect import (
     Structure,
     Switching,
     TopActivations,
-    TopStep,
     UnitStatistics,
+    ablate,
     capture,
     filters,
     receptive_field,
@@ -36,6 +36,7 @@ from nnwidgets.engine.inspect import (
     structure,
     top_steps,
 )
+from nnwidgets.engine.inspect._over import Progress
 from nnwidgets.engine.trace import plain_copy
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.recipe import Recipe
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["ASK_BYTES", "Forward", "Inspection"]
 
 ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
+_PROBE = 8
 _MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _BUDGET = 160 * 2**20  # bytes of activations kept for one image
 _PICTURES = 2  # images whose activations are kept
@@ -300,10 +302,10 @@ class Inspection:
         known = self._statistics.get(row.site)
         return None if known is None else known.channels
 
-    def find_top(self, row: Row, sample: str) -> Generator[TopStep, None, None]:
-        """Find the nine strongest images of each channel of a layer."""
+    def find_top(self, row: Row, sample: str) -> Generator[Progress, None, None]:
+        """Find the nine strongest images of each channel of a layer, among at most 2,000 images of a sample."""
         split = some_of(getattr(self._exp, sample), _MOST_IMAGES)
-        found = yield from top_steps(self.network, split, row.name, call=row.call, own=True)
+        found = yield from top_steps(self.network, split, row.name, call=row.call)
         self._tops[row.id] = (sample, split, found)
 
     def has_top(self, row: Row) -> bool:
@@ -321,24 +323,48 @@ class Inspection:
     @property
     def switching_note(self) -> str:
         """How answers without some channels are found, where that is worth a word."""
-        return "" if self._switching is None else self._switching.note
+        return "" if self._switching is None or self._switching.method != "whole" else self._switching.note
 
-    def logits_without(self, picture: Picture, off: Sequence[tuple[str, int]]) -> Tensor:
+    def logits_without(self, picture: Picture, off: Sequence[tuple[str, int]]) -> Generator[None, None, Tensor]:
         """(K,) answer to an image with some channels switched off."""
+        network, channels = yield from self._without(off)
+        if isinstance(network, Switching):
+            return network.logits(picture.inputs, channels)[0].float()
         with torch.inference_mode():
-            return self._switched(off).logits(picture.inputs)[0].float()
+            answer: Tensor = network(picture.inputs)[0].float()
+            return answer
 
-    def accuracy_without(
-        self, sample: str, off: Sequence[tuple[str, int]]
-    ) -> Generator[tuple[Estimate, Estimate | None], None, None]:
-        """Accuracy on a sample with some channels switched off, streamed; beside it that of the network as it is."""
-        split = getattr(self._exp, sample)
+    def accuracy_without(self, sample: str, off: Sequence[tuple[str, int]]) -> Generator[tuple[Estimate, Estimate] | None, None, None]:
+        """Accuracy on a sample with some channels switched off, streamed, beside that of the network as it is.
+
+        The network's own answers to all images come first, where they are not known: they say which images tell most.
+        """
+        split: Split = getattr(self._exp, sample)
+        if split.labels is None:
+            return
         if self._answers.get(sample) is None:
             for _ in self.answer_all(sample):
-                pass
+                yield None
         known = self._answers[sample]
-        strata = strata_of(split.labels.cpu().numpy(), known.margins)
-        tally = Tally(len(split), strata, known.accuracy)
+        tally = Tally(len(split), strata_of(split.labels.cpu().numpy(), known.margins), known.accuracy)
         dense = Estimate(known.accuracy, known.accuracy, known.accuracy, known.n, known.n)
-        for estimate in self._switched(off).stream(split, tally):
+        network, channels = yield from self._without(off)
+        estimates = network.stream(split, tally, channels) if isinstance(network, Switching) else stream(network, split, tally)
+        for estimate in estimates:
             yield estimate, dense
+
+    def _without(self, off: Sequence[tuple[str, int]]) -> Generator[None, None, tuple[Switching | nn.Module, tuple[int, ...]]]:
+        """What answers with some channels off: channels of one layer are switched behind what is kept before it."""
+        sites: dict[Site, list[int]] = {}
+        for layer, channel in off:
+            sites.setdefault(self.structure.find(layer).site, []).append(channel)
+        if len(sites) > 1:
+            if self._switching is not None:
+                self._switching.forget()
+            return ablate(self.network, sites), ()
+        (site, channels), *_ = sites.items()
+        if self._switching is None:
+            probe = self._exp.probe.inputs(slice(0, _PROBE))
+            self._switching = Switching(self.network, self._exp.input_shape, probe)
+        yield from self._switching.choosing(site)
+        return self._switching, tuple(channels)
