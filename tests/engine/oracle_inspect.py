@@ -207,3 +207,19 @@ def boxes_by_changing_pixels(net: nn.Module, shape: tuple[int, int, int]) -> lis
 def _around(mask: Tensor) -> tuple[int, int, int, int]:
     rows, columns = mask.any(1).nonzero().flatten().tolist(), mask.any(0).nonzero().flatten().tolist()
     return (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if rows else (0, 0, 0, 0)
+
+
+def top_by_sorting(maps: list[Tensor], k: int) -> list[list[tuple[float, int, int, int]]]:
+    """For each channel the k best (value, image, y, x) of a list of (C, H, W), one an image: everything is sorted.
+
+    Of equal values the earlier image, and within it the place that is read first.
+    """
+    best: list[list[tuple[float, int, int, int]]] = []
+    for channel in range(len(maps[0])):
+        strongest = []
+        for image, each in enumerate(maps):
+            places = [(float(value), -y, -x) for y, row in enumerate(each[channel]) for x, value in enumerate(row)]
+            value, y, x = max(places)
+            strongest.append((-value, image, -y, -x))
+        best.append([(-value, image, y, x) for value, image, y, x in sorted(strongest)[:k]])
+    return best

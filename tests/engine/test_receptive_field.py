@@ -150,6 +150,31 @@ def test_sizes_and_strides_of_a_small_vgg(layer: str, size: int, stride: int) ->
         assert field.stride == (stride, stride)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "stride"),
+    [
+        ("alexnet", "features", 195, 32),
+        ("vgg16", "features.30", 212, 32),
+        ("resnet50", "layer4", 427, 32),
+        ("inception_v3", "Mixed_7c", 1311, 32),
+        ("mobilenet_v2", "features", 491, 32),
+        ("efficientnet_b0", "features", 851, 32),
+        ("densenet121", "features", 2071, 32),
+        ("swin_t", "features.1", 224, 4),
+    ],
+)
+def test_sizes_in_the_literature(name: str, layer: str, size: int, stride: int) -> None:
+    """Araujo et al., Distill 2019, for the first ones; ResNet-50 has its stride in the second convolution here (427, not 483)."""
+    import torchvision
+
+    how = {"init_weights": False} if name == "inception_v3" else {}
+    side = 299 if name == "inception_v3" else 224
+    field = receptive_field(torchvision.models.get_model(name, weights=None, **how), (3, side, side), layer)
+    assert field.size == (size, size)
+    assert field.stride == (stride, stride)
+
+
 def test_a_field_may_be_larger_than_the_image() -> None:
     """ResNet-20 at 28 pixels: by the formula (each convolution adds two strides so far) far more than that."""
     strides = [1] * 7 + [2, 1, 1, 1, 1, 1] + [2, 1, 1, 1, 1, 1]

@@ -15,6 +15,7 @@ from nnwidgets.engine.inspect._receptive import ReceptiveField, receptive_field
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._statistics import default_sites, statistics, statistics_steps
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
+from nnwidgets.engine.inspect._top import TopActivations, patch, top_activations, top_patches, top_steps
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Statistics",
     "StatisticsStep",
     "Structure",
+    "TopActivations",
     "UnitStatistics",
     "ablate",
     "as_maps",
@@ -45,6 +47,7 @@ __all__ = [
     "feature_maps",
     "filters",
     "grid",
+    "patch",
     "pooled",
     "projection_steps",
     "projections",
@@ -54,14 +57,12 @@ __all__ = [
     "statistics",
     "statistics_steps",
     "structure",
+    "top_activations",
+    "top_patches",
+    "top_steps",
 ]
 
-TopActivations = TopStep = Switching = object
+Switching = object
 
 
-def top_steps(*a, **k):
-    raise NotImplementedError
-
-
-def watch_training(*a, **k):
-    raise NotImplementedError
+def watch_training(*a, **k): raise NotImplementedError

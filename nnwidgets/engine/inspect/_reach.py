@@ -70,8 +70,11 @@ def rows_and_columns(input_shape: Sequence[int]) -> tuple[int, int]:
 def closed_up(planes: Tensor) -> Tensor:
     """The same planes, of size 1 along each dimension where nothing changes."""
     for dim in range(1, planes.dim()):
-        if planes.shape[dim] > 1 and bool((planes == planes.narrow(dim, 0, 1)).all()):
-            planes = planes.narrow(dim, 0, 1)
+        size, first = planes.shape[dim], planes.narrow(dim, 0, min(1, planes.shape[dim]))
+        if size < 2 or (planes.stride(dim) and not torch.equal(planes.narrow(dim, size - 1, 1), first)):
+            continue
+        if planes.stride(dim) == 0 or bool((planes == first).all()):
+            planes = first
     return planes.contiguous()
 
 

@@ -121,7 +121,7 @@ def _field(reach: Reach, image: tuple[int, int], position: tuple[int, int] | Non
     planes = reach.planes.amax(2).squeeze(1).expand(2 * BOXES, rows, columns).double().numpy()
     endless = planes[BOXES:]
     sizes = np.maximum(endless[2:] + endless[:2], 0).reshape(2, -1).max(1)  # an empty box is -inf wide
-    steps = [_step(-endless[0], 0, reach.step[0]), _step(-endless[1], 1, reach.step[1])]
+    steps = [_step(-endless[axis], axis, reach.step[axis], image[axis]) for axis in (0, 1)]
     boxes = np.concatenate([_clipped(planes[:BOXES], image), _clipped(endless, image)]).transpose(1, 2, 0)
     whole = bool((boxes[:, :, :BOXES] == (0, 0, *image)).all())
     notes = [f"taken to see the whole image: {', '.join(unknown)}"] if unknown else []
@@ -143,12 +143,14 @@ def _field(reach: Reach, image: tuple[int, int], position: tuple[int, int] | Non
     return made
 
 
-def _step(starts: npt.NDArray[np.float64], axis: int, otherwise: float) -> float:
-    """Pixels between neighbours, on the average along the middle of the map."""
+def _step(starts: npt.NDArray[np.float64], axis: int, step: float, pixels: int) -> float:
+    """Pixels between neighbours along the middle of the map; on the average, where they are not in regular rows."""
     line = starts[:, starts.shape[1] // 2] if axis == 0 else starts[starts.shape[0] // 2]
-    if len(line) < 2 or not np.isfinite(line[[0, -1]]).all():
-        return float(otherwise)
-    return float((line[-1] - line[0]) / (len(line) - 1))
+    if len(line) < 2:
+        return float(step)
+    apart = np.diff(line) if np.isfinite(line).all() else np.zeros(1)
+    regular = apart.any() and apart.max() - apart.min() <= 1
+    return float(apart.mean()) if regular else pixels / len(line)
 
 
 def _clipped(planes: npt.NDArray[np.float64], image: tuple[int, int]) -> npt.NDArray[np.int64]:
