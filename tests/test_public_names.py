@@ -9,7 +9,7 @@ import sys
 import pytest
 
 PUBLIC = {
-    "nnwidgets": ["CompressionLab", "Experiment", "engine", "list_examples", "load_example"],
+    "nnwidgets": ["CompressionLab", "Experiment", "LayerExplorer", "engine", "list_examples", "load_example"],
     "nnwidgets.engine": [
         "Attempt",
         "Cost",
@@ -18,6 +18,7 @@ PUBLIC = {
         "Evaluation",
         "Experiment",
         "FileError",
+        "Filters",
         "InputError",
         "Job",
         "Jobs",
@@ -27,31 +28,49 @@ PUBLIC = {
         "ModelError",
         "NnwError",
         "OutOfMemoryError",
+        "Projection",
         "Pruning",
         "Quantization",
+        "ReceptiveField",
         "Recipe",
         "RecipeError",
         "Split",
         "State",
+        "Statistics",
         "StepRecord",
+        "Structure",
+        "TopActivations",
         "TrainingSetup",
+        "UnitStatistics",
         "UnsupportedError",
+        "ablate",
+        "attention_maps",
         "bake",
         "compress",
         "cost",
+        "deconvnet",
         "evaluate",
+        "feature_maps",
+        "filters",
         "fingerprint",
         "fit",
         "latency",
         "layers",
         "load_packed",
+        "receptive_field",
         "save_packed",
         "sensitivity_scan",
         "shapes",
+        "statistics",
         "stream_accuracy",
+        "structure",
+        "top_activations",
         "torchvision_net",
+        "watch_training",
     ],
 }
+# Traits of LayerExplorer that code may read, link and write.
+EXPLORER = ["channel", "compare", "image_index", "layer", "order", "position", "sample", "scale", "view"]
 # Traits of CompressionLab that code may read and link, and those of them that code and the screen may write.
 READ_ONLY = ["accuracy", "accuracy_high", "accuracy_low", "n_seen", "status"]
 WRITABLE = [
@@ -104,6 +123,15 @@ def test_compression_lab_has_the_trait(trait: str) -> None:
 
     found = CompressionLab.class_traits(sync=True)
     assert trait in found
+
+
+@pytest.mark.parametrize("trait", EXPLORER)
+def test_layer_explorer_has_the_trait(trait: str) -> None:
+    """The name exists as a synchronised trait that can be set, with a help text of its meaning."""
+    from nnwidgets import LayerExplorer
+
+    found = LayerExplorer.class_traits(sync=True)[trait]
+    assert not found.read_only and found.help
 
 
 @pytest.mark.parametrize("trait", READ_ONLY)

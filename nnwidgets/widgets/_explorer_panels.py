@@ -139,14 +139,16 @@ def histogram_panel(row: Row, found: UnitStatistics, channel: int) -> dict[str, 
 def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
     """The nine images that make a channel fire most: the patch it sees, its projection, the image with the field."""
     tiles = [
-        {"id": rank, "label": label, "text": f"{label}: image {index}, activation {number(value)}"}
+        {"id": rank, "label": label, "text": f"image {text.count(index)}, activation {number(value)}"}
         for rank, (label, index, value) in enumerate(zip(found.labels, found.images, found.values, strict=True))
     ]
     columns: list[dict[str, Any]] = [{"title": "patch", "caption": found.field, "raster": raster_record(_seen(found.patches))}]
     if found.projections is not None:
         columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(_seen(found.projections))})
     boxes = [dict(zip(("y0", "x0", "y1", "x1"), box, strict=True)) for box in found.boxes]
-    columns.append({"title": "image", "caption": "with its field", "raster": raster_record(_seen(found.pictures)), "boxes": boxes})
+    columns.append(
+        {"title": "image", "caption": "with its field", "raster": raster_record(_seen(found.pictures)), "boxes": boxes}
+    )
     notes = [{"text": note} for note in found.notes]
     return panel(
         "top9",

@@ -334,7 +334,9 @@ class Inspection:
             answer: Tensor = network(picture.inputs)[0].float()
             return answer
 
-    def accuracy_without(self, sample: str, off: Sequence[tuple[str, int]]) -> Generator[tuple[Estimate, Estimate] | None, None, None]:
+    def accuracy_without(
+        self, sample: str, off: Sequence[tuple[str, int]]
+    ) -> Generator[tuple[Estimate, Estimate] | None, None, None]:
         """Accuracy on a sample with some channels switched off, streamed, beside that of the network as it is.
 
         The network's own answers to all images come first, where they are not known: they say which images tell most.

@@ -65,4 +65,5 @@ __all__ = [
 Switching = object
 
 
-def watch_training(*a, **k): raise NotImplementedError
+def watch_training(*a, **k):
+    raise NotImplementedError
