@@ -47,7 +47,7 @@ def capture(
     Args:
         images: (B, *input_shape) as the network takes them. sites: each with the layout of its row (`structure`).
         seen: called with each place as soon as it is there, while the rest still runs. stale: asked at each place; once it says
-            True the pass is given up and None is returned. own: the network is the caller's own copy in eval mode, which need not be guarded.
+            True the pass is given up and None is returned. own: a copy of the caller's in eval mode, which need not be guarded.
 
     Raises:
         InputError: a place is never reached. And what the network raises.
