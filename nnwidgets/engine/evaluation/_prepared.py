@@ -96,6 +96,12 @@ class Prepared:
         """Names of the convolutions that hold their batch-norm."""
         return tuple(pair.name for pair in self._pairs)
 
+    @property
+    def norms(self) -> dict[str, str]:
+        """Convolutions that hold their batch-norm, each with its name."""
+        names = {id(module): name for name, module in self.network.named_modules()}
+        return {pair.name: names[id(pair.norm)] for pair in self._pairs}
+
     def write(self, load: Callable[[nn.Module], None], only: Collection[str] | None = None) -> None:
         """Let ``load`` write weights into ``network`` as if nothing were folded, then fold again.
 

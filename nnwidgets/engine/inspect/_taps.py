@@ -64,7 +64,7 @@ class Taps:
 
     def _quickly(self, network: nn.Module, images: Tensor, visits: Mapping[Site, Visitor], modules: dict[str, nn.Module]) -> Any:
         functions = {key: visits[site] for key, site in self._known.items() if site in visits}
-        with self._hooks(visits, modules) as waiting, _Numbered(functions) if functions else contextlib.nullcontext() as numbered:
+        with self.hooks(visits, modules) as waiting, _Numbered(functions) if functions else contextlib.nullcontext() as numbered:
             answer = network(images)
         if waiting or (numbered and any(numbered.times[name] != self._times[name] for name, _ in functions)):
             raise _AstrayError
@@ -92,7 +92,7 @@ class Taps:
             return visits[site](result, made.writes)
 
         watched = watching(network, images, come_by) if between else contextlib.nullcontext()
-        with self._hooks(visits, modules) as waiting, listing if between else contextlib.nullcontext(), watched:
+        with self.hooks(visits, modules) as waiting, listing if between else contextlib.nullcontext(), watched:
             answer = network(images)
         for site in sorted(waiting | (between - found)):
             raise unknown_site(network, images, site)
@@ -102,8 +102,8 @@ class Taps:
         return answer
 
     @contextlib.contextmanager
-    def _hooks(self, visits: Mapping[Site, Visitor], modules: dict[str, nn.Module]) -> Iterator[set[Site]]:
-        """Visit the layers; gives those that were not reached yet."""
+    def hooks(self, visits: Mapping[Site, Visitor], modules: Mapping[str, nn.Module]) -> Iterator[set[Site]]:
+        """Visit the layers alone while the block lasts; gives those that were not reached yet."""
         waiting = {site for site in visits if site.name in modules}
         with contextlib.ExitStack() as stack:
             for name in sorted({site.name for site in waiting}):

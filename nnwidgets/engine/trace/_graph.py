@@ -85,6 +85,33 @@ class GraphRun(Resumable):
         kept = _cloned(point.kept, written) if written else point.kept
         return _filled(self._output, {**self._fixed, **self._run(kept, point.place, len(self._nodes))})
 
+    @property
+    def size(self) -> int:
+        """How many steps a pass has; the place of a point is a step, from 0 to this."""
+        return len(self._nodes)
+
+    def made_by(self, step: int) -> Hashable:
+        """The key under which a point keeps what a step makes, from after the step until nothing needs it any more."""
+        return self._nodes[step]  # type: ignore[no-any-return]
+
+    def go(self, point: Point, place: int) -> Point:
+        """Run on until just before a step. The old point is used up."""
+        return Point(place, self._run(point.kept, point.place, place))
+
+    def changed(self, point: Point, key: Hashable, change: Callable[[Any], Any], in_place: bool = False) -> Point:
+        """A point with another value under a key; the old one stays as it is.
+
+        Args:
+            change: from the value to the new one. in_place: it writes into the value, and what shares its memory sees that.
+        """
+        kept = _cloned(point.kept, [key]) if in_place else dict(point.kept)
+        kept[key] = change(kept[key])
+        return Point(point.place, kept)
+
+    def is_written(self, point: Point) -> bool:
+        """True where something that a point keeps is written to later."""
+        return any(self._writes.get(node, -1) >= point.place for node in point.kept)
+
     def _run(self, kept: Mapping[Hashable, Any], start: int, stop: int) -> dict[Hashable, Any]:
         values: dict[Any, Any] = {**kept, **self._fixed}
         for i in range(start, stop):
