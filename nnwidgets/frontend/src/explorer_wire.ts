@@ -51,8 +51,16 @@ export interface Tile {
   off?: boolean; // switched off
 }
 
+/**
+ * Backbone compares a record with the one before it, deeply and from its last key on, twice, before it tells anybody. A number that
+ * differs each time, as the last key of the record, ends that at once; without it, equal rasters are compared byte by byte.
+ */
+export interface Serial {
+  serial?: number;
+}
+
 /** The middle. A raster may be missing while it is being made (`busy`), or where `empty` says why there is none. */
-export interface Panel {
+export interface Panel extends Serial {
   view: ViewName;
   layer: string; // id it belongs to: what does not belong to the trait `layer` is drawn faded
   title: string; // "64 maps of features.relu1"
@@ -74,7 +82,7 @@ export interface Panel {
 }
 
 /** The right: one channel. */
-export interface Unit {
+export interface Unit extends Serial {
   layer: string;
   channel: number;
   title: string; // "Channel 17 of relu1"
@@ -90,7 +98,7 @@ export interface Unit {
   notes: { text: string; role?: Role }[];
 }
 
-export interface Input {
+export interface Input extends Serial {
   raster: Raster; // one tile, colour or grey
   title: string; // "image 214: ring"
   caption: string; // "of S_test; answered disc" / "yours, resized from 640 x 480"
@@ -135,7 +143,7 @@ export interface Written {
 
 /**
  * Traits that the front end only reads (and those of every widget: seq, status, help, task, last_task, error, notices, code).
- * Names of tasks: statistics, top9, accuracy, training.
+ * Names of tasks: statistics, top9, accuracy, training. Keys of `help`: traits, views, figures, "answers", "switched".
  */
 export interface Read extends Common {
   tree: Node[];

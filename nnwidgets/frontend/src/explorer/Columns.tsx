@@ -59,7 +59,7 @@ export function TopNine({ panel, dark }: { panel: Panel; dark: boolean }) {
   const [chosen, setChosen] = useState<string | null>(null);
   const [rank, setRank] = useState<number | null>(null);
   const [ref, box] = useBox();
-  const wide = box !== null && box.width / box.em >= 42;
+  const wide = box !== null && box.width / box.em >= 52;
   const titles = panel.columns.map((each) => each.title);
   const shown = chosen !== null && (chosen === ALL || titles.includes(chosen)) ? chosen : wide ? ALL : (titles[0] ?? ALL);
   const columns = panel.columns.filter((each) => shown === ALL || each.title === shown);

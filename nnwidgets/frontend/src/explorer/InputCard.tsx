@@ -88,6 +88,7 @@ export function InputCard({ dark }: { dark: boolean }) {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     event.stopPropagation();
+    if (event.type === "dragleave" && (event.currentTarget as Element).contains(event.relatedTarget as Element | null)) return;
     setOver(event.type === "dragover" || event.type === "dragenter");
     if (event.type === "drop") void send(store, event.dataTransfer.files, setRefused);
   };
@@ -112,7 +113,7 @@ export function InputCard({ dark }: { dark: boolean }) {
             {(close) => <DrawPad width={input.raster.width} height={input.raster.height} onDone={close} />}
           </Popover>
         )}
-        {input && input.index < 0 && <CommandButton command="own_image_off">{words.back}</CommandButton>}
+        {input && input.index < 0 && <CommandButton command="own_image_off" label={words.backToSample}>{words.back}</CommandButton>}
       </div>
     </section>
   );

@@ -2,6 +2,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
+import { HelpButton } from "../controls/Help";
 import { NumberInput } from "../controls/NumberInput";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
@@ -145,7 +146,7 @@ export function Middle({ dark }: { dark: boolean }) {
       <Tools panel={panel} view={view} size={size} onSize={setSize} />
       <div class={stale ? "stage faded" : "stage"} aria-busy={stale || Boolean(panel?.busy)} data-nnw-panel={panel?.view} data-nnw-of={panel?.layer}>
         <div class="said">
-          <h3 class="title">{panel?.title}{panel?.busy && <span class="busy" data-nnw-busy=""><i aria-hidden="true" />{panel.busy}</span>}</h3>
+          <h3 class="title">{panel?.title}{panel && <HelpButton control={panel.view} label={words.views[panel.view]} />}{panel?.busy && <span class="busy" data-nnw-busy=""><i aria-hidden="true" />{panel.busy}</span>}</h3>
           <p class="cap caption">{panel?.caption}{panel?.notes.map((note, i) => <span key={i} class={`says r-${note.role ?? "muted"}`}>{note.text}</span>)}</p>
         </div>
         {panel ? <Stage panel={panel} size={size} dark={dark} /> : <Coming count={48} text={words.busyTiles} />}

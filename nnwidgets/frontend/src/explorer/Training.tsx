@@ -2,7 +2,6 @@
 import { Check } from "../controls/Check";
 import { CommandButton } from "../controls/Button";
 import { NumberInput } from "../controls/NumberInput";
-import { HelpButton } from "../controls/Help";
 import { words } from "../explorer_strings";
 import { useExplorer } from "./contract";
 
@@ -16,7 +15,6 @@ export function Training() {
         <CommandButton command="train_pause" disabled={!runs}>{words.pause}</CommandButton>
         <CommandButton command="train_step" disabled={runs}>{words.step}</CommandButton>
         <CommandButton command="train_reset">{words.reset}</CommandButton>
-        <HelpButton control="training" label={words.training} />
       </span>
       <NumberInput control="epochs" label={words.epochs} value={store.value("epochs", 1)} min={1} max={100} step={1} whole onValue={(value) => store.set("epochs", value)} />
       <NumberInput control="learning_rate" label={words.learningRate} value={store.value("learning_rate", 0.001)} min={1e-6} max={10} step="any" onValue={(value) => store.set("learning_rate", value)} />

@@ -24,7 +24,7 @@ export function FigureList({ figures }: { figures: Record<string, Figure> }) {
     <dl class="facts">
       {all.map(([name, figure]) => (
         <div key={name} class={`r-${figure.role ?? "ink"}`}>
-          <dt>{figureName(name)}</dt>
+          <dt>{figureName(name)}<HelpButton control={name} label={figureName(name)} /></dt>
           <dd data-nnw-value={name} data-nnw-raw={plain(figure.raw)}><b>{figure.value}</b> {figure.unit}
             {figure.notes.map((note, i) => <NoteView key={i} note={note} />)}
             {figure.action && <CommandButton command={figure.action.command} className="link">{figure.action.label}</CommandButton>}

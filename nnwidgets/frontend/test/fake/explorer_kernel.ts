@@ -11,7 +11,7 @@ import { colours, digit, pack, scene, type Field } from "./rasters";
 type Sent = Writes<ExplorerSheet>;
 const choices = (...pairs: [Choice["value"], string][]): Choice[] => pairs.map(([value, label]) => ({ value, label }));
 const HELP: Record<string, Help> = Object.fromEntries(
-  ["layer", "order", "scale", "compare", "sample", "pick", "position", "input_channel", "training", "fresh", "answers", "switched", "channel", "image_index"]
+  ["layer", "order", "scale", "compare", "sample", "pick", "position", "input_channel", "training", "fresh", "answers", "switched", "channel", "image_index", "deconvnet", "top9", "histogram", "maps", "selectivity"]
     .map((name) => [name, { what: `What ${name.replaceAll("_", " ")} means, in two short sentences. It is one click away and closes with Esc.`, source: "Zeiler & Fergus, Visualizing and Understanding Convolutional Networks (2014)" }]),
 );
 
