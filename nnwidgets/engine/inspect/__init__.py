@@ -15,6 +15,7 @@ from nnwidgets.engine.inspect._receptive import ReceptiveField, receptive_field
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._statistics import default_sites, statistics, statistics_steps
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
+from nnwidgets.engine.inspect._switching import Switching
 from nnwidgets.engine.inspect._top import TopActivations, patch, top_activations, top_patches, top_steps
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
@@ -33,6 +34,7 @@ __all__ = [
     "Statistics",
     "StatisticsStep",
     "Structure",
+    "Switching",
     "TopActivations",
     "UnitStatistics",
     "ablate",
@@ -61,8 +63,6 @@ __all__ = [
     "top_patches",
     "top_steps",
 ]
-
-Switching = object
 
 
 def watch_training(*a, **k):
