@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from nnwidgets.engine.experiment.strongest import Strongest, projection_pixels
@@ -30,6 +31,7 @@ from nnwidgets.widgets._explorer_view import number, panel, raster_record
 __all__ = ["deconvnet_panel", "filters_panel", "histogram_panel", "top_panel", "training_panel"]
 
 _MOST = 512
+_LONGEST = 512  # pixels of a matrix' side
 _RULES = (
     ("deconvnet", "at each ReLU, what comes from above, where positive"),
     ("guided", "and only where the ReLU was on"),
@@ -37,41 +39,68 @@ _RULES = (
 )
 
 
-def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, off: frozenset[int]) -> dict[str, Any]:
-    """The weights of a layer: tiles in colour, a slice or the mean of other filters, or one matrix."""
-    scale = "each on its own scale" if per_tile else "one scale"
+def filters_panel(
+    row: Row,
+    found: Filters,
+    input_channel: int,
+    per_tile: bool,
+    off: frozenset[int] = frozenset(),
+    twin: Filters | None = None,
+    twin_words: str = "",
+) -> dict[str, Any]:
+    """The weights of a layer: tiles in colour, a slice or the mean of other filters, or one matrix.
+
+    With ``twin``, the same layer of the compressed network, both are shown on one scale, and the difference.
+    """
+    weights, words = _slices(found, input_channel)
+    rasters = _rasters(weights, None if twin is None else _slices(twin, input_channel)[0], per_tile)
     notes = [{"text": found.note}] if found.note else []
+    if twin is not None:
+        notes.append({"text": f"dense, {twin_words}, and the difference"})
     if found.tiles.dim() != 4:
-        matrix = found.weight.flatten(1)
-        out, inside = matrix.shape
-        raster = signed(pooled(matrix[None], 512))
-        words = f"{text.count(out)} outputs (down) by {text.count(inside)} inputs (across), zero is neutral"
         tiles = [{"id": 0, "label": "", "text": found.name}]
-        title = f"weights of {row.path}"
-        return panel("filters", row.id, title, caption=words, notes=notes, tiles=tiles, raster=raster_record(raster))
+        return panel("filters", row.id, f"weights of {row.path}", caption=words, notes=notes, tiles=tiles, **rasters)
     total = len(found.tiles)
-    size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}"
-    if found.colour:
-        raster, words = colours(found.tiles[:_MOST], per_tile), "in colour, zero is mid-grey"
-    elif found.input_channels == 1:
-        raster, words = signed(found.tiles[:_MOST, 0], per_tile), "zero is neutral"
-    elif 0 <= input_channel < found.input_channels:
-        raster = signed(found.tile(input_channel)[:_MOST], per_tile)
-        words = f"what they do to input channel {input_channel} of {found.input_channels}"
-    else:
-        raster, words = signed(found.mean()[:_MOST], per_tile), f"mean over {found.input_channels} input channels"
     norms = found.tiles[:_MOST].flatten(1).norm(dim=1)
     tiles = [
         {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off}
         for i in range(len(norms))
     ]
+    size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}"
+    scale = "each on its own scale" if per_tile else "one scale"
     shown = "" if total <= _MOST else f", the first {_MOST}"
+    slices = found.input_channels if not found.colour and found.input_channels > 1 else None
     title = f"{text.count(total)} filters of {row.path}"
     caption = f"{size}, {words}, {scale}{shown}"
-    slices = found.input_channels if not found.colour and found.input_channels > 1 else None
-    return panel(
-        "filters", row.id, title, caption=caption, notes=notes, tiles=tiles, raster=raster_record(raster), input_channels=slices
-    )
+    return panel("filters", row.id, title, caption=caption, notes=notes, tiles=tiles, input_channels=slices, **rasters)
+
+
+def _slices(found: Filters, input_channel: int) -> tuple[Tensor, str]:
+    """What is shown of the weights: (n, 3, h, w) for colours, else (n, h, w); and what that is, in words."""
+    if found.tiles.dim() != 4:
+        matrix = found.weight.flatten(1)
+        out, inside = (text.count(size) for size in matrix.shape)
+        return pooled(matrix[None], _LONGEST), f"{out} outputs (down) by {inside} inputs (across), zero is neutral"
+    if found.colour:
+        return found.tiles[:_MOST], "in colour, zero is mid-grey"
+    if found.input_channels == 1:
+        return found.tiles[:_MOST, 0], "zero is neutral"
+    if 0 <= input_channel < found.input_channels:
+        words = f"what they do to input channel {input_channel} of {found.input_channels}"
+        return found.tile(input_channel)[:_MOST], words
+    return found.mean()[:_MOST], f"mean over {found.input_channels} input channels"
+
+
+def _rasters(weights: Tensor, twin: Tensor | None, per_tile: bool) -> dict[str, Any]:
+    draw = colours if weights.dim() == 4 else signed
+    if twin is None or twin.shape != weights.shape:
+        return {"raster": raster_record(draw(weights, per_tile))}
+    reach = float(torch.stack([weights, twin]).abs().max())
+    return {
+        "raster": raster_record(draw(weights, per_tile, reach)),
+        "other": raster_record(draw(twin, per_tile, reach)),
+        "difference": raster_record(draw(twin - weights, per_tile)),
+    }
 
 
 def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made: Projections) -> dict[str, Any]:
@@ -115,7 +144,7 @@ def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dic
     caption = f"{watch.text}, {begun}"
     if not row.filters:
         return panel("training", row.id, title, caption=caption, charts=to_wire(charts))
-    shown = filters_panel(row, filters(watch.network, row.name), -1, per_tile, frozenset())
+    shown = filters_panel(row, filters(watch.network, row.name), -1, per_tile)
     return {**shown, "view": "training", "title": title, "caption": f"{caption}; {shown['caption']}", "charts": to_wire(charts)}
 
 

@@ -174,9 +174,12 @@ class ExplorerWork:
         return frozenset(channel for layer, channel in self.off if layer == row.id)
 
     def _filters(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
-        network = self.inspection.compressed() if wish.compare else self.inspection.network
-        found = filters(network, row.name, self.exp.input_shape)
-        self.publish({"panel": panels.filters_panel(row, found, wish.input_channel, wish.scale == "tile", self._off_in(row))})
+        found = filters(self.inspection.network, row.name, self.exp.input_shape)
+        twin = filters(self.inspection.compressed(), row.name, self.exp.input_shape) if wish.compare else None
+        yield
+        per_tile, words = wish.scale == "tile", records.state_words(self.exp) if wish.compare else ""
+        shown = panels.filters_panel(row, found, wish.input_channel, per_tile, self._off_in(row), twin, words)
+        self.publish({"panel": shown})
         yield
 
     def _attention(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:

@@ -67,12 +67,12 @@ def signed(maps: Tensor, per_tile: bool = False, reach: float | None = None) -> 
     return Raster(_bytes(128 + 127 * maps / scale), "diverging", -most, most, ranges)
 
 
-def colours(maps: Tensor, per_tile: bool = False) -> Raster:
-    """Weights of three input channels (n, 3, h, w) as colours, zero at mid-grey."""
+def colours(maps: Tensor, per_tile: bool = False, reach: float | None = None) -> Raster:
+    """Weights of three input channels (n, 3, h, w) as colours, zero at mid-grey; ``reach``: the magnitude at the ends."""
     maps = maps.float()
     each = maps.abs().amax((1, 2, 3)).clamp_min(1e-12)
-    most = float(each.max())
-    scale = each[:, None, None, None] if per_tile else torch.tensor(most)
+    most = float(each.max()) if reach is None else reach
+    scale = each[:, None, None, None] if per_tile else torch.tensor(max(most, 1e-12))
     ranges = torch.stack([-each, each], 1).numpy() if per_tile else None
     return Raster(_bytes(128 + 127 * maps / scale).transpose(0, 2, 3, 1).copy(), "colour", -most, most, ranges)
 
