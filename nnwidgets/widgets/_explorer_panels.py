@@ -112,7 +112,12 @@ def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made:
             notes.append({"text": made.refused.get(rule, ""), "role": "warn"})
             continue
         raster = projection_raster(found.pixels[0])
-        follow = f"{found.rewritten} of {found.activations} activations follow the rule" if rule != "gradient" else words
+        follow = words
+        if rule != "gradient":
+            k, n = found.rewritten, found.activations
+            follow = (
+                f"{k} of {n} activations follow the rule: {words}" if n else "no activation on the way: the same as the gradient"
+            )
         columns.append({"title": found.label, "caption": follow, "raster": raster_record(raster)})
         notes += [{"text": note} for note in found.notes if {"text": note} not in notes]
     where = "its strongest position" if place is None else f"row {place[0]}, column {place[1]}"

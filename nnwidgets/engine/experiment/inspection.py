@@ -357,16 +357,17 @@ class Inspection:
 
     def _without(self, off: Sequence[tuple[str, int]]) -> Generator[None, None, tuple[Switching | nn.Module, tuple[int, ...]]]:
         """What answers with some channels off: channels of one layer are switched behind what is kept before it."""
-        sites: dict[Site, list[int]] = {}
+        sites: dict[str | Site, tuple[int, ...]] = {}
         for layer, channel in off:
-            sites.setdefault(self.structure.find(layer).site, []).append(channel)
+            site = self.structure.find(layer).site
+            sites[site] = (*sites.get(site, ()), channel)
         if len(sites) > 1:
             if self._switching is not None:
                 self._switching.forget()
             return ablate(self.network, sites), ()
-        (site, channels), *_ = sites.items()
+        (place, channels), *_ = sites.items()
         if self._switching is None:
             probe = self._exp.probe.inputs(slice(0, _PROBE))
             self._switching = Switching(self.network, self._exp.input_shape, probe)
-        yield from self._switching.choosing(site)
-        return self._switching, tuple(channels)
+        yield from self._switching.choosing(place)
+        return self._switching, channels
