@@ -6,6 +6,7 @@ from nnwidgets.engine.inspect._ablate import Ablated, ablate
 from nnwidgets.engine.inspect._maps import Maps, as_maps, feature_maps
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._statistics import statistics, statistics_steps
+from nnwidgets.engine.inspect._switching import Switching
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Site",
     "Statistics",
     "StatisticsStep",
+    "Switching",
     "UnitStatistics",
     "ablate",
     "as_maps",
