@@ -30,7 +30,8 @@ def explorer_page(subtitle: str, panel: _Record | None, unit: _Record | None, im
 
     sheet = Figure(figsize=(10, 5.6), layout="constrained")
     sheet.suptitle(f"Layer explorer: {subtitle}", fontsize=9, color=COLOURS["muted"], x=0.01, ha="left")
-    left, right = np.atleast_1d(sheet.subfigures(1, 2, width_ratios=(3, 1)))
+    parts: Any = sheet.subfigures(1, 2, width_ratios=(3, 1))
+    left, right = parts
     if panel is not None:
         _panel(left, panel)
     _side(right, [(record, key) for record, key in ((image, "raster"), (unit, "map")) if record is not None and record[key]])
