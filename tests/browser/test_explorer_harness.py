@@ -187,6 +187,8 @@ def test_512_maps_are_drawn_in_40_ms_and_reached_by_scrolling(page: Page, show: 
     maps = widget.chart("feature-maps")
     assert maps.locator("canvas").count() == 1
     assert maps.locator('[role="option"]').count() == 512
+    widget.set("tile_size", "large")  # taller than one canvas may be: it moves along
+    assert maps.evaluate("e => e.querySelector('canvas').height < e.querySelector('.sheet').clientHeight")
     widget.set("channel", 511)
     widget.input("channel").press("Tab")
     expect(maps.locator('[data-nnw-tile="511"]')).to_be_in_viewport()

@@ -85,7 +85,8 @@ def test_the_wheel_holds_the_bundle_and_no_sources_of_it(shipped: Shipped) -> No
     """Python, assets and the built front end are in; TypeScript, tests and node_modules are not."""
     with zipfile.ZipFile(shipped.wheel) as archive:
         names = archive.namelist()
-    assert {"nnwidgets/static/compression_lab.js", "nnwidgets/static/compression_lab.css", "nnwidgets/py.typed"} <= set(names)
+    bundles = {f"nnwidgets/static/{name}.{kind}" for name in ("compression_lab", "layer_explorer") for kind in ("js", "css")}
+    assert bundles | {"nnwidgets/py.typed"} <= set(names)
     assert {"nnwidgets/assets/mnist10k.npz", "nnwidgets/assets/PROVENANCE.md"} <= set(names)
     assert any(name.startswith("nnwidgets/assets/") and name.endswith(".safetensors") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nnwidgets"}

@@ -84,6 +84,7 @@ function Skeleton() {
 }
 
 function Body({ dark }: { dark: boolean }) {
+  const { unit } = useExplorer().shown;
   const [ref, box] = useBox();
   const narrow = box !== null && box.width / box.em < NARROW;
   return (
@@ -92,7 +93,11 @@ function Body({ dark }: { dark: boolean }) {
         <div class="explorer">
           {narrow ? <Folded dark={dark} /> : <Left dark={dark} />}
           <Middle dark={dark} />
-          <div class="right"><UnitCard dark={dark} /><AnswersCard /><SwitchedCard /></div>
+          <div class="right">
+            <Boundary mark={unit} message={strings.drawFailed}><UnitCard dark={dark} /></Boundary>
+            <AnswersCard />
+            <SwitchedCard />
+          </div>
         </div>
       )}
     </div>

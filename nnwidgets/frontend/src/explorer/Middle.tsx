@@ -1,5 +1,6 @@
 // The middle: which view, what it shows, how it is drawn.
 import { useMemo, useState } from "preact/hooks";
+import { Boundary } from "../Boundary";
 import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
@@ -8,6 +9,7 @@ import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { words } from "../explorer_strings";
 import type { Node, Panel, Tile, ViewName } from "../explorer_wire";
+import { strings } from "../strings";
 import type { Choice } from "../wire";
 import { useExplorer, type ExplorerStore } from "./contract";
 import type { SizeName } from "./grid";
@@ -146,10 +148,14 @@ export function Middle({ dark }: { dark: boolean }) {
       <Tools panel={panel} view={view} size={size} onSize={setSize} />
       <div class={stale ? "stage faded" : "stage"} aria-busy={stale || Boolean(panel?.busy)} data-nnw-panel={panel?.view} data-nnw-of={panel?.layer}>
         <div class="said">
-          <h3 class="title">{panel?.title}{panel && <HelpButton control={panel.view} label={words.views[panel.view]} />}{panel?.busy && <span class="busy" data-nnw-busy=""><i aria-hidden="true" />{panel.busy}</span>}</h3>
+          <div class="headline">
+            <h3 class="title">{panel?.title}</h3>
+            {panel && <HelpButton control={panel.view} label={words.views[panel.view]} />}
+            {panel?.busy && <span class="busy" data-nnw-busy=""><i aria-hidden="true" />{panel.busy}</span>}
+          </div>
           <p class="cap caption">{panel?.caption}{panel?.notes.map((note, i) => <span key={i} class={`says r-${note.role ?? "muted"}`}>{note.text}</span>)}</p>
         </div>
-        {panel ? <Stage panel={panel} size={size} dark={dark} /> : <Coming count={48} text={words.busyTiles} />}
+        {panel ? <Boundary mark={panel} message={strings.drawFailed}><Stage panel={panel} size={size} dark={dark} /></Boundary> : <Coming count={48} text={words.busyTiles} />}
       </div>
     </section>
   );

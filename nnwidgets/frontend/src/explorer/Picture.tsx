@@ -29,12 +29,13 @@ export function Picture({ raster, dark, most = 26, children }: Props) {
   const size = box && sizeOf(raster.width, raster.height, box.width, most * box.em, dpr);
   useLayoutEffect(() => {
     const context = canvas.current?.getContext("2d");
-    if (!context || !canvas.current) return;
+    if (!context || !canvas.current || raster.width < 1 || raster.height < 1) return;
     Object.assign(canvas.current, { width: raster.width, height: raster.height });
     const image = context.createImageData(raster.width, raster.height);
     colour({ ...raster, count: 1 }, dark, { columns: 1, width: raster.width, height: raster.height }, new Uint32Array(image.data.buffer));
     context.putImageData(image, 0, 0);
   }, [raster, dark, size === null]);
+  if (raster.width < 1 || raster.height < 1) return null;
   return (
     <div class="picture" ref={ref} style={size ? undefined : { aspectRatio: `${raster.width} / ${raster.height}` }}>
       {size && (

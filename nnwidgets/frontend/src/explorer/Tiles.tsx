@@ -29,7 +29,7 @@ interface Props {
   onToggle?: ((tile: Tile) => void) | undefined;
 }
 
-const shapeOf = (rasters: readonly (Raster | null)[]): Raster | null => rasters.find((each) => each !== null) ?? null;
+const shapeOf = (rasters: readonly (Raster | null)[]): Raster | null => rasters.find((each) => each !== null && each.width > 0 && each.height > 0) ?? null;
 
 export const Tiles = memo(function Tiles(props: Props) {
   const { name, tiles, rasters, size, tall = TALL, across } = props;

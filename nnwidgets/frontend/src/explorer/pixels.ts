@@ -45,7 +45,7 @@ export function draw(canvas: HTMLCanvasElement, from: number, { grid, count, ras
   context.clearRect(0, 0, canvas.width, canvas.height);
   const [first, last] = visible(grid, count, from, from + canvas.height);
   rasters.forEach((raster, part) => {
-    if (!raster) return;
+    if (!raster || raster.width < 1 || raster.height < 1) return;
     const { canvas: source, columns } = atlas(raster, dark);
     const { width, height } = raster;
     // Larger than the tile: a mean of cells, for picking one of several would lose maxima
