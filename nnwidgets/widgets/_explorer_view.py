@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.experiment import Experiment, State
 from nnwidgets.engine.experiment.pictures import Picture
 from nnwidgets.engine.inspect import Maps, Raster, Row, colours, grid, pooled, sequential, signed
 from nnwidgets.figures import text
@@ -330,4 +330,6 @@ def strongest(values: Tensor) -> tuple[int, int]:
 
 def state_words(experiment: Experiment) -> str:
     """The present recipe in words."""
+    if experiment.state == State():
+        return "the same (nothing is compressed yet: move the compression lab's slider, or apply a recipe)"
     return recipe_words(experiment.recipe) + (", trained" if experiment.state.weights_key is not None else "")

@@ -45,6 +45,7 @@ _WISHES = (
     "position",
     "compare",
 )
+_LARGE = ("panel", "unit", "input")
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 
 
@@ -224,10 +225,14 @@ class LayerExplorer(LiveWidget):
         yield
 
     def _publish(self, traits: dict[str, Any]) -> None:
-        """Send some traits as one message with a new sequence number."""
+        """Send some traits as one message with a new sequence number.
+
+        Large records end with that number: a front end compares them from the end, and need not look at their bytes.
+        """
         with self.publishing():
             for name, value in traits.items():
-                self.set_trait(name, value)
+                numbered = {**value, "serial": self.seq} if name in _LARGE and value is not None else value
+                self.set_trait(name, numbered)
 
     def _failed(self, turn: int, error: BaseException) -> None:
         if not self._stale(turn):
