@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ __all__ = ["Progress", "maps_over", "not_nan", "working_copy"]
 T = TypeVar("T")
 Reduce = Callable[[int, Tensor, str], T]
 
-_FIRST, _LARGEST = 8, 1024
+_FIRST, _LARGEST = 8, 1024  # images in a batch
+_FIRST_NUMBERS = 100_000  # and numbers in the first one: eight images for a VGG16 would take 300 MB
 _LARGE = 256 * 2**20  # bytes; a network beyond that is not copied
 
 
@@ -64,7 +66,8 @@ def maps_over(
     Raises:
         OutOfMemoryError: not even one image fits; before, the batch is halved as often as it takes. And what `as_maps` raises.
     """
-    start, size, largest = 0, _FIRST, _LARGEST
+    start, largest = 0, _LARGEST
+    size = min(_FIRST, max(1, _FIRST_NUMBERS // math.prod(split.sample_shape)))
     while start < len(split):
         began = time.perf_counter()
         try:

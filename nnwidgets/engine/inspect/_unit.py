@@ -56,8 +56,8 @@ def unit_of(model: nn.Module, images: Tensor, site: Site, channel: int, position
         found: list[tuple[Tensor, str]] = []
 
         def see(result: Any) -> None:
-            maps, note = arranged(result, len(fed), site, kind)
-            found.append((maps.clone(), note))  # a ReLU in place, behind the layer, would be seen else
+            # No copy: the pass ends here, so that no ReLU in place behind the layer writes over it.
+            found.append(arranged(result, len(fed), site, kind))
 
         with live.watching():
             run(network, fed, {site: see}, stop=True)
