@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment.tasks import default_setup
@@ -49,7 +49,7 @@ class TrainingWatch:
         self.ratios: dict[str, list[float]] = {}
         self.fresh = fresh
         self.ended = False
-        self._steps = watch_training(self.network, experiment.train, setup, loss=experiment.loss)
+        self._steps = watch_training(self.network, experiment.train, setup, loss=experiment.loss).in_parts()
 
     def advance(self) -> bool:
         """Do a part of a step. Returns True where a step was finished."""
@@ -61,8 +61,8 @@ class TrainingWatch:
         if step is None:
             return False
         self.records.append(step.record)
-        for name, layer in step.layers.items():
-            self.ratios.setdefault(name, []).append(layer.ratio)
+        for layer in step.layers:
+            self.ratios.setdefault(layer.name, []).append(layer.ratio)
         if len(self.records) > _KEPT:
             del self.records[0]
             for values in self.ratios.values():
@@ -89,12 +89,6 @@ class TrainingWatch:
             return "starting"
         last = self.records[-1]
         return f"step {last.step:,} of {last.steps:,}, epoch {last.epoch}, loss {last.loss:.3g}"
-
-    def weight(self, layer: str) -> Tensor:
-        """A copy of a layer's weight as it is now."""
-        weight = self.network.get_submodule(layer).weight
-        assert isinstance(weight, Tensor)
-        return weight.detach().clone()
 
 
 def _drawn_anew(network: nn.Module, seed: int = 0) -> None:

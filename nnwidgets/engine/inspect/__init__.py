@@ -17,12 +17,14 @@ from nnwidgets.engine.inspect._statistics import default_sites, statistics, stat
 from nnwidgets.engine.inspect._structure import Row, Structure, structure
 from nnwidgets.engine.inspect._switching import Switching
 from nnwidgets.engine.inspect._top import TopActivations, patch, top_activations, top_patches, top_steps
+from nnwidgets.engine.inspect._training import LayerStep, TrainingStep, WatchedTraining, watch_training
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 
 __all__ = [
     "Attention",
     "Captured",
     "Filters",
+    "LayerStep",
     "Layout",
     "Maps",
     "Projection",
@@ -36,7 +38,9 @@ __all__ = [
     "Structure",
     "Switching",
     "TopActivations",
+    "TrainingStep",
     "UnitStatistics",
+    "WatchedTraining",
     "ablate",
     "as_maps",
     "attention",
@@ -62,8 +66,5 @@ __all__ = [
     "top_activations",
     "top_patches",
     "top_steps",
+    "watch_training",
 ]
-
-
-def watch_training(*a, **k):
-    raise NotImplementedError
