@@ -174,7 +174,7 @@ def _layer_title(now: Cost, name: str) -> str:
     return f"{name}: {kept}, {' '.join(text.size(layer.bytes_encoded))} ({layer.encoding}), {text.count(layer.macs_nonzero)} MACs"
 
 
-def loss_chart(records: Sequence[StepRecord]) -> Chart:
+def loss_chart(records: Sequence[StepRecord], title: str = "Loss while fine-tuning") -> Chart:
     """Loss of a training run, step by step, as far as it got."""
     losses = [record.loss for record in records]
     steps = records[-1].steps if records else 1
@@ -183,4 +183,4 @@ def loss_chart(records: Sequence[StepRecord]) -> Chart:
     x = Axis((0, steps), "step", ticks=(Tick(0, "0"), Tick(steps, text.count(steps))))
     y = Axis((0, top), "loss", ticks=(Tick(0, "0"), Tick(top, f"{top:.2g}")))
     line = Line([record.step for record in records[::stride]], losses[::stride])
-    return Chart("loss", "Loss while fine-tuning", x, y, (line,), f"loss {losses[-1]:.3g}" if losses else "", 240, 80)
+    return Chart("loss", title, x, y, (line,), f"loss {losses[-1]:.3g}" if losses else "", 240, 80)

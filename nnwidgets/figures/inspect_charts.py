@@ -109,10 +109,10 @@ def unit_figures(found: UnitStatistics, channel: int) -> dict[str, Figure]:
     alive = float(found.alive[channel])
     dead = bool(found.dead[channel])
     note = Note(f"of {text.count(found.n)} images" + (": dead" if dead else ""), "bad" if dead else "muted")
-    told = {"alive": Figure(alive, text.percent(alive), "% alive", (note,), "bad" if dead else "ink")}
+    told = {"alive": Figure(alive, text.percent(alive), "%", (note,), "bad" if dead else "ink")}
     if found.selectivity is not None and not math.isnan(float(found.selectivity[channel])):
         value = float(found.selectivity[channel])
-        told["selectivity"] = Figure(value, f"{value:.2f}", "", (Note("class selectivity"),))
+        told["selectivity"] = Figure(value, f"{value:.2f}")
     return told
 
 

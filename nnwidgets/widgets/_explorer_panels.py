@@ -142,7 +142,7 @@ def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dic
         why = "Start, or make single steps: a copy of the network is trained, and its weights are shown as they change."
         return panel("training", row.id, title, empty=why)
     charts = {
-        "loss": loss_chart(watch.records),
+        "loss": loss_chart(watch.records, "Loss of the copy"),
         "ratio": ratio_chart([record.step for record in watch.records], watch.ratios, watch.records[-1].steps, row.name),
     }
     begun = "from new weights" if watch.fresh else "from the present weights"
