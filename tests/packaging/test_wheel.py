@@ -115,7 +115,17 @@ def test_metadata_name_licence_and_requirements(shipped: Shipped) -> None:
     assert metadata.get_all("License-File") == ["LICENSE", "nnwidgets/assets/PROVENANCE.md"]
     needs = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     always = {need.name: str(need.specifier) for need in needs if need.marker is None}
-    assert set(always) == {"anywidget", "ipywidgets", "matplotlib", "numpy", "pandas", "safetensors", "torch", "torchvision"}
+    assert set(always) == {
+        "anywidget",
+        "ipywidgets",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pillow",
+        "safetensors",
+        "torch",
+        "torchvision",
+    }
     assert (always["torch"], always["anywidget"]) == (">=2.10", ">=0.11")
     assert set(metadata.get_all("Provides-Extra")) == {"distributed", "lab", "pretrained", "test"}
 
