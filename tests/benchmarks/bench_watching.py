@@ -14,21 +14,18 @@ from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.zoo import example_parts
 
-_STEPS = 10
-
 
 def figures() -> Iterator[Figure]:
-    """Steps take turns, ten at a time; sums for 60 places of a ResNet cost more than the network itself."""
+    """Steps take turns; sums for 70 places of a ResNet cost more than the network itself."""
     for example, shown, reach in (("digits/lenet5", "fc1", ("<=", 1.1)), ("digits/resnet20", "conv1", ("<=", 1.1))):
         parts = example_parts(example)
         setup = TrainingSetup(epochs=5)
         plain = fit(copy.deepcopy(parts.model), parts.train, setup=setup)
         watched = watch_training(copy.deepcopy(parts.model), parts.train, setup, show=shown)
-        steps = _STEPS if "lenet" in example else 2
         values = ratios(
-            lambda watched=watched, steps=steps: [next(watched) for _ in range(steps)],  # type: ignore[misc]
-            lambda plain=plain, steps=steps: [next(plain) for _ in range(steps)],  # type: ignore[misc]
-            9,
+            lambda watched=watched: next(watched),  # type: ignore[misc]
+            lambda plain=plain: next(plain),  # type: ignore[misc]
+            101 if "lenet" in example else 15,
         )
         yield Figure(f"{example}: step with weights watched / step of fit", values, reach)
     for example in ("digits/lenet5", "digits/resnet20", "shapes/vgg_small"):

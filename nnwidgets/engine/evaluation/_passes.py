@@ -91,16 +91,20 @@ def passes(
         yield index, logits
 
 
-def in_batches(work: Callable[[Tensor], T], draw: Draw, target_s: float = 0.02) -> Generator[tuple[Tensor, T], None, None]:
+def in_batches(
+    work: Callable[[Tensor], T], draw: Draw, target_s: float = 0.02, image_s: float | None = None
+) -> Generator[tuple[Tensor, T], None, None]:
     """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; each batch takes about ``target_s``.
 
     Args:
         work: is called with int64 positions (B,) on the CPU; where memory runs out in it, once more with fewer.
+        image_s: how long an image takes, where that is known: the first batch is then not larger than it should be.
 
     Raises:
         OutOfMemoryError: not even one image fits. And whatever ``work`` raises.
     """
-    size, largest, waiting = _FIRST, _LARGEST, np.zeros(0, np.int64)
+    first = _FIRST if image_s is None else min(_FIRST, max(1, int(target_s / max(image_s, 1e-6))))
+    size, largest, waiting = _power_of_two(first), _LARGEST, np.zeros(0, np.int64)
     while len(waiting) or len(waiting := draw(size)):
         index = torch.from_numpy(np.ascontiguousarray(waiting[:size]))
         began = time.perf_counter()

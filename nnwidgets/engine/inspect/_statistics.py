@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable
 from typing import Any
 
@@ -77,7 +78,7 @@ def statistics_steps(
     gathered.prepare()
     yield StatisticsStep(0.0, "preparing", gathered.so_far)
     order = np.random.default_rng(0).permutation(len(split))
-    for index, summaries in in_batches(gathered.look, in_order(order)):
+    for index, summaries in in_batches(gathered.look, in_order(order), image_s=gathered.image_s):
         gathered.add(index, summaries)
         done = gathered.n
         yield StatisticsStep(done / len(split), f"{done:,} of {len(split):,} images", gathered.so_far)
@@ -103,7 +104,7 @@ class _Pass:
         self._failed: dict[Site, NnwError] = {}
         self._labels = None if split.labels is None else split.labels.cpu().numpy()
         self._of_class = np.zeros(split.n_classes, np.int64)
-        self.n = 0
+        self.n, self.image_s = 0, 0.0
 
     def prepare(self) -> None:
         """Find the places on a few images: what is kept meanwhile is as large as their activations.
@@ -112,9 +113,11 @@ class _Pass:
             InputError: a place that is never reached. ModelError: the network fails.
         """
         images = as_inputs(self._model, self._split.inputs(slice(0, _FEW)))
+        began = time.perf_counter()
         try:
             with reading(self._model, self._own), quiet():
                 self._taps.run(self._model, images, lambda: dict.fromkeys(self._active, _unseen))
+            self.image_s = (time.perf_counter() - began) / len(images)
         except NnwError:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -65,6 +66,7 @@ class Switching:
         self._ablated: dict[Channels, Ablated] = {}
         self._point: tuple[Tensor, Point] | None = None
         self._store: tuple[Split, PointStore | None] | None = None
+        self._image_s = 0.0
         self.site: Site | None = None
         self.count = 0
         self.note = ""
@@ -97,8 +99,10 @@ class Switching:
             yield
         few = self._inputs(self._probe[: max(1, min(2, _FEW // self._probe[0].numel()))])
         network, where, value = self._folded(site)
+        began = time.perf_counter()
         with torch.no_grad():
             target = Target.of(network, few, where, site, value)
+        self._image_s = (time.perf_counter() - began) / len(few)
         yield
         tolerance = _EXACT if network is self._plain else _FOLDED
         way = yield from finding(network, self._plain, lambda: _own(self._plain), few, target, self._graph, tolerance)
@@ -138,7 +142,7 @@ class Switching:
         if split.labels is None:
             raise DataError("got images without labels; accuracy needs Split(images, labels).")
         labels = split.labels.cpu()
-        for index, logits in in_batches(self._answering(split, channels), tally.draw):
+        for index, logits in in_batches(self._answering(split, channels), tally.draw, image_s=self._image_s):
             check_finite(logits)
             yield tally.add(index.numpy(), *answers(logits, labels[index]))
 
