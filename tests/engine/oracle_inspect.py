@@ -86,7 +86,7 @@ class Tape:
     def norm(self, x: Signal, layer: nn.BatchNorm2d) -> Signal:
         """Batch-norm in eval mode is a scale and a shift; the scale goes back."""
         shape = (1, -1, 1, 1)
-        scale = (layer.weight / torch.sqrt(layer.running_var + layer.eps)).view(shape)
+        scale = (layer.weight * (1 / torch.sqrt(layer.running_var + layer.eps))).view(shape)
         value = (x.value - layer.running_mean.view(shape)) * scale + layer.bias.view(shape)
         return self._step([x], value, lambda s: [s * scale])
 

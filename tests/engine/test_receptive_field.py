@@ -1,4 +1,4 @@
-"""Receptive fields: equal to what happens when each pixel is changed, and the figures of the literature."""
+"""Receptive fields: equal to what happens when each pixel is changed, and the sizes that are known of well-known networks."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ def test_sizes_and_strides_of_a_small_vgg(layer: str, size: int, stride: int) ->
         ("swin_t", "features.1", 224, 4),
     ],
 )
-def test_sizes_in_the_literature(name: str, layer: str, size: int, stride: int) -> None:
-    """Araujo et al., Distill 2019, for the first ones; ResNet-50 has its stride in the second convolution here (427, not 483)."""
+def test_sizes_of_well_known_networks(name: str, layer: str, size: int, stride: int) -> None:
+    """By the formula of Araujo et al. (Distill 2019); torchvision strides in a bottleneck's second convolution: 427, not 483."""
     import torchvision
 
     how = {"init_weights": False} if name == "inception_v3" else {}
