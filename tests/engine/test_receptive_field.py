@@ -165,7 +165,7 @@ def test_sizes_and_strides_of_a_small_vgg(layer: str, size: int, stride: int) ->
     ],
 )
 def test_sizes_of_well_known_networks(name: str, layer: str, size: int, stride: int) -> None:
-    """By the formula of Araujo et al. (Distill 2019); torchvision strides in the second convolution of a bottleneck: 427, not 483."""
+    """By the formula of Araujo et al. (Distill 2019); torchvision strides in a bottleneck's second convolution: 427, not 483."""
     import torchvision
 
     how = {"init_weights": False} if name == "inception_v3" else {}
