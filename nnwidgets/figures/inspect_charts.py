@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from nnwidgets.engine.inspect import UnitStatistics
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Bars, Chart, Figure, Line, Note, Role, Rule, Text, Tick
+from nnwidgets.figures.records import Axis, Bars, Chart, Figure, Line, Note, Role, Rule, Series, Text, Tick
 
 __all__ = ["channels_chart", "layer_figures", "outputs_chart", "profile_chart", "ratio_chart", "unit_figures"]
 
@@ -28,9 +28,9 @@ def outputs_chart(found: UnitStatistics, channel: int) -> Chart:
     low, high = _inhabited(found.layer_histogram)
     edges = found.edges[low : high + 1]
     whole = found.layer_histogram[low:high]
-    one = found.histogram[min(channel, found.channels - 1)][low:high]
+    one = found.histogram[channel][low:high]
     floor = 1e-6
-    series = [
+    series: list[Series] = [
         _bars(edges, whole / max(whole.sum(), 1), floor, "accent", "all channels", 0.55),
         _outline(edges, one / max(one.sum(), 1), floor, f"channel {channel}"),
     ]
@@ -149,7 +149,7 @@ def profile_chart(found: UnitStatistics, channel: int, names: Sequence[str]) -> 
     return {"profile": Chart("profile", "Mean by class", x, y, series, said, 240, 110)}
 
 
-def ratio_chart(steps: Sequence[int], ratios: dict[str, Sequence[float]], total: int, chosen: str) -> Chart:
+def ratio_chart(steps: Sequence[int], ratios: Mapping[str, Sequence[float]], total: int, chosen: str) -> Chart:
     """Size of the updates beside that of the weights, a line for each layer, on a logarithmic scale."""
     low, high = -6, 0
     names = list(ratios)[:_MOST_LINES]
