@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from nnwidgets.engine.experiment.strongest import Strongest, projection_pixels
@@ -24,7 +26,7 @@ from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.inspect_charts import channels_chart, layer_figures, outputs_chart, ratio_chart
 from nnwidgets.figures.records import to_wire
-from nnwidgets.widgets._explorer_view import number, panel, raster_record
+from nnwidgets.widgets._explorer_view import number, panel, raster_record, tile_side
 
 __all__ = ["deconvnet_panel", "filters_panel", "histogram_panel", "top_panel", "training_panel"]
 
@@ -43,22 +45,18 @@ def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, 
     if found.tiles.dim() != 4:
         matrix = found.weight.flatten(1)
         out, inside = matrix.shape
-        raster = signed(pooled(matrix[None], 512))
+        raster = signed(pooled(matrix[None], (_MOST, _MOST)))
+        rows, columns = raster.pixels.shape[1:]
         words = f"{text.count(out)} outputs (down) by {text.count(inside)} inputs (across), zero is neutral"
+        words += "" if (rows, columns) == (out, inside) else f", averaged to {rows} × {columns}"
         tiles = [{"id": 0, "label": "", "text": found.name}]
         title = f"weights of {row.path}"
         return panel("filters", row.id, title, caption=words, notes=notes, tiles=tiles, raster=raster_record(raster))
     total = len(found.tiles)
     size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}"
-    if found.colour:
-        raster, words = colours(found.tiles[:_MOST], per_tile), "in colour, zero is mid-grey"
-    elif found.input_channels == 1:
-        raster, words = signed(found.tiles[:_MOST, 0], per_tile), "zero is neutral"
-    elif 0 <= input_channel < found.input_channels:
-        raster = signed(found.tile(input_channel)[:_MOST], per_tile)
-        words = f"what they do to input channel {input_channel} of {found.input_channels}"
-    else:
-        raster, words = signed(found.mean()[:_MOST], per_tile), f"mean over {found.input_channels} input channels"
+    raster, words = _tiles(found, input_channel, per_tile)
+    small = raster.pixels.shape[1:3]
+    size += "" if small == found.tiles.shape[-2:] else f" averaged to {small[0]} × {small[1]}"
     norms = found.tiles[:_MOST].flatten(1).norm(dim=1)
     tiles = [
         {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off}
@@ -73,7 +71,25 @@ def filters_panel(row: Row, found: Filters, input_channel: int, per_tile: bool, 
     )
 
 
-def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made: Projections) -> dict[str, Any]:
+def _tiles(found: Filters, input_channel: int, per_tile: bool) -> tuple[Raster, str]:
+    """Filters as tiles: in colour, of one input channel, or their mean over the input channels; and which of these it is."""
+    side = tile_side(min(len(found.tiles), _MOST))
+    if found.colour:
+        tiles = found.tiles[:_MOST]
+        small = pooled(tiles.flatten(0, 1), side)
+        return colours(small.reshape(*tiles.shape[:2], *small.shape[1:]), per_tile), "in colour, zero is mid-grey"
+    if found.input_channels == 1:
+        shown, words = found.tiles[:, 0], "zero is neutral"
+    elif 0 <= input_channel < found.input_channels:
+        shown, words = found.tile(input_channel), f"what they do to input channel {input_channel} of {found.input_channels}"
+    else:
+        shown, words = found.mean(), f"mean over {found.input_channels} input channels"
+    return signed(pooled(shown[:_MOST], side), per_tile), words
+
+
+def deconvnet_panel(
+    row: Row, channel: int, place: tuple[int, int] | None, made: Projections, channels: int | None = None
+) -> dict[str, Any]:
     """One unit taken back to pixels by three rules, side by side."""
     columns, notes = [], []
     for rule, words in _RULES:
@@ -90,14 +106,22 @@ def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made:
     value = "" if first is None else f", activation {number(float(first.values[0]))}"
     caption = f"{where}{value}; contrast by the 99.5th percentile, zero is mid-grey"
     title = f"channel {channel} of {row.path}, back to pixels"
-    return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns)
+    return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns, channels=channels)
 
 
 def projection_raster(pixels: Tensor) -> Raster:
     """A projection (C, H, W) as one picture: colours for three channels; another number of channels is summed up."""
     seen = projection_pixels(pixels)
-    reach = float(np.percentile(pixels.abs().numpy(), 99.5))
-    return Raster(seen[None], "colour" if seen.ndim == 3 else "grey", -reach, reach)
+    shown = pixels if seen.ndim == 3 or pixels.dim() != 3 else pixels.sum(0)
+    sizes = shown[torch.isfinite(shown) & (shown != 0)].abs().cpu().numpy()  # as `contrast` finds its ends
+    reach = float(np.percentile(sizes, 99.5)) if len(sizes) else 0.0
+    return _picture(seen[None], reach)
+
+
+def _picture(pixels: npt.NDArray[np.uint8], reach: float | None = None) -> Raster:
+    """Pictures (n, h, w) or (n, h, w, 3) as they are; ``reach``: what the ends of signed ones stand for."""
+    low, high = (0.0, 255.0) if reach is None else (0.0 - reach, reach)
+    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", low, high)
 
 
 def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:
@@ -120,6 +144,7 @@ def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dic
 
 def histogram_panel(row: Row, found: UnitStatistics, channel: int) -> dict[str, Any]:
     """Outputs of a layer over the sample."""
+    channel = min(channel, found.channels - 1)
     charts = {"histogram": outputs_chart(found, channel), "channels": channels_chart(found, channel)}
     notes = [{"text": found.note}] if found.note else []
     caption = f"{text.count(found.n)} images, {text.count(found.positions)} positions each, {text.count(found.channels)} channels"
@@ -141,11 +166,11 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
         {"id": rank, "label": label, "text": f"{label}: image {index}, activation {number(value)}"}
         for rank, (label, index, value) in enumerate(zip(found.labels, found.images, found.values, strict=True))
     ]
-    columns = [{"title": "patch", "caption": found.field, "raster": raster_record(found.patches)}]
+    columns: list[dict[str, Any]] = [_column("patch", found.field, found.patches)]
     if found.projections is not None:
-        columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(found.projections)})
+        columns.append(_column(found.rule, "of the unit", found.projections))
     boxes = [dict(zip(("y0", "x0", "y1", "x1"), box, strict=True)) for box in found.boxes]
-    columns.append({"title": "image", "caption": "with its field", "raster": raster_record(found.pictures), "boxes": boxes})
+    columns.append({**_column("image", "with its field", found.pictures), "boxes": boxes})
     notes = [{"text": note} for note in found.notes]
     return panel(
         "top9",
@@ -157,3 +182,7 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
         columns=columns,
         channels=found.channels,
     )
+
+
+def _column(title: str, caption: str, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    return {"title": title, "caption": caption, "raster": raster_record(_picture(pixels))}
