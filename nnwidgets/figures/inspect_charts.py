@@ -28,7 +28,7 @@ def outputs_chart(found: UnitStatistics, channel: int) -> Chart:
     low, high = _inhabited(found.layer_histogram)
     edges = found.edges[low : high + 1]
     whole = found.layer_histogram[low:high]
-    one = found.histogram[min(channel, found.channels - 1)][low:high]
+    one = found.histogram[channel][low:high]
     floor = 1e-6
     series: list[Series] = [
         _bars(edges, whole / max(whole.sum(), 1), floor, "accent", "all channels", 0.55),

@@ -8,7 +8,7 @@ from nnwidgets.engine.experiment import Experiment, State
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.setup import TrainingSetup
 
-__all__ = ["code_for", "recipe_code"]
+__all__ = ["code_for", "recipe_code", "steps_code"]
 
 
 def code_for(experiment: Experiment, state: State) -> str:
@@ -18,19 +18,20 @@ def code_for(experiment: Experiment, state: State) -> str:
         lines.append(f"exp = nw.load_example({experiment.example!r})")
     else:
         lines.append(f"exp = nw.Experiment(model, train=train, test=test, goal={experiment.goal!r})")
-    lines += _steps(experiment, state)
+    lines += steps_code(experiment, state)
     lines.append("exp.compressed  # masks and rounding, simulated, in a copy")
     lines.append("E.cost(exp.model, exp.input_shape, exp.recipe)" if state.weights_key is None else "exp.recipe")
     return "\n".join(lines) + "\n"
 
 
-def _steps(experiment: Experiment, state: State) -> list[str]:
+def steps_code(experiment: Experiment, state: State) -> list[str]:
+    """Lines that lead ``exp`` from the dense network to ``state``."""
     lines: list[str] = []
     if state.attempt is not None:
         made = state.attempt
         before = next((s for s in experiment.history if s.weights_key == made.weights_key and s.recipe == made.recipe), None)
         start = before or State(made.recipe, made.weights_key)
-        lines += _steps(experiment, start) if start != state else []
+        lines += steps_code(experiment, start) if start != state else []
         lines.append(f"exp.fine_tune({_call('E.TrainingSetup', made.setup, TrainingSetup())})")
         if state.recipe == made.recipe:
             return lines

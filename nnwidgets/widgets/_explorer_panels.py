@@ -26,12 +26,11 @@ from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.inspect_charts import channels_chart, layer_figures, outputs_chart, ratio_chart
 from nnwidgets.figures.records import to_wire
-from nnwidgets.widgets._explorer_view import number, panel, raster_record
+from nnwidgets.widgets._explorer_view import number, panel, raster_record, tile_side
 
 __all__ = ["deconvnet_panel", "filters_panel", "histogram_panel", "top_panel", "training_panel"]
 
 _MOST = 512
-_LONGEST = 512  # pixels of a matrix' side
 _RULES = (
     ("deconvnet", "at each ReLU, what comes from above, where positive"),
     ("guided", "and only where the ReLU was on"),
@@ -53,20 +52,24 @@ def filters_panel(
     With ``twin``, the same layer of the compressed network, both are shown on one scale, and the difference.
     """
     weights, words = _slices(found, input_channel)
-    rasters = _rasters(weights, None if twin is None else _slices(twin, input_channel)[0], per_tile)
+    small = _small(weights)
+    other = None if twin is None else _small(_slices(twin, input_channel)[0])
+    rasters = _rasters(small, other, per_tile)
+    averaged = "" if small.shape == weights.shape else f" averaged to {small.shape[-2]} × {small.shape[-1]}"
     notes = [{"text": found.note}] if found.note else []
     if twin is not None:
         notes.append({"text": f"dense, {twin_words}, and the difference"})
     if found.tiles.dim() != 4:
         tiles = [{"id": 0, "label": "", "text": found.name}]
-        return panel("filters", row.id, f"weights of {row.path}", caption=words, notes=notes, tiles=tiles, **rasters)
+        caption = words + averaged
+        return panel("filters", row.id, f"weights of {row.path}", caption=caption, notes=notes, tiles=tiles, **rasters)
     total = len(found.tiles)
     norms = found.tiles[:_MOST].flatten(1).norm(dim=1)
     tiles = [
         {"id": i, "label": str(i), "text": f"filter {i}: norm {number(float(norms[i]))}", "off": i in off}
         for i in range(len(norms))
     ]
-    size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}"
+    size = f"{found.tiles.shape[-2]} × {found.tiles.shape[-1]}{averaged}"
     scale = "each on its own scale" if per_tile else "one scale"
     shown = "" if total <= _MOST else f", the first {_MOST}"
     slices = found.input_channels if not found.colour and found.input_channels > 1 else None
@@ -80,7 +83,7 @@ def _slices(found: Filters, input_channel: int) -> tuple[Tensor, str]:
     if found.tiles.dim() != 4:
         matrix = found.weight.flatten(1)
         out, inside = (text.count(size) for size in matrix.shape)
-        return pooled(matrix[None], _LONGEST), f"{out} outputs (down) by {inside} inputs (across), zero is neutral"
+        return matrix[None], f"{out} outputs (down) by {inside} inputs (across), zero is neutral"
     if found.colour:
         return found.tiles[:_MOST], "in colour, zero is mid-grey"
     if found.input_channels == 1:
@@ -91,19 +94,29 @@ def _slices(found: Filters, input_channel: int) -> tuple[Tensor, str]:
     return found.mean()[:_MOST], f"mean over {found.input_channels} input channels"
 
 
+def _small(weights: Tensor) -> Tensor:
+    """As large as a screen shows them."""
+    if len(weights) == 1 and weights.dim() == 3:  # one matrix
+        return pooled(weights, (_MOST, _MOST))
+    small = pooled(weights.flatten(0, -3), tile_side(len(weights)))
+    return small.reshape(*weights.shape[:-2], *small.shape[-2:])
+
+
 def _rasters(weights: Tensor, twin: Tensor | None, per_tile: bool) -> dict[str, Any]:
     draw = colours if weights.dim() == 4 else signed
     if twin is None or twin.shape != weights.shape:
         return {"raster": raster_record(draw(weights, per_tile))}
-    reach = float(torch.stack([weights, twin]).abs().max())
+    both = torch.stack([weights, twin], 1)
     return {
-        "raster": raster_record(draw(weights, per_tile, reach)),
-        "other": raster_record(draw(twin, per_tile, reach)),
+        "raster": raster_record(draw(weights, per_tile, both)),
+        "other": raster_record(draw(twin, per_tile, both)),
         "difference": raster_record(draw(twin - weights, per_tile)),
     }
 
 
-def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made: Projections) -> dict[str, Any]:
+def deconvnet_panel(
+    row: Row, channel: int, place: tuple[int, int] | None, made: Projections, channels: int | None = None
+) -> dict[str, Any]:
     """One unit taken back to pixels by three rules, side by side."""
     columns, notes = [], []
     for rule, words in _RULES:
@@ -125,14 +138,22 @@ def deconvnet_panel(row: Row, channel: int, place: tuple[int, int] | None, made:
     value = "" if first is None else f", activation {number(float(first.values[0]))}"
     caption = f"{where}{value}; contrast by the 99.5th percentile, zero is mid-grey"
     title = f"channel {channel} of {row.path}, back to pixels"
-    return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns)
+    return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns, channels=channels)
 
 
 def projection_raster(pixels: Tensor) -> Raster:
     """A projection (C, H, W) as one picture: colours for three channels; another number of channels is summed up."""
     seen = projection_pixels(pixels)
-    reach = float(np.percentile(pixels.abs().numpy(), 99.5))
-    return Raster(seen[None], "colour" if seen.ndim == 3 else "grey", -reach, reach)
+    shown = pixels if seen.ndim == 3 or pixels.dim() != 3 else pixels.sum(0)
+    sizes = shown[torch.isfinite(shown) & (shown != 0)].abs().cpu().numpy()  # as `contrast` finds its ends
+    reach = float(np.percentile(sizes, 99.5)) if len(sizes) else 0.0
+    return _picture(seen[None], reach)
+
+
+def _picture(pixels: npt.NDArray[np.uint8], reach: float | None = None) -> Raster:
+    """Pictures (n, h, w) or (n, h, w, 3) as they are; ``reach``: what the ends of signed ones stand for."""
+    low, high = (0.0, 255.0) if reach is None else (0.0 - reach, reach)
+    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", low, high)
 
 
 def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:
@@ -155,6 +176,7 @@ def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dic
 
 def histogram_panel(row: Row, found: UnitStatistics, channel: int) -> dict[str, Any]:
     """Outputs of a layer over the sample."""
+    channel = min(channel, found.channels - 1)
     charts = {"histogram": outputs_chart(found, channel), "channels": channels_chart(found, channel)}
     notes = [{"text": found.note}] if found.note else []
     caption = f"{text.count(found.n)} images, {text.count(found.positions)} positions each, {text.count(found.channels)} channels"
@@ -176,13 +198,11 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
         {"id": rank, "label": label, "text": f"image {text.count(index)}, activation {number(value)}"}
         for rank, (label, index, value) in enumerate(zip(found.labels, found.images, found.values, strict=True))
     ]
-    columns: list[dict[str, Any]] = [{"title": "patch", "caption": found.field, "raster": raster_record(_seen(found.patches))}]
+    columns: list[dict[str, Any]] = [_column("patch", found.field, found.patches)]
     if found.projections is not None:
-        columns.append({"title": found.rule, "caption": "of the unit", "raster": raster_record(_seen(found.projections))})
+        columns.append(_column(found.rule, "of the unit", found.projections))
     boxes = [dict(zip(("y0", "x0", "y1", "x1"), box, strict=True)) for box in found.boxes]
-    columns.append(
-        {"title": "image", "caption": "with its field", "raster": raster_record(_seen(found.pictures)), "boxes": boxes}
-    )
+    columns.append({**_column("image", "with its field", found.pictures), "boxes": boxes})
     notes = [{"text": note} for note in found.notes]
     return panel(
         "top9",
@@ -196,6 +216,5 @@ def top_panel(row: Row, channel: int, found: Strongest) -> dict[str, Any]:
     )
 
 
-def _seen(pixels: npt.NDArray[np.uint8]) -> Raster:
-    """Pictures (n, h, w) or (n, h, w, 3) as they are."""
-    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)
+def _column(title: str, caption: str, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    return {"title": title, "caption": caption, "raster": raster_record(_picture(pixels))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,7 +151,7 @@ def input_record(
     if picture.index < 0:
         title, caption = "your image", picture.note
     else:
-        label = "" if picture.label is None else f": {names[picture.label]}"
+        label = "" if picture.label is None else f": {name_of(names, picture.label)}"
         title = f"image {text.count(picture.index)}{label}"
         caption = f"of S_{picture.sample}" + (f", {picture.note}" if picture.note else "")
     found = {
@@ -193,18 +194,21 @@ def maps_panel(
     chosen = torch.from_numpy(order.channels)
     values = maps.values[0][chosen]
     side = tile_side(len(values) * (3 if other is not None else 1))
-    signs = bool(values.min() < 0)
+    signs = bool((values < 0).any())  # NaN hides the smallest number
     what = _count(order.total, "map" if values.shape[-1] * values.shape[-2] > 1 else "unit")
     scale = "each on its own scale" if per_tile else "one scale"
     shown = "" if len(values) == order.total else f", the first {len(values)} of {text.count(order.total)}"
     notes = [{"text": maps.note}] if maps.note else []
+    notes += _not_numbers(values, "")
+    small = pooled(values[:1], side).shape[-2:]
     size = f"{values.shape[-2]} × {values.shape[-1]}"
+    size += "" if small == values.shape[-2:] else f" averaged to {small[0]} × {small[1]}"
     caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
     rasters: dict[str, Any] = {"raster": raster_record(grid(values, side, signs, per_tile))}
     if other is not None:
         twin = other.values[0][chosen]
         rasters = _compared(values, twin, side, per_tile)
-        notes.append({"text": f"dense, {other_words}, and the difference"})
+        notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(twin, "compressed: ")]
     tiles = [_tile(int(channel), values[i], int(channel) in off) for i, channel in enumerate(order.channels)]
     return panel("maps", row.id, f"{what} of {row.path}", caption=caption, notes=notes, tiles=tiles, **rasters)
 
@@ -212,18 +216,20 @@ def maps_panel(
 def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[str, Any]:
     """Both on one scale, and the difference on a scale of its own."""
     small, second = pooled(values, side), pooled(twin, side)
-    both = torch.stack([small, second])
-    if bool(both.min() < 0):
-        most = float(both.abs().max())
-        first, other = (signed(each, per_tile, most) for each in (small, second))
-    else:
-        low, high = float(both.min()), float(both.max())
-        first, other = (sequential(each, per_tile, low, high) for each in (small, second))
+    both = torch.cat([small, second], 1)
+    drawn = signed if bool((both < 0).any()) else sequential
+    first, other = (drawn(each, per_tile, of=both) for each in (small, second))
     return {
         "raster": raster_record(first),
         "other": raster_record(other),
         "difference": raster_record(signed(second - small, per_tile)),
     }
+
+
+def _not_numbers(values: Tensor, whose: str) -> list[dict[str, str]]:
+    """A warning where maps (C, H, W) hold NaN or infinity."""
+    maps = int((~torch.isfinite(values)).flatten(1).any(1).sum())
+    return [{"text": f"{whose}NaN or infinity in {maps} of {len(values)} channels", "role": "warn"}] if maps else []
 
 
 def _tile(channel: int, values: Tensor, off: bool) -> dict[str, Any]:
@@ -256,14 +262,13 @@ def unit_record(
     charts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One channel: its map (H, W) with exact values, the place that is looked at, and what it sees of the image."""
-    signs = bool(values.min() < 0)
+    signs = bool((values < 0).any())
     drawn = signed(values[None]) if signs else sequential(values[None], low=0.0)
     exact = Raster(drawn.pixels, drawn.kind, drawn.low, drawn.high, values=values.numpy())
-    here = float(values[position])
     told: dict[str, Figure] = {
-        "here": Figure(here, number(here), notes=(Note(f"at row {position[0]}, column {position[1]}"),)),
-        "maximum": Figure(float(values.max()), number(float(values.max()))),
-        "mean": Figure(float(values.mean()), number(float(values.mean()))),
+        "here": _figure(values[position], Note(f"at row {position[0]}, column {position[1]}")),
+        "maximum": _figure(values.max()),
+        "mean": _figure(values.mean()),
     }
     return {
         "layer": row.id,
@@ -282,10 +287,21 @@ def unit_record(
     }
 
 
+def _figure(value: Tensor, *notes: Note) -> Figure:
+    """A printed number; JSON has neither NaN nor infinity."""
+    raw = float(value)
+    return Figure(raw if math.isfinite(raw) else None, number(raw), notes=notes, role="ink" if math.isfinite(raw) else "bad")
+
+
 def answers_record(
     dense: Tensor, other: Tensor | None, other_title: str, names: Sequence[str], label: int | None
 ) -> dict[str, Any]:
     """Probabilities of the likeliest classes, before and after a change; the true class is always among them."""
+    title = other_title if other is not None else ""
+    whose = ("the network", "the changed network")[: 1 if other is None else 2]
+    for probabilities, who in zip((dense, other), whose, strict=False):
+        if probabilities is not None and not bool(torch.isfinite(probabilities).all()):
+            return {"rows": [], "other_title": title, "verdict": f"{who} answers NaN or infinity", "role": "bad"}
     shown = dense if other is None else torch.maximum(dense, other)
     order = shown.argsort(descending=True, stable=True)[:5].tolist()
     if label is not None and label < len(dense) and label not in order:
@@ -298,7 +314,7 @@ def answers_record(
     first = int(dense.argmax())
     last = first if other is None else int(other.argmax())
     verdict = name_of(names, first) if first == last else f"{name_of(names, first)} → {name_of(names, last)}"
-    found: dict[str, Any] = {"rows": rows, "other_title": other_title if other is not None else "", "verdict": verdict}
+    found: dict[str, Any] = {"rows": rows, "other_title": title, "verdict": verdict}
     if label is not None:
         found["verdict"] += ", right" if last == label else f", wrong: it is {name_of(names, label)}"
         found["role"] = "good" if last == label else "bad"

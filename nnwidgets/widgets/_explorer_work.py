@@ -18,7 +18,7 @@ from nnwidgets.figures.inspect_charts import profile_chart, unit_figures
 from nnwidgets.widgets import _explorer_panels as panels
 from nnwidgets.widgets import _explorer_view as records
 
-__all__ = ["ExplorerWork", "Wish"]
+__all__ = ["ExplorerWork", "Wish", "place_in"]
 
 Publish = Callable[[dict[str, Any]], None]
 
@@ -76,7 +76,7 @@ class ExplorerWork:
     def _input(self, wish: Wish, picture: Picture, place: int, count: int) -> dict[str, Any]:
         forward = self.inspection.known(picture)
         names, answer, right = self.exp.class_names, "", None
-        if forward is not None and forward.answer is not None:
+        if forward is not None and forward.answer is not None and bool(forward.answer.isfinite().all()):
             first = int(forward.answer.argmax())
             answer = records.name_of(names, first)
             right = None if picture.label is None else first == picture.label
@@ -202,7 +202,7 @@ class ExplorerWork:
     def _deconvnet(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
         maps = self._known_maps(row, picture).values[0]
         channel = min(wish.channel, len(maps) - 1)
-        place = _place(wish.position, maps[channel])
+        place = place_in(wish.position, maps[channel])
         steps = projection_steps(self.inspection.network, picture.inputs, row.name, channel, place, row.call, own=True)
         while True:
             try:
@@ -213,7 +213,7 @@ class ExplorerWork:
             yield
             if stale():
                 return
-        self.publish({"panel": panels.deconvnet_panel(row, channel, place, made)})
+        self.publish({"panel": panels.deconvnet_panel(row, channel, place, made, len(maps))})
         yield
 
     def _histogram(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
@@ -245,7 +245,7 @@ class ExplorerWork:
             return
         maps = forward.maps[row.site].values[0]
         channel = min(wish.channel, len(maps) - 1)
-        place = _place(wish.position, maps[channel]) or records.strongest(maps[channel])
+        place = place_in(wish.position, maps[channel]) or records.strongest(maps[channel])
         field, words = self._field(row, place)
         found = self.inspection.statistics_of(row.site)
         figures, charts = {}, {}
@@ -287,7 +287,7 @@ class ExplorerWork:
         yield
 
 
-def _place(position: str, values: Tensor) -> tuple[int, int] | None:
+def place_in(position: str, values: Tensor) -> tuple[int, int] | None:
     """The place that was clicked, as far as this map has it."""
     try:
         y, x = (int(part) for part in position.split(","))

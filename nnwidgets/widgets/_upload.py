@@ -35,37 +35,41 @@ def decoded(data: bytes, name: str) -> npt.NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height > _LARGEST:
-                    raise FileError(
-                        f"{name}: got {width} x {height} pixels, expected at most {_LARGEST / 1e6:.0f} million; "
-                        "make it smaller first."
-                    )
+                if image.width * image.height > _LARGEST:
+                    raise _too_large(name, f"{image.width} x {image.height} pixels")
                 image.load()
                 return _pixels(ImageOps.exif_transpose(image))
     except FileError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own limit comes before ours
+        raise _too_large(name, "a picture of far more pixels") from error
     except Exception as error:  # decoders of five formats raise what they like
         kinds = ", ".join(kind.lower() for kind in _FORMATS)
         raise FileError(f"{name}: not a picture that can be read ({type(error).__name__}); expected one of {kinds}.") from error
+
+
+def _too_large(name: str, got: str) -> FileError:
+    return FileError(f"{name}: got {got}, expected at most {_LARGEST / 1e6:.0f} million pixels; make it smaller first.")
 
 
 def _pixels(image: object) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     assert isinstance(image, Image.Image)
+    if image.mode.startswith("I"):
+        return _deep(np.asarray(image, np.float32))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         clear = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", clear.size, (255, 255, 255, 255)), clear).convert("RGB")
-    if image.mode in ("1", "L", "I", "I;16", "F"):
-        return _grey(np.asarray(image.convert("F") if image.mode in ("I", "I;16", "F") else image.convert("L"), np.float32))
-    return np.asarray(image.convert("RGB"), np.uint8)
+        image = Image.alpha_composite(Image.new("RGBA", clear.size, (255, 255, 255, 255)), clear)
+    seen = np.asarray(image.convert("RGB"), np.uint8)
+    is_grey = np.array_equal(seen[..., 0], seen[..., 1]) and np.array_equal(seen[..., 0], seen[..., 2])
+    return seen[..., 0].copy() if is_grey else seen.copy()  # a copy: Pillow's own memory is read-only
 
 
-def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Deep grey pictures are scaled to 8 bits."""
+def _deep(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Grey pictures of more than 8 bits, the brightest pixel white."""
     top = float(values.max(initial=0.0))
-    return np.clip(values if top <= 255 else values * (255 / top), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(values if top <= 255 else values * (255 / top)), 0, 255).astype(np.uint8)
 
 
 def drawn(data: bytes, width: object, height: object) -> npt.NDArray[np.uint8]:

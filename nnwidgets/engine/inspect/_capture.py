@@ -17,8 +17,8 @@ from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run, ru
 __all__ = ["Captured", "capture"]
 
 
-class _StaleError(Exception):
-    """Nobody waits for this pass any more."""
+class _Stale(BaseException):
+    """Nobody waits for this pass any more; neither a network's own ``except Exception`` nor `running` takes it for a failure."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Captured:
     """What a pass gave.
 
     Attributes:
-        maps: by place, a copy of each. refused: places that cannot be shown as maps, and why. answer: what the network answered.
+        maps: by place, a copy of each, float32 or float64 on the CPU.
+        refused: places that cannot be shown as maps, and why. answer: (B, ...) float32, what the network answered.
     """
 
     maps: Mapping[Site, Maps]
@@ -46,8 +47,9 @@ def capture(
 
     Args:
         images: (B, *input_shape) as the network takes them. sites: each with the layout of its row (`structure`).
-        seen: called with each place as soon as it is there, while the rest still runs. stale: asked at each place; once it says
-            True the pass is given up and None is returned. own: a copy of the caller's in eval mode, which need not be guarded.
+        seen: called with each place as soon as it is there, while the rest still runs.
+        stale: asked at each place; once it says True the pass is given up and None is returned.
+        own: the network is the caller's own copy in eval mode; it and the random states are not guarded.
 
     Raises:
         InputError: a place is never reached. And what the network raises.
@@ -60,9 +62,9 @@ def capture(
     def visit_of(site: Site) -> Callable[[Any], None]:
         def visit(result: Any) -> None:
             if stale is not None and stale():
-                raise _StaleError
+                raise _Stale
             try:
-                maps[site] = as_maps(result, len(images), site, modules.get(site.name), sites[site], frame)
+                maps[site] = _kept(as_maps(result, len(images), site, modules.get(site.name), sites[site], frame))
             except NnwError as error:
                 refused[site] = str(error)
                 return
@@ -74,6 +76,12 @@ def capture(
     try:
         with reading(network, own), torch.inference_mode(), running(images):
             answer = run(network, images, {site: visit_of(site) for site in sites})
-    except _StaleError:
+    except _Stale:
         return None
-    return Captured(maps, refused, first_tensor(answer, Site("")).detach().float())
+    return Captured(maps, refused, first_tensor(answer, Site("")).detach().to("cpu", torch.float32))
+
+
+def _kept(maps: Maps) -> Maps:
+    """As numpy and a screen take them: half precision, which numpy lacks, becomes float32 exactly."""
+    values = maps.values
+    return Maps(values.to("cpu", torch.float32 if values.itemsize < 4 else values.dtype), maps.note)

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 __all__ = ["Raster", "colours", "grid", "pooled", "sequential", "signed"]
 
 _Bytes = npt.NDArray[np.uint8]
+_FEWEST = 4  # rows or columns that a long thin map keeps: averaged into one they would tell nothing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Raster:
         kind: "sequential" (0 = low, 255 = high), "diverging" (0 = low, 128 = zero, 255 = high), "colour" or "grey".
         low, high: what 0 and 255 stand for. ranges: (n, 2) the same for each tile, where each has a scale of its own.
         values: (h, w) float32, the exact numbers of a single tile.
+
+    NaN is drawn as the low end, in a diverging raster as zero; infinity as the end that it exceeds. Neither moves a scale.
     """
 
     pixels: _Bytes
@@ -34,47 +37,63 @@ class Raster:
     values: npt.NDArray[np.float32] | None = None
 
 
-def pooled(maps: Tensor, side: int) -> Tensor:
-    """(n, H, W) averaged to at most ``side`` in each direction; smaller ones stay as they are."""
+def pooled(maps: Tensor, most: int | tuple[int, int]) -> Tensor:
+    """(n, H, W) averaged to a smaller size; what is small enough stays as it is.
+
+    Args:
+        most: pixels in each direction, the form is kept down to 4 pixels; or (rows, columns), each axis by itself.
+    """
     height, width = maps.shape[-2:]
-    if max(height, width) <= side:
-        return maps
-    share = side / max(height, width)
-    size = (max(1, round(height * share)), max(1, round(width * share)))
-    return F.adaptive_avg_pool2d(maps[:, None].float(), size)[:, 0]
-
-
-def sequential(maps: Tensor, per_tile: bool = False, low: float | None = None, high: float | None = None) -> Raster:
-    """Nonnegative or mixed numbers (n, h, w) from the smallest to the largest of all, or of each tile."""
-    maps = maps.float()
-    ranges = torch.stack([maps.amin((1, 2)), maps.amax((1, 2))], 1) if per_tile else None
-    bottom = float(maps.min()) if low is None else low
-    top = float(maps.max()) if high is None else high
-    if ranges is None:
-        scaled = (maps - bottom) / max(top - bottom, 1e-12)
+    if isinstance(most, int):
+        share = min(1.0, most / max(height, width))
+        size = (_shrunk(height, share), _shrunk(width, share))
     else:
-        scaled = (maps - ranges[:, 0, None, None]) / (ranges[:, 1] - ranges[:, 0]).clamp_min(1e-12)[:, None, None]
-    return Raster(_bytes(255 * scaled), "sequential", bottom, top, None if ranges is None else ranges.numpy())
+        size = (min(height, most[0]), min(width, most[1]))
+    return maps if size == (height, width) else F.adaptive_avg_pool2d(maps[:, None].float(), size)[:, 0]
 
 
-def signed(maps: Tensor, per_tile: bool = False, reach: float | None = None) -> Raster:
-    """Numbers of both signs (n, h, w), zero in the middle, the largest magnitude of all (or of each tile) at the ends."""
+def _shrunk(length: int, share: float) -> int:
+    return max(min(length, _FEWEST), round(length * share))
+
+
+def sequential(maps: Tensor, per_tile: bool = False, low: float | None = None, of: Tensor | None = None) -> Raster:
+    """Numbers (n, h, w) from the smallest to the largest of all, or of each tile.
+
+    Args:
+        low: what 0 stands for, where it is not the smallest.
+        of: (n, ...) numbers that give the scale instead, as those of two networks.
+    """
     maps = maps.float()
-    each = maps.abs().amax((1, 2)).clamp_min(1e-12)
-    most = float(each.max()) if reach is None else reach
-    scale = each[:, None, None] if per_tile else torch.tensor(max(most, 1e-12))
-    ranges = torch.stack([-each, each], 1).numpy() if per_tile else None
-    return Raster(_bytes(128 + 127 * maps / scale), "diverging", -most, most, ranges)
+    ranges = _ranges(maps if of is None else of.float())
+    bottom = float(ranges[:, 0].min()) if low is None else low
+    top = max(float(ranges[:, 1].max()), bottom)
+    lows, highs = (ranges[:, 0], ranges[:, 1]) if per_tile else (torch.tensor(bottom), torch.tensor(top))
+    scaled = (maps - _over(lows, maps)).div_(_over(_nonzero(highs - lows), maps)).mul_(255)
+    scaled.nan_to_num_(0.0, torch.inf, -torch.inf)
+    return Raster(_bytes(scaled), "sequential", bottom, top, ranges.cpu().numpy() if per_tile else None)
 
 
-def colours(maps: Tensor, per_tile: bool = False, reach: float | None = None) -> Raster:
-    """Weights of three input channels (n, 3, h, w) as colours, zero at mid-grey; ``reach``: the magnitude at the ends."""
+def signed(maps: Tensor, per_tile: bool = False, of: Tensor | None = None) -> Raster:
+    """Numbers of both signs (n, h, w), zero in the middle, the largest magnitude of all (or of each tile) at the ends.
+
+    Args:
+        of: (n, ...) numbers that give the scale instead, as of two networks.
+    """
     maps = maps.float()
-    each = maps.abs().amax((1, 2, 3)).clamp_min(1e-12)
-    most = float(each.max()) if reach is None else reach
-    scale = each[:, None, None, None] if per_tile else torch.tensor(max(most, 1e-12))
-    ranges = torch.stack([-each, each], 1).numpy() if per_tile else None
-    return Raster(_bytes(128 + 127 * maps / scale).transpose(0, 2, 3, 1).copy(), "colour", -most, most, ranges)
+    each = _ranges(maps if of is None else of.float()).abs().amax(1)
+    most = float(each.max())
+    levels = _levels(maps, each, per_tile)
+    levels.add_(levels.clamp_max(0), alpha=1 / 127)  # a byte has 128 levels below 128, and 127 above
+    return Raster(_bytes(levels.add_(128)), "diverging", 0.0 - most, most, _both_ways(each) if per_tile else None)
+
+
+def colours(maps: Tensor, per_tile: bool = False, of: Tensor | None = None) -> Raster:
+    """Weights of three input channels (n, 3, h, w) as colours, zero at mid-grey; ``of``: as for `signed`."""
+    maps = maps.float()
+    each = _ranges(maps if of is None else of.float()).abs().amax(1)
+    most = float(each.max())
+    pixels = _bytes(_levels(maps, each, per_tile).add_(128)).transpose(0, 2, 3, 1).copy()
+    return Raster(pixels, "colour", 0.0 - most, most, _both_ways(each) if per_tile else None)
 
 
 def grid(maps: Tensor, side: int, signs: bool, per_tile: bool = False) -> Raster:
@@ -83,6 +102,38 @@ def grid(maps: Tensor, side: int, signs: bool, per_tile: bool = False) -> Raster
     return signed(small, per_tile) if signs else sequential(small, per_tile)
 
 
+def _ranges(maps: Tensor) -> Tensor:
+    """(n, 2) smallest and largest finite number of each tile, zeros where there is none."""
+    flat = maps.flatten(1)
+    found = torch.stack([flat.amin(1), flat.amax(1)], 1)
+    if not bool(torch.isfinite(found).all()):
+        fine = torch.isfinite(flat)
+        ends = [flat.masked_fill(~fine, torch.inf).amin(1), flat.masked_fill(~fine, -torch.inf).amax(1)]
+        found = torch.stack(ends, 1).masked_fill(~fine.any(1, keepdim=True), 0.0)
+    return found
+
+
+def _levels(maps: Tensor, each: Tensor, per_tile: bool) -> Tensor:
+    """The numbers as 127ths of the largest magnitude, a new tensor."""
+    scale = _nonzero(each if per_tile else each.max())
+    return (maps / _over(scale, maps)).mul_(127).nan_to_num_(0.0, torch.inf, -torch.inf)
+
+
+def _both_ways(each: Tensor) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = torch.stack([0.0 - each, each], 1).cpu().numpy()
+    return found
+
+
+def _over(numbers: Tensor, maps: Tensor) -> Tensor:
+    """One number for all tiles, or one for each, against (n, ...) maps."""
+    return numbers if numbers.dim() == 0 else numbers.view(-1, *(1,) * (maps.dim() - 1))
+
+
+def _nonzero(spans: Tensor) -> Tensor:
+    return torch.where(spans > 0, spans, 1.0)
+
+
 def _bytes(numbers: Tensor) -> _Bytes:
-    found: _Bytes = numbers.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    """``numbers`` is written over."""
+    found: _Bytes = numbers.round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
     return found
