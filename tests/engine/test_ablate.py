@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -261,6 +262,30 @@ def test_what_only_a_pass_can_tell_is_told_by_the_first_one() -> None:
         evaluate(ablate(model, "pool1", 25), Split(x, [0] * len(x)))
     with pytest.raises(InputError, match="model: got str"):
         ablate("lenet5", "conv1", 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "key"), [("LeNet5", ("conv2", 0)), ("VggSmall", ("(relu)", 1)), ("VggSmall", ("bn3", 0))])
+def test_row_31_what_another_thread_gets_from_the_same_network_is_never_a_mixture(name: str, key: tuple[str, int]) -> None:
+    model, x = network(name), images(name, 2)
+    plain, off = by_hand(model, x, {}), by_hand(model, x, {key: (0, 1, 2)})
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def use_it() -> None:
+        with torch.no_grad():
+            while not stop.is_set():
+                if not torch.equal(model(x), plain):
+                    wrong.append("plain")
+
+    other = threading.Thread(target=use_it)
+    other.start()
+    with torch.no_grad():
+        for _ in range(40):
+            if not torch.equal(ablate(model, key[0], [0, 1, 2], key[1])(x), off):
+                wrong.append("off")
+    stop.set()
+    other.join()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("layer", ["1", "(relu)"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oracle_ablate import all_by_hand
 from oracle_scan import Reused
 from oracle_statistics import assert_equal, edges_of
-from test_ablate import images, network
+from test_ablate import Turns, images, network
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -166,6 +166,31 @@ def test_at_least_half_of_the_bins_are_used_and_extreme_ranges_are_held() -> Non
         assert grid.count(values).sum() == 2
     grid = Grid.over(0.0, 1.0, 64)
     assert grid.number(1.0) >= 32
+
+
+def test_bins_become_finer_only_where_all_that_was_counted_is_one_number() -> None:
+    from nnwidgets.engine.inspect._gather import Gathering
+
+    gathering = Gathering(Site("x"), None, 64, 0)
+    near = torch.linspace(5, 5.01, 40).view(10, 2, 2, 1)
+    for batch in (torch.full((3, 2, 2, 1), 5.0), torch.full((3, 2, 2, 1), 5.0), near, near * 3):
+        gathering.add(gathering.look(batch, len(batch)), None)
+        found = gathering.record(np.zeros(0, np.int64))
+        assert found is not None and found.histogram.sum() == found.n * 4
+        if found.n == 16:
+            assert found.edges[1] - found.edges[0] < 0.001
+            assert found.histogram[0, 0] >= 12 and found.edges[0] <= 5 < found.edges[1]
+            assert found.edges.tolist() == edges_of(5.0, float(near.max()), 64)
+
+
+def test_a_network_that_takes_another_turn_than_on_its_first_images_is_summed_up_at_the_right_call() -> None:
+    torch.manual_seed(0)
+    model, x = Turns().eval(), torch.rand(60, 1, 8, 8) + 3
+    x[:2] = -1  # the places are found on these
+    unit = statistics(model, Split(x), Site("(relu)", 1)).of("(relu)", 1)
+    with torch.no_grad():
+        values = F.relu(F.relu(model.conv(x)) * 2)
+    assert np.allclose(unit.mean, values.double().mean((0, 2, 3)), rtol=1e-5) and unit.n == 60
 
 
 def test_what_is_known_at_each_step_is_whole_and_ends_as_the_record() -> None:

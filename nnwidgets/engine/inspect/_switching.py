@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
@@ -11,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
 from nnwidgets.engine.evaluation import Prepared, Tally, answers, in_batches
 from nnwidgets.engine.evaluation.checks import check_finite, check_logits
 from nnwidgets.engine.inspect._ablate import Ablated, check_site, checked_channels
+from nnwidgets.engine.inspect._own import own_copy
 from nnwidgets.engine.inspect._prefix import Channels, Target, Way, finding
 from nnwidgets.engine.inspect._sites import Site, as_inputs, site_of
 from nnwidgets.engine.inspect._store import Layout, PointStore
-from nnwidgets.engine.trace import Point, plain_copy, tensors_in
+from nnwidgets.engine.trace import Point
 from nnwidgets.engine.trace._graph import GraphRun
 from nnwidgets.engine.trace.suffix import UnfitError
 from nnwidgets.engine.values.records import Estimate
@@ -58,7 +57,7 @@ class Switching:
             raise InputError(
                 f"probe: got shape {tuple(probe.shape)}, expected a few inputs (B, {', '.join(map(str, input_shape))})."
             )
-        self._plain = _own(network)
+        self._plain = own_copy(network)
         self._shape, self._probe, self._budget = tuple(input_shape), probe, budget_bytes
         self._quick: Prepared | nn.Module | None = None
         self._graph: GraphRun | str = ""
@@ -105,7 +104,7 @@ class Switching:
         self._image_s = (time.perf_counter() - began) / len(few)
         yield
         tolerance = _EXACT if network is self._plain else _FOLDED
-        way = yield from finding(network, self._plain, lambda: _own(self._plain), few, target, self._graph, tolerance)
+        way = yield from finding(network, self._plain, lambda: own_copy(self._plain), few, target, self._graph, tolerance)
         self.site, self.count = site, target.count
         self._way = way if isinstance(way, Way) else None
         self.note = way.note if isinstance(way, Way) else f"The whole network is run for each set of channels. {way}"
@@ -247,20 +246,3 @@ class Switching:
         with torch.inference_mode():
             points = [way.prefix(self._inputs(images)) for images in (one.repeat(2, *(1,) * (one.dim() - 1)), one)]
         return Layout.of(*points) if all(map(way.is_separate, points)) else None
-
-
-def _own(network: nn.Module) -> nn.Module:
-    """A copy of the modules in eval mode that shares all tensors; parametrized weights are computed once.
-
-    Hooks set on it, and what replaces its forward passes, are not seen by whoever else runs the network.
-    """
-    if any(parametrize.is_parametrized(module) for module in network.modules()):
-        return plain_copy(network)
-    memo = {id(t): t for module in network.modules() for t in tensors_in([module._parameters, module._buffers, vars(module)])}
-    try:
-        return copy.deepcopy(network, memo).eval()
-    except Exception as error:
-        raise ModelError(
-            f"the network cannot be copied: {type(error).__name__}: {error}. Keep what cannot be copied (locks, files, loaders) "
-            "outside the module."
-        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.inspect._own import own_copy
 from nnwidgets.engine.inspect._sites import Site, unknown_site
 from nnwidgets.engine.trace import tensors_in, watching
 
@@ -60,7 +63,7 @@ class Taps:
             with contextlib.suppress(_AstrayError):
                 return self._quickly(network, images, seen, modules)
             seen = visits()
-        return self._slowly(network, images, seen, modules, between)
+        return self._slowly(network, images, seen, between)
 
     def _quickly(self, network: nn.Module, images: Tensor, visits: Mapping[Site, Visitor], modules: dict[str, nn.Module]) -> Any:
         functions = {key: visits[site] for key, site in self._known.items() if site in visits}
@@ -75,10 +78,11 @@ class Taps:
         network: nn.Module,
         images: Tensor,
         visits: Mapping[Site, Visitor],
-        modules: dict[str, nn.Module],
         between: frozenset[Site],
     ) -> Any:
         listing, known, found = _Listing(), dict[_Key, Site](), set[Site]()
+        network = _undisturbed(network) if between else network
+        modules = dict(network.named_modules())
 
         def come_by(name: str, call: int, result: Any) -> Any:
             site = Site(name, call)
@@ -123,15 +127,17 @@ class _LayerHook:
 
     def __init__(self, name: str, visits: Mapping[Site, Visitor], waiting: set[Site], compare: bool) -> None:
         self._name, self._visits, self._waiting, self.compare = name, visits, waiting, compare
-        self._times = 0
+        self._times, self._thread = 0, threading.get_ident()
         self._given: list[tuple[Tensor, Tensor]] = []  # with copies
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self.compare and Site(self._name, self._times) in self._visits:
+        if self.compare and threading.get_ident() == self._thread and Site(self._name, self._times) in self._visits:
             with torch._C.DisableTorchFunction():
                 self._given = [(tensor, tensor.clone()) for tensor in tensors_in([args, kwargs])]
 
     def after(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if threading.get_ident() != self._thread:  # somebody else runs the same network
+            return None
         site = Site(self._name, self._times)
         self._times += 1
         self._waiting.discard(site)
@@ -213,6 +219,19 @@ def _place_of_inplace(function: Any) -> int | None:
     except (TypeError, ValueError):
         return None
     return names.index("inplace") if "inplace" in names else None
+
+
+def _undisturbed(network: nn.Module) -> nn.Module:
+    """A copy that shares all numbers, since the recorder's hooks would take the calls of another thread for its own.
+
+    The network itself in train mode, where its state has to change, and where it has hooks, which may want to see its own layers.
+    """
+    if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
+        return network
+    try:
+        return own_copy(network)
+    except ModelError:
+        return network
 
 
 def _is_torchs(module: nn.Module) -> bool:
