@@ -48,6 +48,7 @@ def test_long_streams_are_packed_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert np.array_equal(pack_bits(codes, 3), whole) and np.array_equal(unpack_bits(whole, 3, 1001), codes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_files_have_the_promised_size_and_load_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     """For every recipe: size equals bytes_encoded to the byte, content equals bake(compress())."""

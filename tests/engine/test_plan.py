@@ -55,6 +55,7 @@ def nets() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["small", "with zeros", "double", "half"])
 def test_instant_figures_equal_the_slow_ones(kind: str) -> None:
     """Every field of every layer, for every recipe; asked twice, and after other recipes."""

@@ -108,6 +108,7 @@ def test_it_answers_as_the_network_and_folds_what_can_be_folded(make: Any, folde
     assert prepared.folded == folded and prepared.channels_last and fingerprint(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits/resnet20", "shapes/vgg_small", "digits/lenet5", "digits/lenet300"])
 def test_recipes_are_written_again_and_again_as_if_nothing_were_folded(name: str) -> None:
     exp = nw.load_example(name)

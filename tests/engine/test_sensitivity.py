@@ -123,6 +123,7 @@ def test_nothing_removed_is_the_network_as_it_is(split: Split) -> None:
     assert (table["drop"] == 0).all() and (table["macs_share"] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pool",
     [

@@ -39,6 +39,7 @@ def test_the_nets_have_the_sizes_of_the_literature(net: str) -> None:
     assert sum(p.numel() for p in model.parameters() if p.dim() > 1) == WEIGHTS[net]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", list(RECIPES))
 def test_the_nets_can_be_built_wider_and_narrower(net: str) -> None:
     parts = example_parts(f"{RECIPES[net].data}/{net}")
@@ -101,6 +102,7 @@ def test_an_unknown_example_offers_the_nearest() -> None:
         example_parts("digits/lenet")
 
 
+@pytest.mark.slow
 def test_row_46_everything_bundled_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

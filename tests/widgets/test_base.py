@@ -106,6 +106,7 @@ names = st.sampled_from(["share", "bits", "kind", "flag", "word", "spread", "res
     method=st.sampled_from(["update", "custom", "request_state"]) | json_values,
     content=json_values,
 )
+@pytest.mark.slow
 def test_row_4_random_messages_leave_every_trait_valid(probe: Any, state: Any, method: Any, content: Any) -> None:
     esm, before = probe._esm, probe.result
     probe._handle_msg(
