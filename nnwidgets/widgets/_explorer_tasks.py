@@ -64,7 +64,8 @@ class ExplorerTasks:
         if not row.maps:
             return
         needs = wish.view == "histogram" or wish.order == "selectivity"
-        if needs and inspection.statistics_of(row.site) is None and ("statistics", wish.sample) not in self._declined:
+        open_yet = inspection.statistics_of(row.site) is None and inspection.unmeasured(row.site) is None
+        if needs and open_yet and ("statistics", wish.sample) not in self._declined:
             self.measure(wish.sample)
         if wish.view == "top9" and not inspection.has_top(row) and ("top9", row.id) not in self._declined:
             self.find_top(row.id, wish.sample)

@@ -219,6 +219,10 @@ class ExplorerWork:
     def _histogram(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
         found = self.inspection.statistics_of(row.site)
         title = f"outputs of {row.path}"
+        why = self.inspection.unmeasured(row.site)
+        if why is not None:
+            self.publish({"panel": records.empty_panel("histogram", row.id, title, why)})
+            return
         if found is None:
             self.publish({"panel": records.panel("histogram", row.id, title, busy="measuring over the sample")})
             return

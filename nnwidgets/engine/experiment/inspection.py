@@ -99,6 +99,7 @@ class Inspection:
         self._fields: dict[str, ReceptiveField] = {}
         self._answers: dict[str, Evaluation] = {}
         self._statistics: dict[Site, UnitStatistics] = {}
+        self._unmeasured: dict[Site, str] = {}
         self._tops: dict[str, tuple[str, Split, TopActivations]] = {}
         self._switching: Switching | None = None
         self._allowed = ASK_BYTES
@@ -121,6 +122,7 @@ class Inspection:
             self._fields.clear()
             self._answers.clear()
             self._statistics.clear()
+            self._unmeasured.clear()
             self._tops.clear()
             self._compressed = self._switching = None
         return True
@@ -283,10 +285,16 @@ class Inspection:
         sites = [row.site for row in self.structure.rows if row.maps and not row.container]
         found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
         self._statistics = {unit.site: unit for unit in found.units}
+        reasons = dict(found.skipped)
+        self._unmeasured = {site: reasons.get(site, "it was not reached") for site in sites if site not in self._statistics}
 
     def statistics_of(self, site: Site) -> UnitStatistics | None:
         """What was measured of a layer; None before."""
         return self._statistics.get(site)
+
+    def unmeasured(self, site: Site) -> str | None:
+        """Why `measure` found nothing of a layer; None where it did, or was not asked yet."""
+        return self._unmeasured.get(site)
 
     def dead(self) -> dict[str, tuple[int, int]]:
         """Row id -> (dead channels, channels), of the layers that were measured."""
