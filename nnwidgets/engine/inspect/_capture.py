@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import Maps, as_maps
-from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run, running
+from nnwidgets.engine.inspect._sites import Site, first_tensor, reading, run, running, unwatched
 
 __all__ = ["Captured", "capture"]
 
@@ -63,13 +63,14 @@ def capture(
         def visit(result: Any) -> None:
             if stale is not None and stale():
                 raise _Stale
-            try:
-                maps[site] = _kept(as_maps(result, len(images), site, modules.get(site.name), sites[site], frame))
-            except NnwError as error:
-                refused[site] = str(error)
-                return
-            if seen is not None:
-                seen(site, maps[site])
+            with unwatched():
+                try:
+                    maps[site] = _kept(as_maps(result, len(images), site, modules.get(site.name), sites[site], frame))
+                except NnwError as error:
+                    refused[site] = str(error)
+                    return
+                if seen is not None:
+                    seen(site, maps[site])
 
         return visit
 

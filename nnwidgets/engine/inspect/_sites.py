@@ -15,7 +15,19 @@ from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import check_one_input, preserved, tensors_in, trace, watching
 from nnwidgets.engine.values._fields import nearest
 
-__all__ = ["Site", "Visit", "as_inputs", "first_tensor", "quiet", "reading", "run", "running", "site_of", "unknown_site"]
+__all__ = [
+    "Site",
+    "Visit",
+    "as_inputs",
+    "first_tensor",
+    "quiet",
+    "reading",
+    "run",
+    "running",
+    "site_of",
+    "unknown_site",
+    "unwatched",
+]
 
 Visit = Callable[[Any], Any]
 """Gets what a place gives; what it returns, unless None, takes its place."""
@@ -193,6 +205,13 @@ def running(images: Tensor) -> Iterator[None]:
             f"the network failed on images of shape {shape}: {type(error).__name__}: {error}. "
             "Expected images as it was trained on, (B, *input_shape)."
         ) from error
+
+
+@contextlib.contextmanager
+def unwatched() -> Iterator[None]:
+    """What is done in this block is not taken for a part of the network that runs, nor counted among its functions."""
+    with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+        yield
 
 
 def quiet() -> torch.no_grad:
