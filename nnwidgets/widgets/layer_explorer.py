@@ -210,7 +210,6 @@ class LayerExplorer(LiveWidget):
 
     def _render(self, turn: int) -> Iterator[None]:
         exp = self._exp
-        exp.commit_requests()
         exp.notice_changes()
         if self._work.inspection.refresh():
             self._tasks.forget()
