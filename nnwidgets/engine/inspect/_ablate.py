@@ -59,12 +59,12 @@ class Ablated(nn.Module):
     """What `ablate` returns.
 
     Attributes:
-        network: as it was given. off: places with the channels that are zero there.
+        network: as it was given. off: places with the channels that are off there. value: what those become, zero.
     """
 
-    def __init__(self, network: nn.Module, off: Mapping[Site, tuple[int, ...]]) -> None:
+    def __init__(self, network: nn.Module, off: Mapping[Site, tuple[int, ...]], value: float = 0.0) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.value = network, value
         self.off = dict(off)
         self.training = network.training
         self._taps = Taps(writes=True)
@@ -80,7 +80,7 @@ class Ablated(nn.Module):
         modules = dict(self.network.named_modules())
 
         def visitor(site: Site, channels: tuple[int, ...]) -> Visitor:
-            return lambda result, writes: switched_off(result, batch, site, modules.get(site.name), channels, writes)
+            return lambda result, writes: switched_off(result, batch, site, modules.get(site.name), channels, writes, self.value)
 
         return {site: visitor(site, channels) for site, channels in self.off.items()}
 

@@ -25,9 +25,12 @@ from nnwidgets.engine.trace._graph import GraphRun
 from nnwidgets.engine.trace._replay import LayerRun
 from nnwidgets.engine.trace.suffix import UnfitError
 
-__all__ = ["Channels", "Target", "Way", "finding"]
+__all__ = ["Channels", "Fold", "Target", "Way", "finding"]
 
 Channels = tuple[int, ...]
+Fold = tuple[Tensor, Tensor]
+
+_ROUNDING = 1e-5  # of the largest number: attention is computed in another way while it is watched
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,25 @@ class Target:
     """A layer in the copy of a network in which it is switched.
 
     Attributes:
-        site: where it is switched there. asked: the layer that was asked for, in the network as given: another one where a
-            convolution has become one with its batch-norm. value: (C,) what a channel becomes that is off, None for zero.
+        site: where it is switched there. asked: the layer that was asked for, in the network as given.
+        fold: (scale, shift), each (C,), where the two differ, as a convolution has become one with its batch-norm: what is x
+            at ``asked`` is x * scale + shift at ``site``. Else None.
         count: C. in_place: the layer writes over its input.
-        result: (B, ...) what the site gives for the first images. answer: of the network, with every other channel off.
+        result: (B, ...) what the site gives for the first images. test: a number that it does not give there.
+        answer: of the network, with every other channel at ``test``. (Zero would tell nothing of a layer that gives zeros.)
     """
 
     site: Site
     asked: Site
-    value: Tensor | None
+    fold: Fold | None
     count: int
     in_place: bool
     result: Tensor
+    test: float
     answer: Any
 
     @classmethod
-    def of(cls, network: nn.Module, images: Tensor, site: Site, asked: Site, value: Tensor | None) -> Target:
+    def of(cls, network: nn.Module, images: Tensor, site: Site, asked: Site, fold: Fold | None) -> Target:
         """Run the network and see what the site gives."""
         module = dict(network.named_modules()).get(site.name)
         found: list[Target] = []
@@ -58,8 +64,9 @@ class Target:
         def visit(result: Any, writes: bool) -> Any:
             tensor = first_tensor(result, site)
             count = view_as_maps(tensor, len(images), site, module).values.shape[1]
-            found.append(cls(site, asked, value, count, writes, tensor.clone(), None))
-            return found[-1].off(result, len(images), module, found[-1].half, writes)
+            test = 1.5 * float(tensor.abs().max()) or 1.0
+            found.append(cls(site, asked, fold, count, writes, tensor.clone(), test, None))
+            return found[-1].off(result, len(images), module, found[-1].half, writes, test)
 
         answer = Taps(writes=True).run(network, images, lambda: {site: visit})
         return replace(found[-1], answer=answer)
@@ -70,14 +77,19 @@ class Target:
         return tuple(range(0, self.count, 2))
 
     def is_given(self, value: Any) -> bool:
-        """True where a value is what the site gives for the first images."""
+        """True where a value is what the site gives for the first images, up to rounding."""
         tensor = next(tensors_in(value), None)
-        return tensor is not None and tensor.shape == self.result.shape and torch.equal(tensor, self.result)
+        return tensor is not None and tensor.shape == self.result.shape and _alike(self.result, tensor, _ROUNDING)
 
-    def off(self, result: Any, batch: int, module: nn.Module | None, channels: Channels, in_place: bool) -> Any:
-        """The layer's result without some channels."""
-        value = 0.0 if self.value is None else self.value[list(channels)]
-        return switched_off(result, batch, self.site, module, channels, in_place, value)
+    def off(
+        self, result: Any, batch: int, module: nn.Module | None, channels: Channels, in_place: bool, value: float = 0.0
+    ) -> Any:
+        """The layer's result with some channels at a number."""
+        made: float | Tensor = value
+        if self.fold is not None:
+            scale, shift = self.fold
+            made = (scale * value + shift)[list(channels)]
+        return switched_off(result, batch, self.site, module, channels, in_place, made)
 
 
 class Way(ABC):
@@ -95,8 +107,8 @@ class Way(ABC):
         """Run up to the layer."""
 
     @abstractmethod
-    def suffix(self, point: Point, batch: int, channels: Channels) -> Any:
-        """Go on with some channels off and return the answer. The point stays as it is."""
+    def suffix(self, point: Point, batch: int, channels: Channels, value: float = 0.0) -> Any:
+        """Go on with some channels off (at a number) and return the answer. The point stays as it is."""
 
     def release(self) -> None:  # noqa: B027  the graph leaves the network as it is
         """Leave the network as it was given."""
@@ -118,12 +130,12 @@ class GraphWay(Way):
     def prefix(self, images: Tensor) -> Point:
         return self._run.go(self._run.start(images.clone()), self._place)
 
-    def suffix(self, point: Point, batch: int, channels: Channels) -> Any:
+    def suffix(self, point: Point, batch: int, channels: Channels, value: float = 0.0) -> Any:
         if channels:
             in_place = self._target.in_place
 
-            def change(value: Any) -> Any:
-                return self._target.off(value, batch, self._module, channels, in_place)
+            def change(made: Any) -> Any:
+                return self._target.off(made, batch, self._module, channels, in_place, value)
 
             point = self._run.changed(point, self._key, change, in_place)
         return self._run.finish(point)
@@ -145,11 +157,11 @@ class LayerWay(Way):
     def prefix(self, images: Tensor) -> Point:
         return self._run.advance(self._run.start(images.clone()), self._stop)
 
-    def suffix(self, point: Point, batch: int, channels: Channels) -> Any:
+    def suffix(self, point: Point, batch: int, channels: Channels, value: float = 0.0) -> Any:
         modules = dict(self._network.named_modules())
 
         def visit(result: Any, writes: bool) -> Any:
-            return self._target.off(result, batch, modules.get(self._target.site.name), channels, writes)
+            return self._target.off(result, batch, modules.get(self._target.site.name), channels, writes, value)
 
         visits: Mapping[Site, Visitor] = {self._target.site: visit} if channels else {}
         with Taps(writes=True).hooks(visits, modules):
@@ -179,10 +191,10 @@ def finding(
             answers, as a share of the largest.
     """
     with torch.no_grad():
-        wanted = target.answer if quick is plain else Ablated(plain, {target.asked: target.half})(images.clone())
+        wanted = target.answer if quick is plain else Ablated(plain, {target.asked: target.half}, target.test)(images.clone())
 
     def is_right(way: Way, point: Point) -> bool:
-        return _alike(wanted, way.suffix(point, len(images), target.half), tolerance)
+        return _alike(wanted, way.suffix(point, len(images), target.half, target.test), tolerance)
 
     yield
     why_no_graph = graph if isinstance(graph, str) else "no step of it stands for the layer"
@@ -249,7 +261,7 @@ def _by_layers(spare: nn.Module, images: Tensor, target: Target, reason: str) ->
     except BaseException:
         run.release()
         raise
-    return LayerWay(run, spare, stop, replace(target, site=target.asked, value=None), reason)
+    return LayerWay(run, spare, stop, replace(target, site=target.asked, fold=None), reason)
 
 
 def _last_weight(network: nn.Module, images: Tensor, site: Site, order: tuple[str, ...]) -> str | None:

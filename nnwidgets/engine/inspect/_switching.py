@@ -16,7 +16,7 @@ from nnwidgets.engine.evaluation import Prepared, Tally, answers, in_batches
 from nnwidgets.engine.evaluation.checks import check_finite, check_logits
 from nnwidgets.engine.inspect._ablate import Ablated, check_site, checked_channels
 from nnwidgets.engine.inspect._own import own_copy
-from nnwidgets.engine.inspect._prefix import Channels, Target, Way, finding
+from nnwidgets.engine.inspect._prefix import Channels, Fold, Target, Way, finding
 from nnwidgets.engine.inspect._sites import Site, as_inputs, site_of
 from nnwidgets.engine.inspect._store import Layout, PointStore
 from nnwidgets.engine.trace import Point
@@ -97,10 +97,10 @@ class Switching:
             self._graph = self._recorded()
             yield
         few = self._inputs(self._probe[: max(1, min(2, _FEW // self._probe[0].numel()))])
-        network, where, value = self._folded(site)
+        network, where, fold = self._folded(site)
         began = time.perf_counter()
         with torch.no_grad():
-            target = Target.of(network, few, where, site, value)
+            target = Target.of(network, few, where, site, fold)
         self._image_s = (time.perf_counter() - began) / len(few)
         yield
         tolerance = _EXACT if network is self._plain else _FOLDED
@@ -222,8 +222,8 @@ class Switching:
     def _inputs(self, images: Tensor) -> Tensor:
         return self._quick.inputs(images) if isinstance(self._quick, Prepared) else images
 
-    def _folded(self, site: Site) -> tuple[nn.Module, Site, Tensor | None]:
-        """(the network in which a layer is switched, where, and the values of channels that are off, None for zero).
+    def _folded(self, site: Site) -> tuple[nn.Module, Site, Fold | None]:
+        """(the network in which a layer is switched, where, and what has become of its numbers there).
 
         A convolution that holds its batch-norm gives what that gives: off, it is what the norm makes of zero.
         """
@@ -236,10 +236,11 @@ class Switching:
         scale = torch.rsqrt(norm.running_var.double() + norm.eps)
         if norm.weight is not None:
             scale = scale * norm.weight.detach().double()
-        value = -norm.running_mean.double() * scale
+        shift = -norm.running_mean.double() * scale
         if norm.bias is not None:
-            value = value + norm.bias.detach().double()
-        return self._quick.network, Site(norm_name, site.call), value.to(norm.running_var.dtype)
+            shift = shift + norm.bias.detach().double()
+        dtype = norm.running_var.dtype
+        return self._quick.network, Site(norm_name, site.call), (scale.to(dtype), shift.to(dtype))
 
     def _laid_out(self, way: Way) -> Layout | None:
         one = self._probe[:1]
