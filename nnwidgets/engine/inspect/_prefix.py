@@ -238,8 +238,9 @@ def _by_graph(quick: nn.Module, images: Tensor, target: Target, graph: GraphRun)
     before: set[Hashable] = set()
     for step in range(graph.size):
         point = graph.go(point, step + 1)
-        keys = {key for key, value in point.kept.items() if target.is_given(value)}
         made = graph.made_by(step)
+        looked_at = point.kept if target.in_place else {made} & point.kept.keys()
+        keys = {key for key in looked_at if target.is_given(point.kept[key])}
         for key in [made] if made in keys else keys - before if target.in_place else ():
             yield GraphWay(graph, step + 1, key, target, module), point
         before = keys
