@@ -63,7 +63,7 @@ class ExplorerTasks:
         inspection, row = self._work.inspection, self._work.inspection.structure.find(wish.layer)
         if not row.maps:
             return
-        needs = wish.view == "histogram" or wish.order == "selectivity"
+        needs = (wish.view == "histogram" or wish.order == "selectivity") and not inspection.unmeasured(row)
         if needs and inspection.statistics_of(row.site) is None and ("statistics", wish.sample) not in self._declined:
             self.measure(wish.sample)
         if wish.view == "top9" and inspection.top_of(row.site) is None and ("top9", row.id) not in self._declined:

@@ -217,7 +217,9 @@ class ExplorerWork:
         found = self.inspection.statistics_of(row.site)
         title = f"outputs of {row.path}"
         if found is None:
-            self.publish({"panel": records.panel("histogram", row.id, title, busy="measuring over the sample")})
+            why = self.inspection.unmeasured(row)
+            busy = "" if why else "measuring over the sample"
+            self.publish({"panel": records.empty_panel("histogram", row.id, title, why, busy)})
             return
         self.publish({"panel": panels.histogram_panel(row, found, wish.channel)})
         yield

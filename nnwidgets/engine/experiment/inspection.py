@@ -97,6 +97,7 @@ class Inspection:
         self._fields: dict[str, ReceptiveField] = {}
         self._answers: dict[str, Evaluation] = {}
         self._statistics: dict[Site, UnitStatistics] = {}
+        self._skipped: dict[Site, str] = {}
         self._tops: dict[str, tuple[str, Split, TopActivations]] = {}
         self._switching: Switching | None = None
         self._allowed = ASK_BYTES
@@ -119,6 +120,7 @@ class Inspection:
             self._fields.clear()
             self._answers.clear()
             self._statistics.clear()
+            self._skipped.clear()
             self._tops.clear()
             self._compressed = self._switching = None
         return True
@@ -281,10 +283,17 @@ class Inspection:
         sites = [row.site for row in self.structure.rows if row.maps and not row.container]
         found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
         self._statistics = {unit.site: unit for unit in found.units}
+        self._skipped = dict(found.skipped)
 
     def statistics_of(self, site: Site) -> UnitStatistics | None:
         """What was measured of a layer; None before."""
         return self._statistics.get(site)
+
+    def unmeasured(self, row: Row) -> str:
+        """Why measuring gives nothing for a layer, "" where it does or was not tried yet."""
+        if row.container:
+            return "A container is not measured by itself; choose the layer in it that makes its output."
+        return self._skipped.get(row.site, "")
 
     def dead(self) -> dict[str, tuple[int, int]]:
         """Row id -> (dead channels, channels), of the layers that were measured."""
