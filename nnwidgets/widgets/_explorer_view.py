@@ -88,7 +88,7 @@ def tree_record(rows: Sequence[Row], dead: dict[str, tuple[int, int]]) -> list[d
     for row in rows:
         gone = dead.get(row.id)
         views = [name for name, can in (("filters", row.filters), ("attention", row.attention)) if can]
-        views += ["maps", "histogram", "deconvnet", "top9"] if row.maps else []
+        views += ["maps", *([] if row.container else ["histogram"]), "deconvnet", "top9"] if row.maps else []
         views += ["training"] if row.filters else []
         found.append(
             {

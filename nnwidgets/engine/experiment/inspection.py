@@ -286,7 +286,9 @@ class Inspection:
         found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
         self._statistics = {unit.site: unit for unit in found.units}
         reasons = dict(found.skipped)
-        self._unmeasured = {site: reasons.get(site, "it was not reached") for site in sites if site not in self._statistics}
+        self._unmeasured = {row.site: "a container: its layers are measured" for row in self.structure.rows if row.container}
+        missing = (site for site in sites if site not in self._statistics)
+        self._unmeasured.update({site: reasons.get(site, "it was not reached") for site in missing})
 
     def statistics_of(self, site: Site) -> UnitStatistics | None:
         """What was measured of a layer; None before."""
