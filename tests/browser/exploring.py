@@ -1,4 +1,4 @@
-"""The layer explorer in a browser test: to be begun, waited for and walked through, and the colours that its canvases really hold."""
+"""The layer explorer in a browser test: begun, waited for, walked through; and the colours that its canvases really hold."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ _CELLS = """([canvas, over, rows, columns, part, parts]) => {
 
 
 def begin(book: Notebook) -> Widget:
-    """Run the cells of a notebook whose explorer is called ``explorer``, and wait until it is at rest."""
+    """Run the cells of a notebook whose explorer is called ``explorer``, in the light theme, and wait until it is at rest."""
+    book.theme("light")  # it is kept by the Lab, from test to test
     book.run_all()
     widget = book.widget("layer-explorer")
     at_rest(book, widget)
@@ -70,13 +71,13 @@ def stage(widget: Widget, view: str, layer: str | None = None) -> Locator:
     return found
 
 
-def tab_to(page: Page, selector: str, limit: int = 80) -> None:
-    """Press Tab until the focus is in an element of this selector."""
+def tab_to(page: Page, selector: str, key: str = "Tab", limit: int = 80) -> None:
+    """Press Tab (or Shift+Tab) until the focus is in an element of this selector."""
     for _ in range(limit):
         if page.evaluate("s => document.activeElement.closest(s) !== null", selector):
             return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"Tab did not reach {selector} in {limit} steps")
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} did not reach {selector} in {limit} steps")
 
 
 def cells_of(widget: Widget, chart: str, tile: int, shape: Sequence[int], part: int = 0, parts: int = 1) -> npt.NDArray[np.int64]:

@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
-from lab import Notebook, Widget, find_browser, start_lab
-from playwright.sync_api import sync_playwright
+from lab import Lab, Notebook, Widget, find_browser, start_lab
+from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 START = "import nnwidgets as nw\nlab = nw.CompressionLab(nw.load_example('digits/resnet20'))\nlab"
+EXPLORER = "import nnwidgets as nw\nlab = nw.LayerExplorer(nw.load_example('shapes'), layer='(relu)#2')\nlab"
 
 
 def rest(book: Notebook, widget: Widget) -> None:
     """Wait for the kernel's work and for the page to show it."""
     assert book.python("lab.wait(300)") is True
-    widget.wait_idle(after=book.python("lab.view['seq']") - 1)
+    widget.wait_idle(after=book.python("lab.view['seq'] if isinstance(lab.view, dict) else lab.seq") - 1)
 
 
 def picture(book: Notebook, widget: Widget, name: str, width: int = 1280) -> None:
@@ -29,38 +31,75 @@ def picture(book: Notebook, widget: Widget, name: str, width: int = 1280) -> Non
     widget.root.screenshot(path=str(FOLDER / f"{name}.png"))
 
 
+def compression(page: Page, lab: Lab) -> None:
+    """The compression lab: light, dark, 600 px, running, fine-tuning and an error."""
+    book = Notebook.open(page, lab, "pictures.ipynb", [START])
+    book.run_all()
+    widget = book.widget("compression-lab")
+    rest(book, widget)
+    for amount in (0.2, 0.4, 0.5, 0.6, 0.7, 0.8):
+        book.execute(f"lab.sparsity = {amount}")
+        rest(book, widget)
+    book.execute("lab.epochs = 1")
+    widget.action("fine_tune").click()
+    widget.action("cancel").wait_for()
+    page.wait_for_timeout(6000)
+    picture(book, widget, "fine_tuning")
+    rest(book, widget)
+    book.execute("lab.selected_layer = 'layer2.0.conv1'; lab.weight_bits = 4")
+    page.wait_for_timeout(250)
+    picture(book, widget, "running")
+    rest(book, widget)
+    picture(book, widget, "light")
+    book.theme("dark")
+    picture(book, widget, "dark")
+    book.theme("light")
+    picture(book, widget, "narrow", width=600)
+    book.execute("import torch\ntorch.nn.init.constant_(lab.experiment.model.fc.weight, float('nan'))")
+    book.execute("lab.sparsity = 0.82")
+    widget.wait_status("error")
+    picture(book, widget, "error")
+
+
+def explorer(page: Page, lab: Lab) -> None:
+    """The layer explorer on shapes: maps in both themes and at 600 px, filters, outputs, Deconvnet, the strongest images."""
+    page.set_viewport_size({"width": 1280, "height": 1250})
+    book = Notebook.open(page, lab, "explorer.ipynb", [EXPLORER])
+    book.run_all()
+    widget = book.widget("layer-explorer")
+    rest(book, widget)
+    book.execute("lab.image_index, lab.channel = 4, 37")
+    rest(book, widget)
+    picture(book, widget, "explorer_maps")
+    book.theme("dark")
+    picture(book, widget, "explorer_maps_dark")
+    book.theme("light")
+    picture(book, widget, "explorer_narrow", width=600)
+    for view, layer, channel in (
+        ("filters", "conv1", 5),
+        ("histogram", "(relu)#2", 37),
+        ("deconvnet", "(relu)#4", 40),
+        ("top9", "(relu)#4", 40),
+    ):
+        book.execute(f"lab.layer, lab.channel, lab.view = {layer!r}, {channel}, {view!r}")
+        rest(book, widget)
+        picture(book, widget, f"explorer_{view}")
+    book.execute("lab.layer, lab.view = '(relu)#5', 'maps'\nfor channel in (106, 107, 85): lab.switch_off(channel=channel)")
+    rest(book, widget)
+    picture(book, widget, "explorer_off")
+    book.shut_down()
+
+
 def main() -> None:
-    """Light, dark, 600 px, running, fine-tuning and an error."""
+    """All pictures, or those of the widgets that are named: ``python tests/browser/pictures.py explorer``."""
     FOLDER.mkdir(exist_ok=True)
+    wanted = sys.argv[1:] or ["compression", "explorer"]
     with tempfile.TemporaryDirectory() as folder, start_lab(Path(folder)) as lab, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), headless=True, args=["--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 1250})
-        book = Notebook.open(page, lab, "pictures.ipynb", [START])
-        book.run_all()
-        widget = book.widget("compression-lab")
-        rest(book, widget)
-        for amount in (0.2, 0.4, 0.5, 0.6, 0.7, 0.8):
-            book.execute(f"lab.sparsity = {amount}")
-            rest(book, widget)
-        book.execute("lab.epochs = 1")
-        widget.action("fine_tune").click()
-        widget.action("cancel").wait_for()
-        page.wait_for_timeout(6000)
-        picture(book, widget, "fine_tuning")
-        rest(book, widget)
-        book.execute("lab.selected_layer = 'layer2.0.conv1'; lab.weight_bits = 4")
-        page.wait_for_timeout(250)
-        picture(book, widget, "running")
-        rest(book, widget)
-        picture(book, widget, "light")
-        book.theme("dark")
-        picture(book, widget, "dark")
-        book.theme("light")
-        picture(book, widget, "narrow", width=600)
-        book.execute("import torch\ntorch.nn.init.constant_(lab.experiment.model.fc.weight, float('nan'))")
-        book.execute("lab.sparsity = 0.82")
-        widget.wait_status("error")
-        picture(book, widget, "error")
+        for each in (compression, explorer):
+            if each.__name__ in wanted:
+                each(page, lab)
         browser.close()
 
 

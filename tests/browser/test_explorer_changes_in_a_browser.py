@@ -1,4 +1,4 @@
-"""What the layer explorer changes, in a real JupyterLab: channels off, dense against pruned, a copy in training. Never the network."""
+"""Channels off, dense against pruned and a copy in training, in a real JupyterLab; the network itself stays as it is."""
 
 from __future__ import annotations
 
