@@ -308,4 +308,4 @@ def test_answers_with_nan_are_told() -> None:
     switching.choose("conv1")
     with torch.no_grad():
         switching._quick.network.fc2.bias[3] = torch.nan  # type: ignore[union-attr]
-    refused(lambda: next(switching.stream(Split(x, [0] * 20), Tally(20), [0])), "NaN or infinity for 1[0-9] of", ModelError)
+    refused(lambda: next(switching.stream(Split(x, [0] * 20), Tally(20), [0])), r"NaN or infinity for \d+ of", ModelError)
