@@ -23,7 +23,7 @@ from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.zoo import example_parts
 
 SHORT = {
-    "ResNet20": ["conv1", "(relu)", "layer1.1", "layer2.0.(relu)", "layer2.0.(add)", "layer3.2.conv2"],
+    "ResNet20": ["conv1", "layer1.1", "layer2.0.(relu)", "layer2.0.(add)"],
     "VggSmall": ["conv1", "bn3", "(max_pool2d)", "fc"],
 }
 
@@ -157,20 +157,20 @@ def counted(switching: Switching, name: str) -> list[int]:
 
 @pytest.mark.parametrize(
     ("layer", "budget", "again"),
-    [("layer2.0.(relu)", 2**27, 0), ("layer2.0.(relu)", 40 * 32 * 14 * 14 * 4 * 2, 40), ("bn1", 10, 80)],
+    [("layer2.0.(relu)", 2**27, 0), ("layer2.0.(relu)", 30 * 32 * 14 * 14 * 4 * 2, 10), ("bn1", 10, 40)],
 )
 def test_the_second_stream_on_a_layer_runs_only_what_was_not_kept(layer: str, budget: int, again: int) -> None:
     """The relu within a block keeps two tensors of its size for each image: its own and the shortcut."""
     model = network("ResNet20")
-    split = Split(images("ResNet20", 80), torch.arange(80) % 10)
+    split = Split(images("ResNet20", 40), torch.arange(40) % 10)
     switching = Switching(model, (1, 28, 28), split.inputs(slice(0, 8)), budget_bytes=budget)
     switching.choose(layer)
     sizes = counted(switching, "conv1")
-    for number, off in enumerate(([1, 2], range(10), [])):
+    for number, off in enumerate(([1, 2], range(10))):
         sizes.clear()
-        estimates = list(switching.stream(split, Tally(80, seed=number), off))
+        estimates = list(switching.stream(split, Tally(40, seed=number), off))
         ran = sum(sizes) - (3 if number == 0 else 0)  # two images and one, to see how points are made
-        assert ran == (80 if number == 0 else again)
+        assert ran == (40 if number == 0 else again)
         assert estimates[-1].accuracy == evaluate(ablate(model, layer, off), split).accuracy
 
 
@@ -308,4 +308,4 @@ def test_answers_with_nan_are_told() -> None:
     switching.choose("conv1")
     with torch.no_grad():
         switching._quick.network.fc2.bias[3] = torch.nan  # type: ignore[union-attr]
-    refused(lambda: next(switching.stream(Split(x, [0] * 20), Tally(20), [0])), "NaN or infinity for 1[0-9] of", ModelError)
+    refused(lambda: next(switching.stream(Split(x, [0] * 20), Tally(20), [0])), r"NaN or infinity for \d+ of", ModelError)
