@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 START = "import nnwidgets as nw\nlab = nw.CompressionLab(nw.load_example('digits/resnet20'))\nlab"
-EXPLORER = "import nnwidgets as nw\nlab = nw.LayerExplorer(nw.load_example('shapes'), layer='(relu)#2')\nlab"
+EXPLORER = "import nnwidgets as nw\nlab = nw.LayerExplorer(nw.load_example('shapes'), layer='(relu)#1')\nlab"
 
 
 def rest(book: Notebook, widget: Widget) -> None:
@@ -27,6 +27,10 @@ def picture(book: Notebook, widget: Widget, name: str, width: int = 1280) -> Non
     """The whole widget in a window of this width."""
     book.page.set_viewport_size({"width": width, "height": 2600 if width < 800 else 1250})
     book.page.wait_for_timeout(600)
+    tall = int(widget.root.evaluate("e => e.offsetHeight")) + 300  # what is outside of the window would be left out
+    if tall > 1250:
+        book.page.set_viewport_size({"width": width, "height": tall})
+        book.page.wait_for_timeout(300)
     widget.root.scroll_into_view_if_needed()
     widget.root.screenshot(path=str(FOLDER / f"{name}.png"))
 
@@ -68,7 +72,7 @@ def explorer(page: Page, lab: Lab) -> None:
     book.run_all()
     widget = book.widget("layer-explorer")
     rest(book, widget)
-    book.execute("lab.image_index, lab.channel = 4, 37")
+    book.execute("lab.image_index, lab.channel = 71, 12")
     rest(book, widget)
     picture(book, widget, "explorer_maps")
     book.theme("dark")
@@ -77,14 +81,14 @@ def explorer(page: Page, lab: Lab) -> None:
     picture(book, widget, "explorer_narrow", width=600)
     for view, layer, channel in (
         ("filters", "conv1", 5),
-        ("histogram", "(relu)#2", 37),
+        ("histogram", "(relu)#5", 40),
         ("deconvnet", "(relu)#4", 40),
         ("top9", "(relu)#4", 40),
     ):
         book.execute(f"lab.layer, lab.channel, lab.view = {layer!r}, {channel}, {view!r}")
         rest(book, widget)
         picture(book, widget, f"explorer_{view}")
-    book.execute("lab.layer, lab.view = '(relu)#5', 'maps'\nfor channel in (106, 107, 85): lab.switch_off(channel=channel)")
+    book.execute("lab.layer, lab.view = '(relu)#5', 'maps'\nfor channel in (1, 2, 7, 40): lab.switch_off(channel=channel)")
     rest(book, widget)
     picture(book, widget, "explorer_off")
     book.shut_down()
