@@ -111,7 +111,8 @@ def test_row_46_everything_bundled_loads_without_a_network(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket.socket, "connect", no)
     for name in list_examples():
-        assert len(example_parts(name).test) == 4000
+        if not name.startswith("photos"):  # see test_photos.py
+            assert len(example_parts(name).test) == 4000
 
 
 def test_torchvision_nets_by_name_from_a_local_file_and_without_a_network(

@@ -87,7 +87,7 @@ def test_the_wheel_holds_the_bundle_and_no_sources_of_it(shipped: Shipped) -> No
         names = archive.namelist()
     bundles = {f"nnwidgets/static/{name}.{kind}" for name in ("compression_lab", "layer_explorer") for kind in ("js", "css")}
     assert bundles | {"nnwidgets/py.typed"} <= set(names)
-    assert {"nnwidgets/assets/mnist10k.npz", "nnwidgets/assets/PROVENANCE.md"} <= set(names)
+    assert {"nnwidgets/assets/mnist10k.npz", "nnwidgets/assets/photos.npz", "nnwidgets/assets/PROVENANCE.md"} <= set(names)
     assert any(name.startswith("nnwidgets/assets/") and name.endswith(".safetensors") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nnwidgets"}
     assert [
@@ -111,7 +111,7 @@ def test_metadata_name_licence_and_requirements(shipped: Shipped) -> None:
     with zipfile.ZipFile(shipped.wheel) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
         metadata = Parser().parsestr(archive.read(name).decode())
-    assert metadata["License-Expression"] == "BSD-3-Clause AND CC-BY-SA-3.0"
+    assert metadata["License-Expression"] == "BSD-3-Clause AND CC-BY-SA-3.0 AND CC0-1.0"
     assert metadata.get_all("License-File") == ["LICENSE", "nnwidgets/assets/PROVENANCE.md"]
     needs = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     always = {need.name: str(need.specifier) for need in needs if need.marker is None}

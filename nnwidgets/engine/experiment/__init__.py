@@ -2,7 +2,7 @@
 
 from nnwidgets.engine.experiment._experiment import Experiment
 from nnwidgets.engine.experiment.events import Event, Notice, Task
-from nnwidgets.engine.experiment.examples import list_examples, load_example
+from nnwidgets.engine.experiment.examples import list_examples, load_example, load_torchvision
 from nnwidgets.engine.experiment.live import Live, Visit
 from nnwidgets.engine.experiment.state import Attempt, History, State
 from nnwidgets.engine.experiment.weights import WeightStore
@@ -20,4 +20,5 @@ __all__ = [
     "WeightStore",
     "list_examples",
     "load_example",
+    "load_torchvision",
 ]

@@ -30,13 +30,14 @@ _HARMLESS = frozenset(
 }
 
 
-def read_pickled(path: Path, limit: int) -> dict[str, Tensor]:
+def read_pickled(path: Path, limit: int, mapped: bool = True) -> dict[str, Tensor]:
     """Return the state dict in a file of ``torch.save``: names and dense tensors on the cpu, nothing else.
 
     The numbers stay in the file until they are read (files before torch 1.6 are read whole): copy what is kept.
 
     Args:
-        limit: bytes; a larger file is refused before it is read.
+        limit: bytes; a larger file is refused before it is read. mapped: False for numbers that are read now, to be kept as they
+            are: half the memory of copies.
 
     Raises:
         FileError: missing, too large, damaged, of another kind, or with anything in it that a state dict does not need.
@@ -56,7 +57,10 @@ def read_pickled(path: Path, limit: int) -> dict[str, Tensor]:
                 _check_pickle(stream, _LEGACY_PICKLES)
         # Mapped storages cannot reach beyond the file; torch cannot map old files, but compares their sizes itself.
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-        return _checked(found, size)
+        checked = _checked(found, size)
+        if mapped or not zipped:
+            return checked
+        return _checked(torch.load(path, map_location="cpu", weights_only=True), size)
     except FileError:
         raise
     except Exception as error:  # an unpickler raises anything at all on damaged bytes, struct.error among it
