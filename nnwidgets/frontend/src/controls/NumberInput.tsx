@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { uid } from "../uid";
 import { HelpButton } from "./Help";
 import { clamp } from "./positions";
@@ -18,16 +18,19 @@ interface Props {
 /** A small number; it is sent when it is complete, and what is no number falls back to the last one. */
 export function NumberInput({ control, label, value, min, max, step, whole = false, onValue }: Props) {
   const id = useRef(uid()).current;
+  const [typed, setTyped] = useState<string | null>(null); // what stands there unfinished: news of the kernel do not take it back
   const onChange = (event: JSX.TargetedEvent<HTMLInputElement>): void => {
-    const typed = event.currentTarget.valueAsNumber;
-    const fit = Number.isFinite(typed) ? clamp(whole ? Math.round(typed) : typed, min, max) : value;
+    const number = event.currentTarget.valueAsNumber;
+    const fit = Number.isFinite(number) ? clamp(whole ? Math.round(number) : number, min, max) : value;
     event.currentTarget.value = String(fit);
+    setTyped(null);
     if (fit !== value) onValue(fit);
   };
   return (
     <div class="control number" data-nnw-control={control}>
       <span class="name"><label for={id}>{label}</label><HelpButton control={control} label={label} /></span>
-      <input type="number" id={id} value={value} min={min} max={max} step={step} onChange={onChange} />
+      <input type="number" id={id} value={typed ?? value} min={min} max={max} step={step}
+        onInput={(event) => setTyped(event.currentTarget.value)} onChange={onChange} onBlur={() => setTyped(null)} />
     </div>
   );
 }

@@ -114,7 +114,12 @@ function TileStage({ panel, size, dark }: { panel: Panel; size: SizeName; dark: 
 function Stage({ panel, size, dark }: { panel: Panel; size: SizeName; dark: boolean }) {
   const charts = Object.entries(panel.charts);
   if (panel.ask) return <Ask ask={panel.ask} />;
-  if (panel.empty) return <div class="empty" data-nnw-empty=""><p>{panel.empty}</p>{panel.view === "top9" && <FindTop label={words.findTop} />}</div>;
+  if (panel.empty) return (
+    <>
+      {panel.view === "training" && <Training />}
+      <div class="empty" data-nnw-empty=""><p>{panel.empty}</p>{panel.view === "top9" && <FindTop label={words.findTop} />}</div>
+    </>
+  );
   return (
     <>
       {panel.view === "training" && <Training />}
