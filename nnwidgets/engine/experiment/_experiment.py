@@ -23,6 +23,7 @@ from nnwidgets.engine.experiment.sound import sound_bench
 from nnwidgets.engine.experiment.state import Attempt, History, State
 from nnwidgets.engine.experiment.weights import WeightStore
 from nnwidgets.engine.jobs import Jobs
+from nnwidgets.engine.trace import visited
 from nnwidgets.engine.trace._fingerprint import quick_fingerprint
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -385,6 +386,8 @@ class Experiment:
         found = quick_fingerprint(self._model)
         if found == self._seen:
             return
+        if visited(self._model) or quick_fingerprint(self._model) != found:
+            return  # a function of the engine is looking into it just now, called in a cell: asked again before the next job
         check_weights(self._model)  # reads only: the user's own code may be using the network in another thread
         with self._lock:
             self._benches.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression.plan import CompressionPlan
 from nnwidgets.engine.evaluation import Prepared
+from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
 
 __all__ = ["Bench", "Benches"]
@@ -37,7 +37,7 @@ def make_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[
 
     ``probe`` is a few inputs, on which the quick copy is checked.
     """
-    base = copy.deepcopy(model).eval()
+    base = unvisited_copy(model).eval()  # the user's own code may just be looking into it, in another thread
     if weights is not None:
         base.load_state_dict({name: value.to(base.state_dict()[name].device) for name, value in weights.items()})
     plan = CompressionPlan(base, input_shape)

@@ -8,6 +8,7 @@ from nnwidgets.engine.trace._modes import operations
 from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace._trace import check_one_input, checked_shape, trace
+from nnwidgets.engine.trace._visits import unvisited_copy, visited
 from nnwidgets.engine.trace._watch import watching
 from nnwidgets.engine.trace.records import INPUT, Call, Entry, Result, Trace
 from nnwidgets.engine.trace.state import preserved, preserved_buffers, preserved_rng, restore_rng, rng_states, same_rng
@@ -41,6 +42,8 @@ __all__ = [
     "skipped_weights",
     "tensors_in",
     "trace",
+    "unvisited_copy",
+    "visited",
     "watching",
     "weight_layers",
     "weight_of",
