@@ -1,4 +1,4 @@
-"""Every notebook runs top to bottom from a clean kernel, and carries no outputs."""
+"""Every notebook runs top to bottom from a clean kernel, in less than 1 GB, and carries no outputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# Of this program alone, where Linux tells (`resource` would tell of the one that started it too).
+MEMORY = """
+from pathlib import Path
+status = Path("/proc/self/status")
+print(int(status.read_text().split("VmHWM:")[1].split()[0]) // 1000 if status.exists() else 0)
+"""
 
 
 def test_there_is_a_first_notebook_that_shows_a_widget_in_three_lines() -> None:
@@ -25,7 +31,11 @@ def test_a_notebook_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None
     assert all(
         not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells if cell.cell_type == "code"
     )
+    notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    used = int(notebook.cells.pop().outputs[0].text)
+    print(f"{path.name}: {used} MB at most")
+    assert used < 1000
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in shown if output.output_type == "error" or output.get("name") == "stderr"]
     assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in shown)
