@@ -235,6 +235,21 @@ def test_no_activation_is_kept_beyond_its_batch() -> None:
     assert len(kept) > 3
 
 
+def test_of_a_thousand_classes_only_those_that_were_met_take_room() -> None:
+    """Classes come up in any order, batch after batch; figures are those of the slow twin."""
+    torch.manual_seed(0)
+    model, labels = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU()).eval(), torch.tensor([970, 3, 500, 3, 7, 970, 500, 12] * 6)
+    split = Split(torch.randn(48, 1, 9, 9), labels)
+    found = statistics(model, split, ["0", "1"])
+    for unit in found.units:
+        with torch.no_grad():
+            assert_equal(unit, (model[:1] if unit.site.name == "0" else model)(split.images), labels)
+        assert unit.seen_classes is not None and unit.seen_classes.tolist() == [3, 7, 12, 500, 970]
+        assert unit.seen_means is not None and unit.seen_means.shape == (5, 5)
+        assert unit.class_means is not None and unit.class_means.shape == (971, 5)
+        assert np.isnan(unit.class_means).all(1).sum() == 966
+
+
 def test_each_call_of_a_layer_is_a_place_of_its_own() -> None:
     torch.manual_seed(0)
     model, x = Reused().eval(), torch.randn(50, 1, 8, 8)

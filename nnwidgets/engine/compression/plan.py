@@ -34,7 +34,8 @@ class CompressionPlan:
     for from several threads; ``load`` is for one at a time.
 
     Args:
-        model: a plain network. input_shape: of one sample, without the batch.
+        model: a plain network. input_shape: of one sample, without the batch. traced: what `trace` gave for the two, to save the
+            time.
 
     Attributes:
         trace: of the network. layers: its weights, in order of definition.
@@ -43,10 +44,10 @@ class CompressionPlan:
         ModelError: the network has masks or grids on it already (bake it first), or cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, input_shape: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, input_shape: Sequence[int], traced: Trace | None = None) -> None:
         if isinstance(model, nn.Module) and is_compressed(model):
             raise ModelError("The network has masks or grids on it. Plan for the network it was made from, or for bake(network).")
-        self.trace: Trace = trace(model, input_shape)
+        self.trace: Trace = trace(model, input_shape) if traced is None else traced
         self._model = model
         self._decider = Decider(model, lambda: filter_structure(self.trace))
         self._inventory = Inventory(model)

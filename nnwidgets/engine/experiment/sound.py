@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import ModelError, OutOfMemoryError
-from nnwidgets.engine.evaluation._memory import out_of_memory
-from nnwidgets.engine.experiment.bench import Bench, make_bench
+from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.experiment.bench import Bench, make_bench, with_memory
 from nnwidgets.engine.experiment.weights import unlike
 
 __all__ = ["sound_bench"]
@@ -26,13 +25,4 @@ def sound_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping
             f"the trained weights of this state are of the network as it was before other code changed it ({other}). "
             "Undo to a state that was not trained, or give the network its former layers again."
         )
-    try:
-        return make_bench(model, input_shape, weights, probe)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        size = sum(value.nbytes for value in model.parameters()) / 1e6
-        raise OutOfMemoryError(
-            f"there is not enough memory for the copies that an experiment works on: three times the network's {size:,.0f} MB. "
-            "Free memory (other widgets or notebooks, large variables), or use a smaller network."
-        ) from error
+    return with_memory(model, lambda: make_bench(model, input_shape, weights, probe))

@@ -41,7 +41,8 @@ class Gathering:
     _saturated: Numbers
     _grid: Grid
     _counts: npt.NDArray[np.int64]
-    _class_sums: Numbers
+    _seen: npt.NDArray[np.int64]  # (U,) classes met so far, in order: of a thousand a sample may hold ten
+    _class_sums: Numbers  # (U, C)
     _class_rectified: Numbers | None  # None as long as nothing is below 0: both are the same then
 
     def __init__(self, site: Site, module: nn.Module | None, bins: int, classes: int) -> None:
@@ -109,15 +110,34 @@ class Gathering:
             (7, channels)
         )
         self._counts = np.zeros_like(summary.counts)
-        self._class_sums, self._class_rectified = np.zeros((self._classes, channels)), None
+        self._seen = np.zeros(0, np.int64)
+        self._class_sums, self._class_rectified = np.zeros((0, channels)), None
 
     def _add_classes(self, summary: Summary, classes: Classes) -> None:
+        self._make_room(classes.present)
+        rows = np.searchsorted(self._seen, classes.present)
         sums = classes.sum(summary.sums + self._positions * self._shift)
         if summary.rectified is not None and self._class_rectified is None:
             self._class_rectified = self._class_sums.copy()
         if self._class_rectified is not None:
-            self._class_rectified[classes.present] += sums if summary.rectified is None else classes.sum(summary.rectified)
-        self._class_sums[classes.present] += sums
+            self._class_rectified[rows] += sums if summary.rectified is None else classes.sum(summary.rectified)
+        self._class_sums[rows] += sums
+
+    def _make_room(self, present: npt.NDArray[np.int64]) -> None:
+        """Rows for classes that were not met before."""
+        known = np.union1d(self._seen, present)
+        if len(known) == len(self._seen):
+            return
+        rows = np.searchsorted(known, self._seen)
+
+        def spread(sums: Numbers) -> Numbers:
+            found = np.zeros((len(known), sums.shape[1]))
+            found[rows] = sums
+            return found
+
+        self._class_sums = spread(self._class_sums)
+        self._class_rectified = None if self._class_rectified is None else spread(self._class_rectified)
+        self._seen = known
 
     def record(self, class_counts: npt.NDArray[np.int64]) -> UnitStatistics | None:
         """What is known by now, None before the first batch.
@@ -150,20 +170,22 @@ class Gathering:
             edges=self._grid.edges,
             histogram=self._counts.copy(),
             class_counts=class_counts.copy() if self._classes else None,
-            class_means=means,
+            seen_classes=self._seen.copy() if self._classes else None,
+            seen_means=means,
             selectivity=selectivity,
             preferred=preferred,
         )
 
     def _selectivity(self, counts: npt.NDArray[np.int64]) -> tuple[Any, Any, Any]:
-        """(class means, selectivity, preferred class)."""
+        """(means of the classes seen, selectivity, preferred class)."""
         if not self._classes:
             return None, None, None
-        per_class = np.where(counts > 0, counts * float(self._positions), np.nan)[:, None]
-        means, seen = self._class_sums / per_class, np.flatnonzero(counts)
+        seen = self._seen
+        per_class = (counts[seen] * float(self._positions))[:, None]
+        means = self._class_sums / per_class
         if len(seen) < 2:
             return means, None, None
-        positive = (self._class_sums if self._class_rectified is None else self._class_rectified)[seen] / per_class[seen]
+        positive = means if self._class_rectified is None else self._class_rectified / per_class
         largest = positive.max(0)
         rest = (positive.sum(0) - largest) / (len(seen) - 1)
         there = largest > 0

@@ -35,7 +35,8 @@ class UnitStatistics:
             hardsigmoid and tanh; a lower bound of 0 of the first two is counted by ``zeros`` alone. None for other layers.
         edges, histogram: (bins + 1,) and (C, bins) counts, bin j holding edges[j] <= x < edges[j + 1]. All channels share
             edges, which are multiples of a power of two: zero is an edge, or outside. Nothing is outside of them.
-        class_counts: (K,) images seen of each class; class_means: (K, C) mean activation, NaN for a class not seen.
+        class_counts: (K,) images seen of each class. seen_classes: (U,) those that there were, in order; seen_means: (U, C) mean
+            activation for each of them.
         selectivity: (C,) in [0, 1]; preferred: (C,) its class, -1 where there is none. None without labels or with one class.
 
     Selectivity is that of Morcos et al. 2018 (On the importance of single directions for generalization): of the class means of
@@ -61,7 +62,8 @@ class UnitStatistics:
     edges: _Numbers
     histogram: _Counts
     class_counts: _Counts | None = None
-    class_means: _Numbers | None = None
+    seen_classes: _Counts | None = None
+    seen_means: _Numbers | None = None
     selectivity: _Numbers | None = None
     preferred: _Counts | None = None
 
@@ -69,6 +71,17 @@ class UnitStatistics:
     def channels(self) -> int:
         """C."""
         return len(self.mean)
+
+    @property
+    def class_means(self) -> _Numbers | None:
+        """(K, C) mean activation for each class, NaN for a class not seen. Made when it is asked for: of ImageNet's 1,000 classes
+        a sample may hold ten, and all layers of a network together have 50,000 channels.
+        """
+        if self.class_counts is None or self.seen_classes is None or self.seen_means is None:
+            return None
+        found = np.full((len(self.class_counts), self.channels), np.nan)
+        found[self.seen_classes] = self.seen_means
+        return found
 
     @property
     def layer_histogram(self) -> _Counts:

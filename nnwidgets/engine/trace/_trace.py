@@ -22,15 +22,16 @@ from nnwidgets.engine.trace.weights import WeightLayer, kind_of, sources_of, wei
 __all__ = ["check_one_input", "checked_shape", "trace"]
 
 _SMALL = 64 * 2**20  # bytes; a network below is copied whatever the meta device failed of
-_SMALL_INPUT = 3 * 64 * 64  # numbers; with a small input a small network is run on real numbers at once
+_SMALL_INPUT = 3 * 256 * 256  # numbers; with such an input a small network is run on real numbers at once
 
 
 def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> Trace:
     """Run one forward pass of a copy and record every call.
 
-    A small network on the CPU with a small input is copied and run on zeros, which takes milliseconds. The copy of any other
-    lives on the meta device, where nothing is computed, but for which torch loads 150 MB of its compiler; one that needs real
-    numbers on its way (or makes tensors on a device of its own) is then copied for real as well, and ``Trace.notes`` says so.
+    A small network on the CPU with an input of the usual size is copied and run on zeros: milliseconds to some tenths of a
+    second. The copy of any other lives on the meta device, where nothing is computed, but for which torch loads 150 MB of its
+    compiler; one that needs real numbers on its way (or makes tensors on a device of its own) is then copied for real as well,
+    and ``Trace.notes`` says so.
     The network itself is not touched; copies are in eval mode, and its hooks are not run.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -21,12 +21,16 @@ def visited(model: nn.Module) -> bool:
     return next(_own(model), None) is not None
 
 
-def unvisited_copy(model: nn.Module) -> nn.Module:
-    """A deep copy, as ``copy.deepcopy``, without the hooks of functions of the engine that are at work on it just now."""
+def unvisited_copy(model: nn.Module, shared: Mapping[int, Any] | None = None) -> nn.Module:
+    """A deep copy, as ``copy.deepcopy``, without the hooks of functions of the engine that are at work on it just now.
+
+    Args:
+        shared: id of a part -> what stands for it in the copy.
+    """
     for left in reversed(range(_TRIES)):
         visits = list(_own(model))  # held, so that no id is used again
         try:
-            twin = copy.deepcopy(model, {id(hook): _gone for hook in visits})
+            twin = copy.deepcopy(model, {**(shared or {}), **{id(hook): _gone for hook in visits}})
         except Exception:  # such as hooks that came or went while they were copied
             if not left or not (visits or visited(model)):
                 raise
