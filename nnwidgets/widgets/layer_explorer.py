@@ -195,6 +195,8 @@ class LayerExplorer(LiveWidget):
         self._submit()
 
     def _submit(self) -> None:
+        if self._closed:
+            return
         self._turn += 1
         turn = self._turn
         self._rendering = True
