@@ -57,7 +57,7 @@ def _shown(experiment: Experiment, wish: Wish, row: Row, work: ExplorerWork) -> 
 
 def _part(wish: Wish, row: Row, work: ExplorerWork) -> str:
     """What is shown of the filters: all of them, one slice, or their mean over the input channels."""
-    module = work.inspection.network.get_submodule(row.name)
+    module = work.inspection.network.get_submodule(row.name) if row.filters else None
     slices = module.in_channels // module.groups if isinstance(module, _ConvNd) else 1
     if slices in (1, 3):
         return ".tiles"

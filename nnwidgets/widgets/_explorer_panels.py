@@ -147,13 +147,13 @@ def projection_raster(pixels: Tensor) -> Raster:
     shown = pixels if seen.ndim == 3 or pixels.dim() != 3 else pixels.sum(0)
     sizes = shown[torch.isfinite(shown) & (shown != 0)].abs().cpu().numpy()  # as `contrast` finds its ends
     reach = float(np.percentile(sizes, 99.5)) if len(sizes) else 0.0
-    return _picture(seen[None], reach)
+    values = shown.cpu().numpy().reshape(seen.shape) if seen.ndim == 2 else None  # exact: grey bytes have no level for zero
+    return Raster(seen[None], "colour" if seen.ndim == 3 else "grey", 0.0 - reach, reach, values=values)
 
 
-def _picture(pixels: npt.NDArray[np.uint8], reach: float | None = None) -> Raster:
-    """Pictures (n, h, w) or (n, h, w, 3) as they are; ``reach``: what the ends of signed ones stand for."""
-    low, high = (0.0, 255.0) if reach is None else (0.0 - reach, reach)
-    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", low, high)
+def _picture(pixels: npt.NDArray[np.uint8]) -> Raster:
+    """Pictures (n, h, w) or (n, h, w, 3) as they are."""
+    return Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)
 
 
 def training_panel(row: Row, watch: TrainingWatch | None, per_tile: bool) -> dict[str, Any]:

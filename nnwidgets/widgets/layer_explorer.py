@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
-from nnwidgets.engine.errors import InputError
+from nnwidgets.engine.errors import InputError, UnsupportedError
 from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
 from nnwidgets.engine.experiment.pictures import samples_of
 from nnwidgets.engine.values._fields import nearest
@@ -63,7 +63,7 @@ class LayerExplorer(LiveWidget):
         layer: a row of the structure to begin with, by default the first convolution or, without one, the first layer.
 
     Raises:
-        InputError: not an Experiment, or no such layer.
+        InputError: not an Experiment, or no such layer. UnsupportedError: the network has no layers and computes nothing.
     """
 
     _esm = static_text("layer_explorer.js")
@@ -112,6 +112,10 @@ class LayerExplorer(LiveWidget):
             )
         work = ExplorerWork(experiment, self._publish)
         rows = work.inspection.structure.rows
+        if not rows:
+            raise UnsupportedError(
+                "LayerExplorer: this network computes nothing that could be shown, it has no layer or function."
+            )
         start = _first_layer(rows) if layer is None else work.inspection.structure.find(layer).id
         self._exp, self._work = experiment, work
         self._turn = 0
@@ -192,6 +196,8 @@ class LayerExplorer(LiveWidget):
         self._submit()
 
     def _submit(self) -> None:
+        if self._closed:
+            return
         self._turn += 1
         turn = self._turn
         self._rendering = True
@@ -213,12 +219,16 @@ class LayerExplorer(LiveWidget):
         exp.notice_changes()
         if self._work.inspection.refresh():
             self._tasks.forget()
-            self._publish({"tree": self._tree()})
+            with self.publishing():
+                self._describe()
         yield
         wish = self._wish(turn)
         yield from self._work.render(wish, lambda: self._stale(turn))
         if not self._stale(turn):
             self._rendering = False
+            if self._could_not_show:  # mended by other code: nobody has moved a control
+                self._could_not_show = False
+                self.clear_error()
             self._publish({"status": self._status(), "code": code_of(exp, wish, self._work)})
             self._tasks.wanted_by(wish)
         yield

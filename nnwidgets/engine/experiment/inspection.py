@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.evaluation import Tally, strata_of, stream
@@ -129,10 +130,14 @@ class Inspection:
 
     def compressed(self) -> nn.Module:
         """The present state as a plain network of its own: weights as masks, rounding and training leave them."""
-        state = self._exp.state
-        if self._compressed is None or self._compressed[0] != state:
-            self._compressed = (state, plain_copy(self._exp.compressed))
-        return self._compressed[1]
+        return self._compressed_now()[1]
+
+    def _compressed_now(self) -> tuple[State, nn.Module]:
+        """It with its state: another one may be applied at any time."""
+        while self._compressed is None or self._compressed[0] != self._exp.state:
+            state, network = self._exp.state, plain_copy(self._exp.compressed)
+            self._compressed = (state, network) if state == self._exp.state else None
+        return self._compressed
 
     # --- one image --------------------------------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class Inspection:
         Args:
             seen: called with the wanted layer while the rest still runs. stale: see `capture`; then None is returned.
         """
-        network = self.compressed() if compressed else self.network
+        state, network = self._compressed_now() if compressed else (None, self.network)
         sites = self._sites(row, only=compressed)
 
         def tell(site: Site, maps: Maps) -> None:
@@ -184,7 +189,8 @@ class Inspection:
         if found is None:
             return None
         with self._lock:
-            forward = self._forwards.setdefault(self._key(picture, compressed), Forward())
+            forward = self._forwards.setdefault((picture.key, state), Forward())
+            self._forwards.move_to_end((picture.key, state))
             forward.maps.update(found.maps)
             forward.refused.update(found.refused)
             forward.answer = found.answer[0]
@@ -232,7 +238,7 @@ class Inspection:
     def filter_of(self, row: Row, channel: int) -> Tensor | None:
         """(I, kh, kw) the filter that makes a channel: of the layer itself, or of the convolution whose channels it passes on."""
         layer = self._source_of(row)
-        if layer is None:
+        if layer is None or not isinstance(self.network.get_submodule(layer), _ConvNd):  # a matrix would be copied in vain
             return None
         found = filters(self.network, layer)
         return found.tiles[channel] if found.tiles.dim() == 4 and not found.matrix and channel < len(found.tiles) else None
