@@ -39,11 +39,12 @@ def _image(wish: Wish, work: ExplorerWork) -> str:
 
 def _shown(experiment: Experiment, wish: Wish, row: Row, work: ExplorerWork) -> list[str]:
     layer, call = repr(row.name), f", call={row.call}" if row.call else ""
+    networks = ("model", "compressed") if wish.compare else ("model",)
     if wish.view == "maps":
-        networks = ("model", "compressed") if wish.compare else ("model",)
         return [f"E.feature_maps(exp.{network}, images, {layer}{call})[0]  # (C, H, W)" for network in networks]
     if wish.view == "filters":
-        return [f"E.filters(exp.{'compressed' if wish.compare else 'model'}, {layer}, exp.input_shape){_part(wish, row, work)}"]
+        part = _part(wish, row, work)
+        return [f"E.filters(exp.{network}, {layer}, exp.input_shape){part}" for network in networks]
     if wish.view == "histogram":
         return _statistics(experiment, wish, row)
     channel, place = _unit(wish, row, work)
