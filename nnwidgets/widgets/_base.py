@@ -75,6 +75,7 @@ class LiveWidget(anywidget.AnyWidget):
     ).tag(sync=True)  # Any: the type of Dict leaves None out
 
     _holder: int | None = None  # thread that holds the wire
+    _lasting = False  # the shown error is of no state: another state does not take it away
 
     def __init__(self, **traits: Any) -> None:
         self._wire = threading.RLock()
@@ -169,7 +170,10 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _observer_failed(self, error: Exception) -> None:
         self.show_error(
-            "An observer of this widget raised", error, "Mend the function that was given to observe(); the widget goes on."
+            "An observer of this widget raised",
+            error,
+            "Mend the function that was given to observe(); the widget goes on.",
+            lasting=True,
         )
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -264,8 +268,10 @@ class LiveWidget(anywidget.AnyWidget):
 
     # --- errors -------------------------------------------------------------------------------------------------------
 
-    def show_error(self, title: str, error: BaseException, next_step: str = "", *, retry: bool = False) -> None:
-        """Show an error inside the widget, its traceback one click away."""
+    def show_error(
+        self, title: str, error: BaseException, next_step: str = "", *, retry: bool = False, lasting: bool = False
+    ) -> None:
+        """Show an error inside the widget, its traceback one click away; ``lasting``: until it is dismissed."""
         ours = isinstance(error, NnwError)
         message = str(error) if ours else f"{type(error).__name__}: {error}"
         shown = {
@@ -276,6 +282,7 @@ class LiveWidget(anywidget.AnyWidget):
             "retry": retry,
         }
         with self.publishing():
+            self._lasting = lasting
             self.set_trait("error", shown)
             self.set_trait("status", "error")
 
@@ -283,6 +290,7 @@ class LiveWidget(anywidget.AnyWidget):
         """Take the shown error away."""
         if self.error is not None:
             with self.publishing():
+                self._lasting = False
                 self.set_trait("error", None)
                 self.set_trait("status", self._status())
 

@@ -224,7 +224,7 @@ class CompressionLab(LiveWidget):
     def _only_moved(self) -> bool:
         """The new state is where the controls stand: its figures follow at once, and what else is new goes with them."""
         names = [snapshot["name"] for snapshot in self.history["snapshots"]]
-        return self._exp.recipe == self._asked and self.error is None and names == list(self._exp.snapshots)
+        return self._exp.recipe == self._asked and (self.error is None or self._lasting) and names == list(self._exp.snapshots)
 
     def _layer_chosen(self, change: Any) -> None:
         names = [layer["name"] for layer in self.layers]
@@ -243,7 +243,8 @@ class CompressionLab(LiveWidget):
         """Called by the experiment, in whichever thread changed something."""
         if event.kind == "state" and not self._only_moved:
             with self.publishing():
-                self.set_trait("error", None)  # what was said of an earlier state no longer holds
+                if not self._lasting:
+                    self.set_trait("error", None)  # what was said of an earlier state no longer holds
                 self.set_trait("status", self._status())
                 self._mirror()
         elif event.kind == "figures":
