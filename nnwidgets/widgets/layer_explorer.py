@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -119,6 +120,7 @@ class LayerExplorer(LiveWidget):
         start = _first_layer(rows) if layer is None else work.inspection.structure.find(layer).id
         self._exp, self._work = experiment, work
         self._turn = 0
+        self._turns = threading.Lock()
         self._rendering = self._could_not_show = False
         self._closed = False
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -196,17 +198,19 @@ class LayerExplorer(LiveWidget):
         self._submit()
 
     def _submit(self) -> None:
-        if self._closed:
-            return
-        self._turn += 1
-        turn = self._turn
-        self._rendering = True
-        self._exp.jobs.submit(
-            f"explorer-{id(self)}",
-            lambda: self._render(turn),
-            on_error=lambda error: self._failed(turn, error),
-            interactive=True,
-        )
+        """Show what the controls ask for now. Called by messages, cells and the worker: the newest turn has the last job."""
+        with self._turns:
+            if self._closed:
+                return
+            self._turn += 1
+            turn = self._turn
+            self._rendering = True
+            self._exp.jobs.submit(
+                f"explorer-{id(self)}",
+                lambda: self._render(turn),
+                on_error=lambda error: self._failed(turn, error),
+                interactive=True,
+            )
 
     def _wish(self, turn: int) -> Wish:
         return Wish(turn, **{name: getattr(self, name) for name in _WISHES})
