@@ -106,7 +106,7 @@ class ExplorerWork:
         yield
         yield from self._unit(wish, row, picture)
         yield
-        self._answers(wish, picture)
+        self._answers(wish, row, picture)
 
     def _asks(self, wish: Wish, row: Row) -> bool:
         """A large layer is asked for first."""
@@ -176,7 +176,10 @@ class ExplorerWork:
     def _filters(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
         network = self.inspection.compressed() if wish.compare else self.inspection.network
         found = filters(network, row.name, self.exp.input_shape)
-        self.publish({"panel": panels.filters_panel(row, found, wish.input_channel, wish.scale == "tile", self._off_in(row))})
+        shown = panels.filters_panel(row, found, wish.input_channel, wish.scale == "tile", self._off_in(row))
+        if wish.compare:
+            shown["notes"].append({"text": f"of the compressed network: {records.state_words(self.exp)}"})
+        self.publish({"panel": shown})
         yield
 
     def _attention(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
@@ -270,12 +273,14 @@ class ExplorerWork:
         size = f"{field.size[0]} × {field.size[1]}"
         return box, f"it sees {size} pixels: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
-    def _answers(self, wish: Wish, picture: Picture) -> None:
+    def _answers(self, wish: Wish, row: Row, picture: Picture) -> None:
         other, words = None, ""
         if self.off:
             other, words = self.inspection.logits_without(picture, self.off), "switched off"
         elif wish.compare:
             forward = self.inspection.known(picture, compressed=True)
+            if forward is None and row.maps:
+                forward = self.inspection.look(picture, row, compressed=True)
             other, words = (None if forward is None else forward.answer), "compressed"
         forward = self.inspection.known(picture)
         if forward is None or forward.answer is None:
