@@ -76,11 +76,13 @@ class LiveWidget(anywidget.AnyWidget):
 
     _holder: int | None = None  # thread that holds the wire
     _lasting = False  # the shown error is of no state: another state does not take it away
+    _own_layout: Any = None
 
     def __init__(self, **traits: Any) -> None:
         self._wire = threading.RLock()
         self._later: list[Any] = []
         super().__init__(**traits)
+        self._own_layout = None if "layout" in traits else self.layout
 
     def open(self) -> None:
         """As in ipywidgets; messages stay in the thread that the front end sends them to.
@@ -91,6 +93,13 @@ class LiveWidget(anywidget.AnyWidget):
         super().open()
         if hasattr(self.comm, "_reply_subshell_for"):
             self.comm._reply_subshell_for = lambda data, subshell: subshell
+
+    def close(self) -> None:
+        """As in ipywidgets; the layout that was made for this widget alone, itself a widget with a channel, goes with it."""
+        super().close()
+        if self._own_layout is not None:
+            self._own_layout.close()
+            self._own_layout = None
 
     # --- both directions under one lock; observers outside it ---------------------------------------------------------
 

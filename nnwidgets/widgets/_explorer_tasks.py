@@ -58,6 +58,10 @@ class ExplorerTasks:
         for kind in ("statistics", "top9", "accuracy", "training"):
             self._exp.jobs.cancel(self._slot(kind))
 
+    def retry(self) -> None:
+        """What failed or was cancelled may be begun again by itself."""
+        self._declined.clear()
+
     def wanted_by(self, wish: Wish) -> None:
         """Begin what the present view needs, unless it is there, or was cancelled before."""
         inspection, row = self._work.inspection, self._work.inspection.structure.find(wish.layer)

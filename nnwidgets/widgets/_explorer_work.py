@@ -106,7 +106,7 @@ class ExplorerWork:
         yield
         yield from self._unit(wish, row, picture)
         yield
-        yield from self._answers(wish, picture)
+        yield from self._answers(wish, row, picture)
 
     def _asks(self, wish: Wish, row: Row) -> bool:
         """A large layer is asked for first."""
@@ -275,13 +275,16 @@ class ExplorerWork:
         size = f"{field.size[0]} × {field.size[1]}"
         return box, f"it sees {size} pixels: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
-    def _answers(self, wish: Wish, picture: Picture) -> Iterator[None]:
+    def _answers(self, wish: Wish, row: Row, picture: Picture) -> Iterator[None]:
         other: Tensor | None = None
         words = ""
         if self.off:
             other, words = (yield from self.inspection.logits_without(picture, self.off)), "switched off"
         elif wish.compare:
             compressed = self.inspection.known(picture, compressed=True)
+            if compressed is None and row.maps:
+                compressed = self.inspection.look(picture, row, compressed=True)
+                yield
             other, words = (None if compressed is None else compressed.answer), "compressed"
         forward = self.inspection.known(picture)
         if forward is None or forward.answer is None:

@@ -375,6 +375,7 @@ class LayerExplorer(LiveWidget):
 
     def _try_again(self) -> None:
         self.clear_error()
+        self._tasks.retry()
         self._submit()
 
     def _dismiss(self, id: str = "") -> None:

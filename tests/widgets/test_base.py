@@ -6,6 +6,7 @@ import math
 import threading
 from typing import Any, ClassVar
 
+import ipywidgets
 import pytest
 import traitlets
 from hypothesis import HealthCheck, given, settings
@@ -207,3 +208,14 @@ def test_commands_are_called_by_name_and_their_errors_are_shown(probe: Any) -> N
     probe.clear_error()
     probe._handle_msg(custom({"kind": "command", "name": "fail"}))
     assert "no" in probe.error["message"]
+
+
+def test_close_takes_the_widgets_own_layout_along_and_leaves_one_that_was_given() -> None:
+    """Each is a widget with a channel of its own, which ipywidgets keeps until it is closed."""
+    before = set(ipywidgets.widgets.widget._instances)
+    given = ipywidgets.Layout()
+    for widget in (Probe(), Probe(layout=given)):
+        widget.close()
+        widget.close()
+    assert set(ipywidgets.widgets.widget._instances) - before == {given.model_id} and given.comm is not None
+    given.close()

@@ -558,6 +558,16 @@ def test_filters_of_the_compressed_network_are_shown_while_it_compares(open_expl
     assert stands_for(panel["difference"], small - dense)
 
 
+@pytest.mark.parametrize("view", ["filters", "deconvnet"])
+def test_answers_are_compared_in_other_views_too(small: Any, view: str) -> None:
+    small.experiment.apply(E.Recipe(E.Pruning(0.9)))
+    show(small, view=view, compare=True)
+    with torch.no_grad():
+        wanted = small.experiment.compressed(small.experiment.val.inputs([0]))[0].softmax(0)
+    found = {int(row["name"]): row["other"] for row in small.answers["rows"]}
+    assert [found[k] for k in range(3)] == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
 # --- code and figures -------------------------------------------------------------------------------------------------
 
 PUBLIC = ("attention_maps", "deconvnet", "feature_maps", "filters", "statistics")

@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.experiment import inspection
 from nnwidgets.engine.inspect import feature_maps
 from nnwidgets.widgets import _cells
 from nnwidgets.widgets.layer_explorer import LayerExplorer
@@ -311,6 +313,19 @@ def test_retry_shows_what_could_not_be_shown(explorer: Any) -> None:
     assert stands_for(panel["raster"], maps_of(explorer, "conv1", 3))
 
 
+def test_retry_measures_again_what_could_not_be_measured(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any, **named: Any) -> Any:
+        raise RuntimeError("broken on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inspection, "statistics_steps", broken)
+        explorer.view = "histogram"
+        assert explorer.wait(60)
+        assert explorer.error["title"] == "Measuring outputs failed" and explorer.error["retry"] and explorer.task is None
+    click(explorer, "retry")
+    assert show(explorer)["charts"]
+
+
 def test_a_class_without_images_is_an_error_and_the_next_move_works(explorer: Any) -> None:
     from_front(explorer, pick="class", picked_class=77)
     assert explorer.wait(60)
@@ -543,6 +558,36 @@ def test_row_48_close_leaves_no_widget_thread_hook_or_memory() -> None:
     gc.collect()
     assert [reference() for reference in gone] == [None] * len(gone)
     assert hooks_of(model) == 0 and set(threading.enumerate()) <= before
+
+
+@pytest.mark.slow
+def test_a_thousand_moves_keep_no_memory() -> None:
+    """At most 64 KiB more after them than before, no thread, hook or widget."""
+    exp = small_experiment()
+    explorer = nw.LayerExplorer(exp)
+    layers = [row["id"] for row in explorer.tree]
+
+    def moves(count: int) -> None:
+        for move in range(count):
+            view = ("maps", "filters", "deconvnet")[move % 3]
+            from_front(explorer, layer=layers[move % 7], image_index=move % 7, channel=move % 5, view=view)
+            if move % 4 == 0:
+                assert explorer.wait(60)
+        from_front(explorer, layer="conv1", image_index=0, channel=0, view="maps")
+        show(explorer)
+        gc.collect()
+
+    tracemalloc.start()
+    moves(300)
+    before = tracemalloc.get_traced_memory()[0], threading.active_count(), len(ipywidgets.widgets.widget._instances)
+    moves(1000)
+    kept = tracemalloc.get_traced_memory()[0] - before[0]
+    tracemalloc.stop()
+    assert kept <= 64 * 1024
+    assert threading.active_count() <= before[1] and len(ipywidgets.widgets.widget._instances) == before[2]
+    assert hooks_of(exp.model) == hooks_of(explorer._work.inspection.network) == 0
+    explorer.close()
+    exp.close()
 
 
 def test_a_closed_explorer_takes_no_more_work() -> None:

@@ -152,5 +152,5 @@ def _seen(split: Split, index: int) -> npt.NDArray[np.uint8]:
     if image.dim() == 3 and image.shape[0] == 3:
         return image.permute(1, 2, 0).contiguous().numpy()
     if image.dim() == 3:
-        return image[0].numpy() if image.shape[0] == 1 else image.float().mean(0).to(torch.uint8).numpy()
+        return image[0].numpy() if image.shape[0] == 1 else image.float().mean(0).round().to(torch.uint8).numpy()
     return image.reshape(1, -1).numpy() if image.dim() == 1 else image.numpy()
