@@ -68,7 +68,7 @@ class ExplorerTasks:
         if not row.maps:
             return
         needs = wish.view == "histogram" or wish.order == "selectivity"
-        open_yet = inspection.statistics_of(row.site) is None and inspection.unmeasured(row.site) is None
+        open_yet = inspection.statistics_of(row.site) is None and not inspection.unmeasured(row)
         if needs and open_yet and ("statistics", wish.sample) not in self._declined:
             self.measure(wish.sample)
         if wish.view == "top9" and not inspection.has_top(row) and ("top9", row.id) not in self._declined:

@@ -219,8 +219,8 @@ class ExplorerWork:
     def _histogram(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
         found = self.inspection.statistics_of(row.site)
         title = f"outputs of {row.path}"
-        why = self.inspection.unmeasured(row.site)
-        if why is not None:
+        why = self.inspection.unmeasured(row)
+        if why:
             self.publish({"panel": records.empty_panel("histogram", row.id, title, why)})
             return
         if found is None:

@@ -292,17 +292,15 @@ class Inspection:
         found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
         self._statistics = {unit.site: unit for unit in found.units}
         reasons = dict(found.skipped)
-        self._unmeasured = {row.site: "a container: its layers are measured" for row in self.structure.rows if row.container}
-        missing = (site for site in sites if site not in self._statistics)
-        self._unmeasured.update({site: reasons.get(site, "it was not reached") for site in missing})
+        self._unmeasured = {site: reasons.get(site, "it was not reached") for site in sites if site not in self._statistics}
 
     def statistics_of(self, site: Site) -> UnitStatistics | None:
         """What was measured of a layer; None before."""
         return self._statistics.get(site)
 
-    def unmeasured(self, site: Site) -> str | None:
-        """Why `measure` found nothing of a layer; None where it did, or was not asked yet."""
-        return self._unmeasured.get(site)
+    def unmeasured(self, row: Row) -> str:
+        """Why `measure` finds nothing of a layer; "" where it does, or was not asked yet."""
+        return "a container: its layers are measured" if row.container else self._unmeasured.get(row.site, "")
 
     def dead(self) -> dict[str, tuple[int, int]]:
         """Row id -> (dead channels, channels), of the layers that were measured."""
