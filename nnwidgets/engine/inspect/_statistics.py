@@ -21,7 +21,7 @@ from nnwidgets.engine.values.split import Split
 
 __all__ = ["default_sites", "statistics", "statistics_steps"]
 
-_FEW = 2
+_FEW, _FEW_NUMBERS = 2, 2 * 3 * 64 * 64  # images, and numbers in them, that places are found on
 
 
 def statistics(
@@ -111,7 +111,8 @@ class _Pass:
         Raises:
             InputError: a place that is never reached. ModelError: the network fails.
         """
-        images = as_inputs(self._model, self._split.inputs(slice(0, _FEW)))
+        few = max(1, min(_FEW, _FEW_NUMBERS // self._split.images[0].numel()))
+        images = as_inputs(self._model, self._split.inputs(slice(0, few)))
         try:
             with reading(self._model, self._own), quiet():
                 self._taps.run(self._model, images, lambda: dict.fromkeys(self._active, _unseen))
