@@ -7,6 +7,9 @@ most about 20 ms of work: between two steps it can be cancelled, replaced or put
 from __future__ import annotations
 
 import atexit
+import ctypes
+import functools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +17,9 @@ from typing import Any
 
 from nnwidgets.engine.errors import InputError
 
-__all__ = ["Job", "Jobs"]
+__all__ = ["Job", "Jobs", "give_back"]
 
+_TIDY_SECONDS = 0.5  # between two times that memory is given back while long jobs run
 _IDLE_SECONDS = 2.0  # the worker ends itself after so long without work, so that an idle kernel holds no thread
 
 
@@ -137,6 +141,28 @@ class Job:
         self._ended.set()
 
 
+def give_back() -> None:
+    """Return freed memory to the system: the C library of Linux (glibc) keeps it, for each thread apart. Elsewhere does nothing.
+
+    A tenth of a millisecond where there is nothing to return, ten for 100 MB. Of an explorer of EfficientNet-Lite0 it is 130 MB
+    after some images, 170 MB after a pass over a sample.
+    """
+    trim = _trimmer()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _trimmer() -> Callable[[int], object] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found: Callable[[int], object] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except OSError:
+        return None
+    return found
+
+
 def _call(hook: Callable[..., Any] | None, *arguments: Any) -> None:
     if hook is not None:
         hook(*arguments)
@@ -246,6 +272,7 @@ class Jobs:
         return ending or next((job for job in reversed(self._queue) if job.interactive), None) or next(iter(self._queue), None)
 
     def _run(self) -> None:
+        tidied = time.monotonic()
         while True:
             with self._lock:
                 if not self._queue:
@@ -263,4 +290,8 @@ class Jobs:
                 elif not job.interactive:  # long jobs take turns
                     self._queue.remove(job)
                     self._queue.append(job)
+                at_rest = not self._queue
             del job  # an idle worker keeps no job, and so no model, alive
+            if at_rest or time.monotonic() - tidied > _TIDY_SECONDS:
+                give_back()
+                tidied = time.monotonic()

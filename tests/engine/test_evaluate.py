@@ -12,7 +12,8 @@ from oracle_data import accuracy_of, confusion_of, exact_finite_slow
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
-from nnwidgets.engine.evaluation import Tally, evaluate, in_order, passes, stream_accuracy
+from nnwidgets.engine.evaluation import Frozen, Tally, evaluate, in_order, passes, stream_accuracy
+from nnwidgets.engine.evaluation.checks import check_weights
 from nnwidgets.engine.trace import fingerprint
 from nnwidgets.engine.values.intervals import exact_finite, wilson
 from nnwidgets.engine.values.split import Split
@@ -40,6 +41,42 @@ def test_accuracy_and_confusion_equal_the_obvious_loop(split: Split) -> None:
     assert found.correct.sum() == np.trace(found.confusion)
     assert (found.low, found.high) == wilson(int(found.correct.sum()), 257)
     assert found.low < found.accuracy < found.high
+
+
+def test_a_frozen_network_answers_where_it_is_and_takes_back_no_random_numbers(split: Split) -> None:
+    model = net().eval()
+    drawn = []
+    for index, logits in passes(Frozen(model), split):
+        assert torch.equal(logits, model(split.inputs(index)).detach())
+        drawn.append(float(torch.rand(1)))  # as the user's own code does meanwhile
+    assert len(set(drawn)) == len(drawn) > 2
+
+
+def test_a_pass_over_large_images_begins_with_one_of_them() -> None:
+    """Whatever an image takes: nothing tells before the first one."""
+    sizes: list[int] = []
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            return x.mean((2, 3))
+
+    list(passes(Frozen(Watched()), Split(torch.rand(20, 3, 224, 224), torch.zeros(20, dtype=torch.int64))))
+    assert sizes[0] == 1 and sum(sizes) == 20
+    sizes.clear()
+    list(passes(Frozen(Watched()), Split(torch.rand(20, 3, 32, 32), torch.zeros(20, dtype=torch.int64))))
+    assert sizes[0] == 16
+
+
+def test_weights_that_are_no_numbers_are_found_in_any_type(split: Split) -> None:
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        for bad in (float("nan"), float("inf"), -float("inf")):
+            model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to(dtype)
+            check_weights(model)
+            with torch.no_grad():
+                model[1].weight[1, 2] = bad  # type: ignore[operator, index, union-attr]
+            with pytest.raises(ModelError, match="1 of 192 values"):
+                check_weights(model)
 
 
 def test_row_30_the_network_is_as_it_was(split: Split) -> None:

@@ -71,14 +71,14 @@ sizes = []
 class Wide(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.fc = nn.Conv2d(3, 32, 3, padding=1), nn.Linear(32, 4)
+        self.conv, self.fc = nn.Conv2d(3, 512, 3, padding=1), nn.Linear(512, 4)
     def forward(self, x):
         y = self.conv(x)
         sizes.append(len(x))
         return self.fc(y.mean((2, 3)))
 
 torch.manual_seed(0)
-net, split = Wide().eval(), E.Split(torch.rand(40, 3, 256, 256), torch.arange(40) % 4)
+net, split = Wide().eval(), E.Split(torch.rand(40, 3, 64, 64), torch.arange(40) % 4)
 expected = E.evaluate(net, split)
 assert max(sizes) >= 16, sizes
 sizes.clear()
@@ -217,7 +217,7 @@ def test_row_43_a_training_step_without_memory_leaves_the_network_as_the_step_be
     """At every amount that is too little, in 6 MB steps; then the run goes on."""
     code = STEP.replace("sys.argv[1]", repr(optimizer)).replace("sys.argv[2]", repr(momentum))
     refused = eval(run(code)[-1])
-    assert refused[0] > 3 and refused[1] > 1, refused
+    assert refused[0] > 3 and sum(refused.values()) - refused[0] > 1, refused
 
 
 def test_row_43_an_experiment_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

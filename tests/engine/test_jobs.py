@@ -280,3 +280,52 @@ print("bye")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "bye\n", "")
+
+
+HOARD = """
+import time
+from pathlib import Path
+from nnwidgets.engine import jobs as engine_jobs
+from nnwidgets.engine.jobs import Jobs
+RETURNS
+def used():
+    return int(next(line for line in Path("/proc/self/status").open() if line.startswith("VmRSS")).split()[1]) * 1024
+kept = []
+def work():
+    blocks = [bytearray(60_000) for _ in range(2000)]
+    kept.append(bytearray(60_000))  # stands above them in the heap of this thread
+    yield
+    del blocks
+    yield
+jobs, before = Jobs(), used()
+for _ in range(2):  # the worker tidies up after the first before it begins the second
+    jobs.submit("a", work)
+    assert jobs.wait(30)
+    jobs.submit("b", lambda: iter([1]))
+    assert jobs.wait(30)
+jobs.close()
+print(used() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_trim is glibc's")
+def test_memory_that_jobs_have_freed_goes_back_to_the_system() -> None:
+    """120 MB of blocks below the one that is kept: the C library would hold on to them."""
+    left = {}
+    for name, code in (("given back", ""), ("kept", "engine_jobs.give_back = lambda: None")):
+        ran = subprocess.run([sys.executable, "-c", HOARD.replace("RETURNS", code)], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        left[name] = int(ran.stdout)
+    assert left["given back"] < 20e6 < left["kept"], left
+
+
+def test_where_the_c_library_cannot_give_back_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nnwidgets.engine.jobs as module
+
+    called: list[int] = []
+    monkeypatch.setattr(module, "_trimmer", lambda: called.append)
+    module.give_back()
+    assert called == [0]
+    monkeypatch.setattr(module, "_trimmer", lambda: None)
+    module.give_back()
+    assert called == [0]

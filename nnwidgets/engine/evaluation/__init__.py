@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from nnwidgets.engine.evaluation._evaluate import evaluate, fastest_dtype
 from nnwidgets.engine.evaluation._passes import in_batches, in_order, passes, prepared
-from nnwidgets.engine.evaluation._prepared import Prepared
+from nnwidgets.engine.evaluation._prepared import Frozen, Prepared
 from nnwidgets.engine.evaluation._stream import answers, stream, stream_accuracy
 from nnwidgets.engine.evaluation._tally import Tally
 from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.evaluation.strata import Strata, strata_of
 
 __all__ = [
+    "Frozen",
     "Prepared",
     "Strata",
     "Tally",

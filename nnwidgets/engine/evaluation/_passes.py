@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.evaluation._memory import half_after
-from nnwidgets.engine.evaluation._prepared import Prepared
+from nnwidgets.engine.evaluation._prepared import Frozen, Prepared
 from nnwidgets.engine.evaluation.checks import check_finite, check_logits
 from nnwidgets.engine.trace import preserved
 from nnwidgets.engine.values.split import Split
@@ -29,6 +30,7 @@ Draw = Callable[[int], npt.NDArray[np.int64]]
 _FIRST, _FEWEST, _LARGEST = 16, 8, 1024
 _LARGE = 256 * 2**20  # bytes; a network beyond that is not copied for a pass
 _PROBE = 8
+_FIRST_NUMBERS = 2**18  # in the images that a pass begins with: sixteen for an EfficientNet would take 250 MB
 
 
 def prepared(model: nn.Module, split: Split) -> Prepared | nn.Module:
@@ -57,7 +59,7 @@ def in_order(order: Tensor | npt.NDArray[np.int64]) -> Draw:
 
 
 def passes(
-    network: nn.Module | Prepared,
+    network: nn.Module | Prepared | Frozen,
     split: Split,
     draw: Draw | None = None,
     target_s: float = 0.02,
@@ -69,15 +71,15 @@ def passes(
     eval mode, and in inference mode, only while a batch runs: between two batches everything is as it was.
 
     Args:
-        network: a network, which is left as it was; or a prepared copy, which is the caller's own: random states are then not
-            guarded (a guard in a background thread would take back what the user's own code draws meanwhile).
+        network: a network, which is left as it was; or a prepared copy, or a frozen one, which is the caller's own: random states
+            are then not guarded (a guard in a background thread would take back what the user's own code draws meanwhile).
         draw: which images to take next, by default all as stored.
 
     Raises:
         ModelError: the answer is not logits (B, K), or holds NaN. OutOfMemoryError: not even one image fits; before, the batch is
             halved as often as it takes.
     """
-    own = network if isinstance(network, Prepared) else None
+    own = None if isinstance(network, nn.Module) else network
     model = network if isinstance(network, nn.Module) else network.network
 
     def answer(index: Tensor) -> Tensor:
@@ -86,7 +88,8 @@ def passes(
             images = split.inputs(index.to(split.device)).to(dtype)
             return check_logits(model(own.inputs(images) if own else images), len(index)).float()
 
-    for index, logits in in_batches(answer, in_order(np.arange(len(split))) if draw is None else draw, target_s):
+    order = in_order(np.arange(len(split))) if draw is None else draw
+    for index, logits in in_batches(answer, _gently(order, split), target_s):
         check_finite(logits)
         yield index, logits
 
@@ -135,3 +138,16 @@ def _next_size(size: int, spent: float, target_s: float) -> int:
 def _power_of_two(size: float) -> int:
     """The largest power of two that is not above ``size``."""
     return 1 << (max(int(size), 1).bit_length() - 1)
+
+
+def _gently(draw: Draw, split: Split) -> Draw:
+    """The same images, of large ones only a few at first: what a batch takes is not known before the first one."""
+    most = max(1, _FIRST_NUMBERS // max(1, math.prod(split.sample_shape)))
+    is_first = True
+
+    def drawn(size: int) -> npt.NDArray[np.int64]:
+        nonlocal is_first
+        size, is_first = min(size, most) if is_first else size, False
+        return draw(size)
+
+    return drawn

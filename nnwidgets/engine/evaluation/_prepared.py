@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.trace import Trace, plain_copy, preserved_buffers, trace
 
-__all__ = ["Prepared"]
+__all__ = ["Frozen", "Prepared"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _MANY_WEIGHTS, _ROUNDS = 4_000_000, 3
+_PROBE_NUMBERS = 200_000  # in the images that a copy is tried on: eight of an EfficientNet would take 250 MB
 _ENOUGH_S = 0.5  # of passes tell which layout is quicker
 _TOLERANCE = 1e-4  # of the largest logit; folding rounds differently, and nothing else may
 
@@ -32,13 +34,24 @@ class _Pair:
     has_bias: bool
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """A network of the caller's own in eval mode, for passes without a copy; nobody else changes its flags meanwhile."""
+
+    network: nn.Module
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Images as they are."""
+        return images
+
+
 class Prepared:
     """A network's own copy for evaluation on one thread at a time. The network it was made from is not touched.
 
     Args:
         model: a network without parametrizations, or with some: those are computed once. It is copied.
         input_shape: without the batch. probe: a few inputs, on which the quick copy has to answer as the plain one does; where it
-            does not, nothing is folded.
+            does not, nothing is folded. Of large images the first ones are enough.
         traced: a trace of the network, if there is one already.
 
     Attributes:
@@ -48,6 +61,7 @@ class Prepared:
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int], probe: Tensor, traced: Trace | None = None) -> None:
         self.network = plain_copy(model)
+        probe = probe[: max(1, _PROBE_NUMBERS // max(1, math.prod(input_shape)))]
         self.channels_last = len(input_shape) == 3 and any(type(module) is nn.Conv2d for module in self.network.modules())
         if self.channels_last:
             usual = self._answer(probe, plain=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation._passes import passes, prepared
-from nnwidgets.engine.evaluation._prepared import Prepared
+from nnwidgets.engine.evaluation._prepared import Frozen, Prepared
 from nnwidgets.engine.evaluation._tally import Tally
 from nnwidgets.engine.evaluation.checks import check_model
 from nnwidgets.engine.evaluation.strata import strata_of
@@ -37,7 +37,7 @@ def answers(logits: Tensor, labels: Tensor) -> tuple[npt.NDArray[np.bool_], npt.
     return (answer == labels).numpy(), (own - other).numpy()
 
 
-def stream(network: nn.Module | Prepared, split: Split, tally: Tally) -> Generator[Estimate, None, None]:
+def stream(network: nn.Module | Prepared | Frozen, split: Split, tally: Tally) -> Generator[Estimate, None, None]:
     """Yield an estimate after each batch of about 20 ms, the last one exact; ``tally`` says where to look and keeps answers."""
     if split.labels is None:
         raise DataError("got images without labels; accuracy needs Split(images, labels).")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression.plan import CompressionPlan
 from nnwidgets.engine.errors import OutOfMemoryError
-from nnwidgets.engine.evaluation import Prepared
+from nnwidgets.engine.evaluation import Frozen, Prepared
 from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import Trace, trace, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _KEPT = 2  # benches of trained weights kept besides the dense one
 _LARGE = 256 * 2**20  # bytes; the numbers of a network beyond that are not copied
-_PROBE_NUMBERS = 400_000  # in the images that the quick copy is checked on: eight of VGG16 would take 300 MB
+_PROBE_NUMBERS = 400_000  # in the images that are kept for the quick copy
 
 
 class Bench:
@@ -76,6 +76,11 @@ class Bench:
         plan = self.plan
         self.quick.write(lambda network: plan.load(recipe, network))
         return self.quick
+
+    @property
+    def dense(self) -> Frozen:
+        """What answers as the network does, for passes that need no recipe: without plan and quick copy."""
+        return Frozen(self.base)
 
 
 def make_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping[str, Tensor] | None, probe: Tensor) -> Bench:

@@ -48,7 +48,7 @@ def load_example(name: str = "digits") -> Experiment:
 
 
 def load_torchvision(name: str = "vgg16", weights: str | Path | None = None) -> Experiment:
-    """A torchvision classifier on the bundled photographs (3 x 224 x 224), to look inside.
+    """A torchvision classifier on the bundled photographs (3 x 224 x 224), to look inside. There is nothing to train it on.
 
     Its weights are trained ones where they can be had: from the file that is given, else from the one that the environment
     variable ``NNW_<NAME>_WEIGHTS`` names (NNW_VGG16_WEIGHTS), else torchvision's, if they are on this machine or can be
@@ -63,8 +63,8 @@ def load_torchvision(name: str = "vgg16", weights: str | Path | None = None) -> 
     from nnwidgets.engine.zoo import photos, torchvision_or_random
 
     found = torchvision_or_random(name, weights)
-    train, val, test = photos(_MEAN, _STD)
-    exp = Experiment(found.network, train=train, val=val, test=test, goal=_GOAL, title=f"{name} with {found.weights}, on photos")
+    _, val, test = photos(_MEAN, _STD)
+    exp = Experiment(found.network, val=val, test=test, goal=_GOAL, title=f"{name} with {found.weights}, on photos")
     if found.random:
         exp.notices["weights"] = Notice("weights", f"{name} has random weights, and what it answers means nothing: {found.why}.")
     return exp

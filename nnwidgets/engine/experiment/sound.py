@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.experiment.bench import Bench, make_bench, with_memory
 from nnwidgets.engine.experiment.weights import unlike
+from nnwidgets.engine.jobs import give_back
 
 __all__ = ["sound_bench"]
 
@@ -25,4 +26,6 @@ def sound_bench(model: nn.Module, input_shape: tuple[int, ...], weights: Mapping
             f"the trained weights of this state are of the network as it was before other code changed it ({other}). "
             "Undo to a state that was not trained, or give the network its former layers again."
         )
-    return with_memory(model, lambda: make_bench(model, input_shape, weights, probe))
+    made = with_memory(model, lambda: make_bench(model, input_shape, weights, probe))
+    give_back()  # the network may have been run to trace it, in a thread whose memory no other one uses
+    return made

@@ -22,7 +22,7 @@ from nnwidgets.engine.values.split import Split
 
 __all__ = ["default_sites", "statistics", "statistics_steps"]
 
-_FEW = 2
+_FEW, _FEW_NUMBERS = 2, 2 * 3 * 64 * 64  # images, and numbers in them, that places are found on
 
 
 def statistics(
@@ -112,7 +112,8 @@ class _Pass:
         Raises:
             InputError: a place that is never reached. ModelError: the network fails.
         """
-        images = as_inputs(self._model, self._split.inputs(slice(0, _FEW)))
+        few = max(1, min(_FEW, _FEW_NUMBERS // self._split.images[0].numel()))
+        images = as_inputs(self._model, self._split.inputs(slice(0, few)))
         began = time.perf_counter()
         try:
             with reading(self._model, self._own), quiet():

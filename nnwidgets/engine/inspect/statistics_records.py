@@ -60,7 +60,7 @@ class UnitStatistics:
     dead: npt.NDArray[np.bool_]
     saturated: _Numbers | None
     edges: _Numbers
-    histogram: _Counts
+    histogram: npt.NDArray[np.int32] | _Counts
     class_counts: _Counts | None = None
     seen_classes: _Counts | None = None
     seen_means: _Numbers | None = None
@@ -86,7 +86,7 @@ class UnitStatistics:
     @property
     def layer_histogram(self) -> _Counts:
         """(bins,) counts of all channels."""
-        found: _Counts = self.histogram.sum(0)
+        found: _Counts = self.histogram.sum(0, dtype=np.int64)
         return found
 
     @property

@@ -18,7 +18,7 @@ from nnwidgets.engine.zoo._imagenet import imagenet_names
 __all__ = ["PHOTOS", "VIEWS", "photos", "views_of"]
 
 PHOTOS = ("hopper", "cat", "coffee", "cameraman", "rocket", "astronaut", "raccoon")
-VIEWS = {"val": range(0, 6), "test": range(6, 12), "train": range(12, 24)}  # of each photograph; 0 is its middle, uncut
+VIEWS = {"val": range(0, 6), "test": range(6, 12), "train": range(12, 18)}  # of each photograph; 0 is its middle, uncut
 _SIDE = 224
 _LEAST, _MOST = 0.5, 0.95  # sides of crops, beside the shorter side of the photograph
 _NOTES = (
@@ -28,7 +28,7 @@ _NOTES = (
 
 
 def photos(mean: tuple[float, float, float], std: tuple[float, float, float]) -> tuple[Split, Split, Split]:
-    """(S_train, S_val, S_test): 84, 42 and 42 images, uint8 (N, 3, 224, 224), the first seven of S_val the photographs.
+    """(S_train, S_val, S_test): 42 images each, uint8 (N, 3, 224, 224), the first seven of S_val the photographs.
 
     Labels are ImageNet classes: what EfficientNet-Lite0 answers, not the truth. ``Split.notes`` says so.
 
