@@ -154,6 +154,7 @@ def test_axe_finds_nothing_serious(book: Notebook, widget: Widget, npm: object, 
     """In every tab, with a channel off, an image of one's own, and the drawing open."""
     book.theme(theme)
     book.execute("explorer.switch_off(channel=3)")
+    at_rest(book, widget)
     found = []
     for view in VIEWS:
         widget.set("view", view)
