@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 
 from lab import Lab, Notebook, Widget, find_browser, start_lab
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "images"
+LARGEST = 300_000  # bytes; above it five bits a colour have to do: at most 4 of 255 off
 START = "import nnwidgets as nw\nlab = nw.CompressionLab(nw.load_example('digits/resnet20'))\nlab"
 EXPLORER = "import nnwidgets as nw\nlab = nw.LayerExplorer(nw.load_example('shapes'), layer='(relu)#1')\nlab"
 
@@ -32,7 +34,12 @@ def picture(book: Notebook, widget: Widget, name: str, width: int = 1280) -> Non
         book.page.set_viewport_size({"width": width, "height": tall})
         book.page.wait_for_timeout(300)
     widget.root.scroll_into_view_if_needed()
-    widget.root.screenshot(path=str(FOLDER / f"{name}.png"))
+    path = FOLDER / f"{name}.png"
+    widget.root.screenshot(path=str(path))
+    if path.stat().st_size > LARGEST:
+        with Image.open(path) as taken:
+            coarse = taken.convert("RGB").point(lambda level: round(round(level * 31 / 255) * 255 / 31))
+        coarse.save(path, optimize=True)
 
 
 def compression(page: Page, lab: Lab) -> None:
@@ -94,14 +101,29 @@ def explorer(page: Page, lab: Lab) -> None:
     book.shut_down()
 
 
+def photos(page: Page, lab: Lab) -> None:
+    """EfficientNet-Lite0 on a photograph, with the extra ``pretrained``: maps of the first layer, a filter, and Deconvnet."""
+    page.set_viewport_size({"width": 1280, "height": 1250})
+    book = Notebook.open(page, lab, "photos.ipynb", [EXPLORER.replace("'shapes'), layer='(relu)#1'", "'photos')")])
+    book.run_all()
+    widget = book.widget("layer-explorer")
+    rest(book, widget)
+    book.execute("lab.image_index, lab.channel = 1, 7")
+    for view, layer in (("maps", "stem.act"), ("deconvnet", "blocks.10.expand.act")):
+        book.execute(f"lab.layer, lab.view = {layer!r}, {view!r}")
+        rest(book, widget)
+        picture(book, widget, f"explorer_photo_{view}")
+    book.shut_down()
+
+
 def main() -> None:
     """All pictures, or those of the widgets that are named: ``python tests/browser/pictures.py explorer``."""
     FOLDER.mkdir(exist_ok=True)
-    wanted = sys.argv[1:] or ["compression", "explorer"]
+    wanted = sys.argv[1:] or ["compression", "explorer", "photos"]
     with tempfile.TemporaryDirectory() as folder, start_lab(Path(folder)) as lab, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), headless=True, args=["--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 1250})
-        for each in (compression, explorer):
+        for each in (compression, explorer, photos):
             if each.__name__ in wanted:
                 each(page, lab)
         browser.close()
