@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.nn.modules.conv import _ConvNd
 
 from nnwidgets.engine.experiment import Experiment
-from nnwidgets.engine.experiment.inspection import _MOST_IMAGES
+from nnwidgets.engine.experiment.inspection import MOST_IMAGES
 from nnwidgets.engine.inspect import Row
 from nnwidgets.widgets._code import steps_code
 from nnwidgets.widgets._explorer_work import ExplorerWork, Wish, place_in
@@ -68,12 +68,12 @@ def _part(wish: Wish, row: Row, work: ExplorerWork) -> str:
 def _statistics(experiment: Experiment, wish: Wish, row: Row) -> list[str]:
     count = len(getattr(experiment, wish.sample))
     lines, few = [], f"exp.{wish.sample}"
-    if count > _MOST_IMAGES:
+    if count > MOST_IMAGES:
         lines = [
             "import torch",
             "",
             "draw = torch.Generator().manual_seed(0)",
-            f"few = exp.{wish.sample}.take(torch.randperm({count}, generator=draw)[:{_MOST_IMAGES}].sort().values)",
+            f"few = exp.{wish.sample}.take(torch.randperm({count}, generator=draw)[:{MOST_IMAGES}].sort().values)",
         ]
         few = "few"
     if row.call == 0:

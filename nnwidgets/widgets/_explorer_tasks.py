@@ -29,7 +29,6 @@ class ExplorerTasks:
 
     def __init__(self, widget: LayerExplorer, experiment: Experiment, work: ExplorerWork) -> None:
         self._widget, self._exp, self._work = widget, experiment, work
-        self._declined: set[tuple[str, ...]] = set()  # what was cancelled is not begun again by itself
         self._estimate: Estimate | None = None
         self._dense: Estimate | None = None
         self._training: TrainingWatch | None = None
@@ -41,7 +40,7 @@ class ExplorerTasks:
     def forget(self) -> None:
         """The network is another one: nothing that was measured holds."""
         self.cancel()
-        self._declined.clear()
+        self._work.declined.clear()
         self._estimate = self._dense = None
         self._training = None
         self._work.off = ()
@@ -60,7 +59,7 @@ class ExplorerTasks:
 
     def retry(self) -> None:
         """What failed or was cancelled may be begun again by itself."""
-        self._declined.clear()
+        self._work.declined.clear()
 
     def wanted_by(self, wish: Wish) -> None:
         """Begin what the present view needs, unless it is there, or was cancelled before."""
@@ -68,10 +67,11 @@ class ExplorerTasks:
         if not row.maps:
             return
         needs = wish.view == "histogram" or wish.order == "selectivity"
-        open_yet = inspection.statistics_of(row.site) is None and not inspection.unmeasured(row)
-        if needs and open_yet and ("statistics", wish.sample) not in self._declined:
+        open_yet = inspection.statistics_of(row.site, wish.sample) is None and not inspection.unmeasured(row, wish.sample)
+        if needs and open_yet and ("statistics", wish.sample) not in self._work.declined:
             self.measure(wish.sample)
-        if wish.view == "top9" and not inspection.has_top(row) and ("top9", row.id) not in self._declined:
+        searched = inspection.has_top(row, wish.sample) or ("top9", row.id, wish.sample) in self._work.declined
+        if wish.view == "top9" and not searched:
             self.find_top(row.id, wish.sample)
         if wish.view == "training":
             self._show_training(row)
@@ -93,12 +93,15 @@ class ExplorerTasks:
         def steps() -> Generator[Any, None, None]:
             yield from self._work.inspection.find_top(row, sample)
 
-        self._run("top9", "Looking for the strongest images", steps, ("top9", layer), f"strongest images of {row.path} found")
+        self._run(
+            "top9", "Looking for the strongest images", steps, ("top9", row.id, sample), f"strongest images of {row.path} found"
+        )
 
     def _run(
         self, kind: str, label: str, steps: Callable[[], Generator[Any, None, None]], name: tuple[str, ...], said: str
     ) -> None:
-        self._declined.discard(name)
+        asked_again = name in self._work.declined
+        self._work.declined.discard(name)
         began = time.monotonic()
 
         def work() -> Iterator[Task]:
@@ -108,13 +111,15 @@ class ExplorerTasks:
                 yield Task(kind, label, share, left, text=progress.text)
 
         def failed(error: BaseException) -> None:
-            self._declined.add(name)
+            self._work.declined.add(name)
             self._widget.show_task(None)
             self._widget.show_error(f"{label} failed", error, "Choose another layer, or retry.", retry=True)
+            self._widget._submit()
 
         def cancelled() -> None:
-            self._declined.add(name)
+            self._work.declined.add(name)
             self._widget.show_task(None, "cancelled: nothing was kept", "muted")
+            self._widget._submit()
 
         def done() -> None:
             self._widget.show_task(None, said)
@@ -125,6 +130,8 @@ class ExplorerTasks:
         self._exp.jobs.submit(
             self._slot(kind), work, on_item=self._widget.show_task, on_done=done, on_error=failed, on_cancel=cancelled, keep=True
         )
+        if asked_again:
+            self._widget._submit()
 
     # --- channels off -------------------------------------------------------------------------------------------------
 

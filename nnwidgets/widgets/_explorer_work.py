@@ -54,6 +54,7 @@ class ExplorerWork:
         self.inspection = Inspection(experiment)
         self.own: Picture | None = None
         self.off: tuple[tuple[str, int], ...] = ()
+        self.declined: set[tuple[str, ...]] = set()  # what was cancelled or failed is not begun again by itself
 
     # --- the image --------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class ExplorerWork:
         return forward.maps[row.site]
 
     def _maps_panel(self, wish: Wish, row: Row, maps: Maps, other: Maps | None = None, words: str = "") -> dict[str, Any]:
-        found = self.inspection.statistics_of(row.site)
+        found = self.inspection.statistics_of(row.site, wish.sample)
         order = records.ranked(maps.values[0], wish.order, None if found is None else found.selectivity)
         around = self.inspection.around(row)
         return records.maps_panel(row, maps, order, wish.scale == "tile", self._off_in(row), around, other, words)
@@ -203,7 +204,9 @@ class ExplorerWork:
         maps = self._known_maps(row, picture).values[0]
         channel = min(wish.channel, len(maps) - 1)
         place = place_in(wish.position, maps[channel])
-        steps = projection_steps(self.inspection.network, picture.inputs, row.name, channel, place, row.call, own=True)
+        steps = projection_steps(
+            self.inspection.network, picture.inputs, row.name, channel, place, row.call, own=True, layouts=self.inspection.layouts
+        )
         while True:
             try:
                 next(steps)
@@ -217,9 +220,11 @@ class ExplorerWork:
         yield
 
     def _histogram(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
-        found = self.inspection.statistics_of(row.site)
+        found = self.inspection.statistics_of(row.site, wish.sample)
         title = f"outputs of {row.path}"
-        why = self.inspection.unmeasured(row)
+        why = self.inspection.unmeasured(row, wish.sample)
+        if found is None and ("statistics", wish.sample) in self.declined:
+            why = f"not measured over S_{wish.sample}: press “Measure all layers” below the structure"
         if why:
             self.publish({"panel": records.empty_panel("histogram", row.id, title, why)})
             return
@@ -230,12 +235,16 @@ class ExplorerWork:
         yield
 
     def _top(self, wish: Wish, row: Row, picture: Picture, stale: Callable[[], bool]) -> Iterator[None]:
-        if not self.inspection.has_top(row):
+        if not self.inspection.has_top(row, wish.sample):
+            if ("top9", row.id, wish.sample) in self.declined:
+                why = f"not looked for in S_{wish.sample}"
+                self.publish({"panel": records.empty_panel("top9", row.id, f"top 9 of {row.path}", why)})
+                return
             self.publish({"panel": records.panel("top9", row.id, f"top 9 of {row.path}", busy="looking through the sample")})
             return
         count = self.inspection.channels_of(row)
         channel = wish.channel if count is None else min(wish.channel, count - 1)
-        found = yield from self.inspection.strongest(row, channel)
+        found = yield from self.inspection.strongest(row, channel, wish.sample)
         if not stale():
             self.publish({"panel": panels.top_panel(row, channel, found)})
         yield
@@ -251,7 +260,7 @@ class ExplorerWork:
         channel = min(wish.channel, len(maps) - 1)
         place = place_in(wish.position, maps[channel]) or records.strongest(maps[channel])
         field, words = self._field(row, place)
-        found = self.inspection.statistics_of(row.site)
+        found = self.inspection.statistics_of(row.site, wish.sample)
         figures, charts = {}, {}
         if found is not None and channel < len(found.mean):
             figures = unit_figures(found, channel)

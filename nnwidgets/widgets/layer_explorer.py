@@ -178,7 +178,7 @@ class LayerExplorer(LiveWidget):
         self._publish_notices()
 
     def _tree(self) -> list[dict[str, Any]]:
-        return records.tree_record(self._work.inspection.structure.rows, self._work.inspection.dead())
+        return records.tree_record(self._work.inspection.structure.rows, self._work.inspection.dead(self.sample))
 
     def _publish_notices(self) -> None:
         notes = [
@@ -192,6 +192,10 @@ class LayerExplorer(LiveWidget):
         """A control was moved: hand the newest wish over and return."""
         if change["name"] in ("sample", "pick", "picked_class"):
             self._work.own = None
+        if self.last_task is not None and self.last_task["role"] == "good":  # it was read where it was said
+            self.set_trait("last_task", None)
+        if change["name"] == "sample":  # dead channels are those of the sample
+            self._publish({"tree": self._tree()})
         if self._could_not_show:  # what was said of another position
             self._could_not_show = False
             self.clear_error()

@@ -72,7 +72,8 @@ class Pngs(anywidget.AnyWidget):
       const root = el.firstChild, place = root.querySelector("p");
       root.querySelector("button").addEventListener("click", () => model.send({side: Number(root.dataset.side)}));
       model.on("msg:custom", async (message, buffers) => {
-        const images = buffers.map(buffer => Object.assign(new Image(28, 28), {src: URL.createObjectURL(new Blob([buffer], {type: "image/png"}))}));
+        const addresses = buffers.map(buffer => URL.createObjectURL(new Blob([buffer], {type: "image/png"})));
+        const images = addresses.map(src => Object.assign(new Image(28, 28), {src}));
         place.replaceChildren(...images);
         await Promise.all(images.map(image => image.decode()));
         root.dataset.nnwSeq = String(Number(root.dataset.nnwSeq) + 1);

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from figures import Figure
+from kernels import ROOT, told_by_kernel
 
-ROOT = Path(__file__).resolve().parents[2]
 _REPEATS = 3
 _KERNEL = """
 import sys
@@ -36,28 +32,49 @@ stages["fine-tuned"] = memory()
 import json
 print(json.dumps(stages))
 """
+_EXPLORER = """
+import json, sys
+sys.path[:0] = [{root!r}, {root!r} + "/tests/widgets"]
+from capped_lab import memory
+import nnwidgets as nw
+from nnwidgets.engine.experiment import load_torchvision
+stages = {{"kernel": memory()}}
+explorer = nw.LayerExplorer({made_by})
+display(explorer)
+def rest(stage):
+    assert explorer.wait(1700) and explorer.status == "idle", (stage, explorer.error)
+    stages[stage] = memory()
+rest("first picture")
+rows = [row["id"] for row in explorer.tree if "deconvnet" in row["views"] and not row["container"]]
+for explorer.layer in rows[:3] + rows[len(rows) // 2:][:3] + rows[-2:]:
+    if explorer.panel["ask"]:
+        explorer.show()
+    rest("layers")
+explorer.layer = rows[len(rows) // 2]
+for explorer.view in ("filters", "deconvnet"):
+    rest(explorer.view)
+explorer.view = "maps"
+for explorer.image_index in range(1, 11):
+    rest("images")
+explorer.switch_off(channel=1)
+rest("channel off")
+explorer.switch_on_all()
+explorer.view = "top9"
+rest("top 9")
+explorer.view = "histogram"
+rest("histogram")
+print(json.dumps(stages))
+"""
 
 
 def kernel(net: str) -> dict[str, dict[str, float]]:
     """What a fresh ipykernel process holds, in MB, by stage: a lab shown, moved, fine-tuned for an epoch."""
-    from jupyter_client.manager import start_new_kernel
+    return told_by_kernel(_KERNEL.format(root=str(ROOT), net=net))
 
-    manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, "PYTHONPATH": str(ROOT)}, startup_timeout=120)
-    told: list[str] = []
-    try:
-        reply = client.execute_interactive(
-            _KERNEL.format(root=str(ROOT), net=net),
-            timeout=1800,
-            output_hook=lambda message: told.append(str(message["content"].get("text", ""))),
-        )
-        content: dict[str, Any] = reply["content"]
-        if content["status"] != "ok":
-            raise RuntimeError("\n".join(content.get("traceback", [content["status"]])))
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    found: dict[str, dict[str, float]] = json.loads("".join(told).strip().splitlines()[-1])
-    return found
+
+def explorer(made_by: str) -> dict[str, dict[str, float]]:
+    """The same of a layer explorer: shown, then every tab of a middle layer, channels off, ten other images, large layers."""
+    return told_by_kernel(_EXPLORER.format(root=str(ROOT), made_by=made_by))
 
 
 def imports(code: str) -> float:
@@ -89,3 +106,13 @@ def figures() -> Iterator[Figure]:
         if net == "digits/lenet5":
             alone = tuple(run["kernel"]["VmHWM"] for run in runs)
             yield Figure("the same kernel before the lab: ipykernel, `import nnwidgets`", alone, None, "MB")
+    for made_by, title, reach in (
+        ('nw.load_example("digits/resnet20")', "digits (resnet20)", 900.0),
+        ('nw.load_example("photos")', "photos (EfficientNet-Lite0, trained weights)", 950.0),
+        ('load_torchvision("vgg16")', "VGG16 at 224 (138 M weights)", 1600.0),
+    ):
+        found = explorer(made_by)
+        for stages, what in ((("first picture",), "shown"), (tuple(found), "every tab, ten images, a channel off")):
+            peak = max(found[stage]["VmHWM"] for stage in stages)
+            rows = ", ".join(f"{stage} {each['VmHWM']:,.0f}" for stage, each in found.items())
+            yield Figure(f"a whole kernel with the explorer of {title}, {what}", (peak,), ("<=", reach), "MB", rows)

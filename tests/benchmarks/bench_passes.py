@@ -26,7 +26,7 @@ def figures() -> Iterator[Figure]:
     clock = time.process_time
     digits, colour = nw.load_example("digits/resnet20"), nw.load_example("shapes/vgg_small")
     assert digits.test is not None and colour.test is not None
-    vgg, noise = vgg16_bn(), random_split(512)
+    vgg, noise = vgg16_bn(), random_split(2048)
     cases: list[tuple[str, nn.Module, E.Split]] = [
         ("ResNet-20", digits.model, digits.test.take(range(2000))),
         ("small VGG", colour.model, colour.test.take(range(2000))),

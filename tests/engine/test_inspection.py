@@ -216,13 +216,15 @@ def test_a_changed_network_is_inspected_anew(made: Any) -> None:
     inspection.look(picture, row)
     list(inspection.measure("test"))
     list(inspection.answer_all("test"))
-    assert inspection.dead()["conv2"] == (0, 4) and not inspection.refresh()
+    assert inspection.dead("test")["conv2"] == (0, 4) and not inspection.refresh()
     with torch.no_grad():
         exp.model.conv2.weight.mul_(-3)
         exp.model.fc = nn.Linear(4, 5)
     exp.notice_changes()
     assert inspection.refresh() and not inspection.refresh()
-    assert inspection.known(picture) is None and inspection.dead() == {} and inspection.statistics_of(row.site) is None
+    assert (
+        inspection.known(picture) is None and inspection.dead("test") == {} and inspection.statistics_of(row.site, "test") is None
+    )
     assert inspection.answers_of("test") is None and inspection.structure.find("fc").shape == (5,)
     forward = inspection.look(picture, row)
     assert torch.allclose(forward.maps[row.site].values, feature_maps(exp.model, picture.inputs, "conv2"), atol=1e-6)
@@ -316,7 +318,7 @@ def test_channels_are_known_once_a_layer_was_seen_or_measured(made: Any) -> None
     assert inspection.channels_of(row) is None
     list(inspection.measure("test"))
     assert inspection.channels_of(row) == 4
-    unit = inspection.statistics_of(row.site)
+    unit = inspection.statistics_of(row.site, "test")
     assert unit is not None and unit.mean.tolist() == statistics(exp.model, exp.test, "(add)").units[0].mean.tolist()
 
 
@@ -325,7 +327,7 @@ def test_measuring_can_be_closed_at_any_step_and_keeps_nothing(made: Any) -> Non
     steps = inspection.measure("test")
     next(steps)
     steps.close()
-    assert inspection.dead() == {} and hooks_of(inspection.network) == 0
+    assert inspection.dead("test") == {} and hooks_of(inspection.network) == 0
 
 
 class Roots(nn.Module):
@@ -344,8 +346,11 @@ def test_what_cannot_be_measured_says_why() -> None:
     exp = E.Experiment(Roots().eval(), test=E.Split(torch.randn(8, 1, 6, 6), torch.arange(8) % 3))
     inspection = Inspection(exp)
     find = inspection.structure.find
-    assert "container" in inspection.unmeasured(find("body")) and inspection.unmeasured(find("(log)")) == ""
+    assert "container" in inspection.unmeasured(find("body"), "test") and inspection.unmeasured(find("(log)"), "test") == ""
     list(inspection.measure("test"))
-    assert "NaN or infinity" in inspection.unmeasured(find("(log)")) and inspection.statistics_of(Site("(log)")) is None
-    assert inspection.unmeasured(find("body.0")) == "" and inspection.statistics_of(Site("body.0")) is not None
+    assert (
+        "NaN or infinity" in inspection.unmeasured(find("(log)"), "test")
+        and inspection.statistics_of(Site("(log)"), "test") is None
+    )
+    assert inspection.unmeasured(find("body.0"), "test") == "" and inspection.statistics_of(Site("body.0"), "test") is not None
     exp.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,10 +106,10 @@ class Inventory:
             for e in self.entries
         ]
 
-    @property
+    @functools.cached_property
     def params(self) -> int:
         """All parameters."""
-        return sum(torch.Size(entry.shape).numel() for entry in self.entries if entry.is_parameter)
+        return sum(math.prod(entry.shape) for entry in self.entries if entry.is_parameter)
 
     def other_nonzero(self, model: nn.Module, vectors: Mapping[tuple[str, str], Tensor]) -> int:
         """Count the parameters besides the weights that are not zero, those that ``vectors`` masks left out."""

@@ -66,10 +66,11 @@ def best_encoding(shape: Sequence[int], nonzero: int, bits: int, zero_has_code: 
     """
     rows, columns = matrix_shape(shape)
     count, values = rows * columns, dense_bytes(nonzero, bits)
-    choices = [
-        Encoded("bitmask", values, dense_bytes(count, 1)),
-        Encoded("csr", values, index_width(columns, nonzero) * (nonzero + rows + 1)),
-    ]
-    if zero_has_code or nonzero == count:
-        choices.insert(0, Encoded("dense", dense_bytes(count, bits), 0))
-    return min(choices, key=lambda found: found.total)
+    encoding, index = "bitmask", dense_bytes(count, 1)
+    csr = index_width(columns, nonzero) * (nonzero + rows + 1)
+    if csr < index:
+        encoding, index = "csr", csr
+    dense = dense_bytes(count, bits)
+    if (zero_has_code or nonzero == count) and dense <= values + index:
+        return Encoded("dense", dense, 0)
+    return Encoded(encoding, values, index)

@@ -29,7 +29,9 @@ Draw = Callable[[int], npt.NDArray[np.int64]]
 
 _FIRST, _FEWEST, _LARGEST = 16, 8, 1024
 _LARGE = 256 * 2**20  # bytes; a network beyond that is not copied for a pass
+_LONGEST, _GAIN, _TIMES = 0.5, 0.03, 2  # seconds of a batch; share that a larger one has to gain; measurements of each size
 _PROBE = 8
+_MOST_NUMBERS = 2**20  # in the images of a batch
 _FIRST_NUMBERS = 2**18  # in the images that a pass begins with: sixteen for an EfficientNet would take 250 MB
 
 
@@ -62,13 +64,13 @@ def passes(
     network: nn.Module | Prepared | Frozen,
     split: Split,
     draw: Draw | None = None,
-    target_s: float = 0.02,
+    target_s: float | None = 0.02,
     dtype: torch.dtype = torch.float32,
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yield (positions (B,), logits (B, K)) until every image was seen once.
 
-    The batch grows or shrinks to take ``target_s`` seconds (batches far beyond that are slower by page faults). The network is in
-    eval mode, and in inference mode, only while a batch runs: between two batches everything is as it was.
+    The batch grows or shrinks to take ``target_s`` seconds; with None it grows as long as that makes an image cheaper.
+    The network is in eval mode, and in inference mode, only while a batch runs: between two batches everything is as it was.
 
     Args:
         network: a network, which is left as it was; or a prepared copy, or a frozen one, which is the caller's own: random states
@@ -89,25 +91,33 @@ def passes(
             return check_logits(model(own.inputs(images) if own else images), len(index)).float()
 
     order = in_order(np.arange(len(split))) if draw is None else draw
-    for index, logits in in_batches(answer, _gently(order, split), target_s):
+    largest = max(1, min(_LARGEST, _MOST_NUMBERS // math.prod(split.sample_shape)))
+    for index, logits in in_batches(answer, _gently(order, split), target_s, largest=_power_of_two(largest)):
         check_finite(logits)
         yield index, logits
 
 
 def in_batches(
-    work: Callable[[Tensor], T], draw: Draw, target_s: float = 0.02, image_s: float | None = None
+    work: Callable[[Tensor], T],
+    draw: Draw,
+    target_s: float | None = 0.02,
+    image_s: float | None = None,
+    largest: int = _LARGEST,
 ) -> Generator[tuple[Tensor, T], None, None]:
-    """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; each batch takes about ``target_s``.
+    """Yield (positions (B,), what ``work`` makes of them) until ``draw`` hands out none; each batch takes about ``target_s``, or,
+    with None, has the size at which an image is cheapest here, as far as a batch takes no longer than half a second.
 
     Args:
         work: is called with int64 positions (B,) on the CPU; where memory runs out in it, once more with fewer.
         image_s: how long an image takes, where that is known: the first batch is then not larger than it should be.
+        largest: no batch is larger.
 
     Raises:
         OutOfMemoryError: not even one image fits. And whatever ``work`` raises.
     """
-    first = _FIRST if image_s is None else min(_FIRST, max(1, int(target_s / max(image_s, 1e-6))))
-    size, largest, waiting = _power_of_two(first), _LARGEST, np.zeros(0, np.int64)
+    first = _FIRST if image_s is None else min(_FIRST, max(1, int((target_s or _LONGEST) / max(image_s, 1e-6))))
+    size, waiting = _power_of_two(min(first, largest)), np.zeros(0, np.int64)
+    cheapest = _Cheapest() if target_s is None else None
     while len(waiting) or len(waiting := draw(size)):
         index = torch.from_numpy(np.ascontiguousarray(waiting[:size]))
         began = time.perf_counter()
@@ -119,7 +129,34 @@ def in_batches(
         spent = time.perf_counter() - began
         yield index, made
         waiting = waiting[len(index) :]
-        size = min(_next_size(len(index), spent, target_s), largest)
+        wanted = (
+            _next_size(len(index), spent, target_s or 0.0) if cheapest is None else cheapest.next_size(size, len(index), spent)
+        )
+        size = min(wanted, largest)
+
+
+class _Cheapest:
+    """Doubles the batch as long as an image gets cheaper by it. Each size is measured twice: at first libraries build kernels."""
+
+    def __init__(self) -> None:
+        self._size, self._image_s, self._times = 0, math.inf, list[float]()
+        self._settled = False
+
+    def next_size(self, size: int, count: int, spent: float) -> int:
+        """The size of the next batch, after one of ``count`` images (``size`` were wanted) took so many seconds."""
+        if self._settled:
+            return self._size
+        if count == size:
+            self._times.append(spent / size)
+        if len(self._times) < _TIMES:
+            return size
+        image_s, self._times = min(self._times), []
+        if image_s < (1 - _GAIN) * self._image_s:
+            self._size, self._image_s = size, image_s
+            self._settled = 2 * size * image_s > _LONGEST
+        else:
+            self._settled = True
+        return self._size if self._settled else 2 * size
 
 
 def _next_size(size: int, spent: float, target_s: float) -> int:

@@ -29,7 +29,6 @@ from nnwidgets.engine.inspect import (
     Switching,
     TopActivations,
     UnitStatistics,
-    ablate,
     capture,
     filters,
     receptive_field,
@@ -37,10 +36,10 @@ from nnwidgets.engine.inspect import (
     structure,
     top_steps,
 )
+from nnwidgets.engine.inspect._ablate import Ablated
 from nnwidgets.engine.inspect._over import Progress
 from nnwidgets.engine.trace import plain_copy
 from nnwidgets.engine.values.intervals import wilson
-from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Estimate, Evaluation
 from nnwidgets.engine.values.split import Split
 
@@ -49,11 +48,11 @@ if TYPE_CHECKING:
     from nnwidgets.engine.experiment.bench import Bench
     from nnwidgets.engine.experiment.state import State
 
-__all__ = ["ASK_BYTES", "Forward", "Inspection"]
+__all__ = ["ASK_BYTES", "MOST_IMAGES", "Forward", "Inspection"]
 
-ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
+ASK_BYTES = 16_000_000  # activations of one layer above which it is asked for: those of VGG16 at 224 are all below
+MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _PROBE = 8
-_MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _BUDGET = 160 * 2**20  # bytes of activations kept for one image
 _PICTURES = 2  # images whose activations are kept
 _ACTIVATIONS = frozenset(
@@ -94,14 +93,14 @@ class Inspection:
     def __init__(self, experiment: Experiment) -> None:
         self._exp = experiment
         self._bench: Bench = experiment.bench(None)
-        self.structure: Structure = structure(self._bench.base, experiment.input_shape, self._bench.plan.trace)
+        self.structure: Structure = structure(self._bench.base, experiment.input_shape, self._bench.trace)
         self._forwards: OrderedDict[tuple[object, ...], Forward] = OrderedDict()
         self._compressed: tuple[State, nn.Module] | None = None
         self._fields: dict[str, ReceptiveField] = {}
         self._answers: dict[str, Evaluation] = {}
-        self._statistics: dict[Site, UnitStatistics] = {}
-        self._unmeasured: dict[Site, str] = {}
-        self._tops: dict[str, tuple[str, Split, TopActivations]] = {}
+        self._statistics: dict[str, dict[Site, UnitStatistics]] = {}
+        self._unmeasured: dict[str, dict[Site, str]] = {}
+        self._tops: dict[tuple[str, str], tuple[Split, TopActivations]] = {}
         self._switching: Switching | None = None
         self._allowed = ASK_BYTES
         self._lock = threading.Lock()
@@ -111,6 +110,11 @@ class Inspection:
         """The dense network: the experiment's own copy, in eval mode, which nobody writes to."""
         return self._bench.base
 
+    @property
+    def layouts(self) -> dict[Site, Layout | None]:
+        """Where each row's channels are, for what reads them."""
+        return {row.site: row.layout for row in self.structure.rows}
+
     def refresh(self) -> bool:
         """Look whether the network is still the one that was inspected. Returns True where all has to be found out anew."""
         bench = self._exp.bench(None)
@@ -118,7 +122,7 @@ class Inspection:
             return False
         with self._lock:
             self._bench = bench
-            self.structure = structure(bench.base, self._exp.input_shape, bench.plan.trace)
+            self.structure = structure(bench.base, self._exp.input_shape, bench.trace)
             self._forwards.clear()
             self._fields.clear()
             self._answers.clear()
@@ -198,12 +202,14 @@ class Inspection:
         return forward
 
     def _sites(self, row: Row, only: bool) -> dict[Site, Layout | None]:
-        """The wanted layer, then others of its sort in order of execution, as many as the budget holds.
+        """The wanted layer, then others of its sort, the smallest first, as many as the budget holds.
+
+        Small ones are deep in the network, where a pass is long; those that are too large are soon reached again.
 
         Functions between layers can only be seen by watching every operation: they are captured together, once one is wanted.
         """
         found, left = {row.site: row.layout}, _BUDGET - self.bytes_of(row)
-        for other in () if only else self.structure.rows:
+        for other in () if only else sorted(self.structure.rows, key=self.bytes_of):
             size = self.bytes_of(other)
             fits = other.maps and size <= min(left, self._allowed) and (not other.function or row.function)
             if fits and other.id != row.id:
@@ -226,7 +232,7 @@ class Inspection:
 
     def around(self, row: Row) -> str:
         """Whether a layer's output is before or after an activation, in words."""
-        calls = self._bench.plan.trace.calls
+        calls = self._bench.trace.calls
         if row.kind.lower() in _ACTIVATIONS:
             return f"after {row.kind}"
         index = next((call.index for call in calls if call.name == row.name and call.call == row.call), None)
@@ -245,7 +251,7 @@ class Inspection:
 
     def _source_of(self, row: Row) -> str | None:
         """The convolution behind a layer through what treats each channel by itself: batch-norm, activations, pooling."""
-        calls = self._bench.plan.trace.calls
+        calls = self._bench.trace.calls
         here = next((call for call in calls if call.name == row.name and call.call == row.call), None)
         while here is not None and not here.weights:
             if len(here.producers) != 1 or here.producers[0] < 0 or here.kind.lower() not in _CHANNELWISE:
@@ -257,7 +263,7 @@ class Inspection:
         """The receptive field of a layer's units."""
         known = self._fields.get(row.id)
         if known is None:
-            known = receptive_field(self.network, self._exp.input_shape, row.name, call=row.call)
+            known = receptive_field(self.network, self._exp.input_shape, row.name, call=row.call, layouts=self.layouts)
             self._fields[row.id] = known
         return known
 
@@ -278,7 +284,7 @@ class Inspection:
         """Let the network answer all images of a sample; yields the share that is done."""
         split = getattr(self._exp, sample)
         tally = Tally(len(split))
-        for estimate in stream(self._bench.load(Recipe()), split, tally):
+        for estimate in stream(self._bench.dense, split, tally):
             yield estimate.n_seen / estimate.n_total
         low, high = wilson(int(tally.right.sum()), len(split))
         none = np.zeros((0, 0), np.int64)
@@ -287,25 +293,29 @@ class Inspection:
 
     def measure(self, sample: str) -> Generator[StatisticsStep, None, None]:
         """Measure the outputs of all layers over a sample, at most 2,000 images of it."""
-        split = some_of(getattr(self._exp, sample), _MOST_IMAGES)
+        split = some_of(getattr(self._exp, sample), MOST_IMAGES)
         sites = [row.site for row in self.structure.rows if row.maps and not row.container]
-        found: Statistics = yield from statistics_steps(self.network, split, sites, own=True)
-        self._statistics = {unit.site: unit for unit in found.units}
+        found: Statistics = yield from statistics_steps(self.network, split, sites, own=True, layouts=self.layouts)
+        units = {unit.site: unit for unit in found.units}
         reasons = dict(found.skipped)
-        self._unmeasured = {site: reasons.get(site, "it was not reached") for site in sites if site not in self._statistics}
+        self._statistics[sample] = units
+        self._unmeasured[sample] = {site: reasons.get(site, "it was not reached") for site in sites if site not in units}
 
-    def statistics_of(self, site: Site) -> UnitStatistics | None:
-        """What was measured of a layer; None before."""
-        return self._statistics.get(site)
+    def statistics_of(self, site: Site, sample: str) -> UnitStatistics | None:
+        """What was measured of a layer over a sample; None before."""
+        return self._statistics.get(sample, {}).get(site)
 
-    def unmeasured(self, row: Row) -> str:
+    def unmeasured(self, row: Row, sample: str) -> str:
         """Why `measure` finds nothing of a layer; "" where it does, or was not asked yet."""
-        return "a container: its layers are measured" if row.container else self._unmeasured.get(row.site, "")
+        if row.container:
+            return "a container: its layers are measured"
+        return self._unmeasured.get(sample, {}).get(row.site, "")
 
-    def dead(self) -> dict[str, tuple[int, int]]:
-        """Row id -> (dead channels, channels), of the layers that were measured."""
+    def dead(self, sample: str) -> dict[str, tuple[int, int]]:
+        """Row id -> (dead channels, channels), of the layers that were measured over a sample."""
         rows = {row.site: row.id for row in self.structure.rows}
-        return {rows[site]: (int(unit.dead.sum()), unit.channels) for site, unit in self._statistics.items() if site in rows}
+        units = self._statistics.get(sample, {})
+        return {rows[site]: (int(unit.dead.sum()), unit.channels) for site, unit in units.items() if site in rows}
 
     def channels_of(self, row: Row) -> int | None:
         """How many channels a layer has, None before one of its outputs was seen."""
@@ -313,22 +323,22 @@ class Inspection:
             for forward in self._forwards.values():
                 if row.site in forward.maps:
                     return forward.maps[row.site].values.shape[1]
-        known = self._statistics.get(row.site)
+        known = next((units[row.site] for units in self._statistics.values() if row.site in units), None)
         return None if known is None else known.channels
 
     def find_top(self, row: Row, sample: str) -> Generator[Progress, None, None]:
         """Find the nine strongest images of each channel of a layer, among at most 2,000 images of a sample."""
-        split = some_of(getattr(self._exp, sample), _MOST_IMAGES)
-        found = yield from top_steps(self.network, split, row.name, call=row.call)
-        self._tops[row.id] = (sample, split, found)
+        split = some_of(getattr(self._exp, sample), MOST_IMAGES)
+        found = yield from top_steps(self.network, split, row.name, call=row.call, layouts=self.layouts)
+        self._tops[row.id, sample] = (split, found)
 
-    def has_top(self, row: Row) -> bool:
+    def has_top(self, row: Row, sample: str) -> bool:
         """Whether the strongest images of a layer are known."""
-        return row.id in self._tops
+        return (row.id, sample) in self._tops
 
-    def strongest(self, row: Row, channel: int) -> Generator[None, None, Strongest]:
+    def strongest(self, row: Row, channel: int, sample: str) -> Generator[None, None, Strongest]:
         """The nine strongest images of one channel, each with its patch and the projection of the unit."""
-        sample, split, found = self._tops[row.id]
+        split, found = self._tops[row.id, sample]
         names = self._exp.class_names
         return (yield from strongest_of(self.network, self.field_or_none(row), row, channel, found, split, sample, names))
 
@@ -371,17 +381,17 @@ class Inspection:
 
     def _without(self, off: Sequence[tuple[str, int]]) -> Generator[None, None, tuple[Switching | nn.Module, tuple[int, ...]]]:
         """What answers with some channels off: channels of one layer are switched behind what is kept before it."""
-        sites: dict[str | Site, tuple[int, ...]] = {}
+        sites: dict[Site, tuple[int, ...]] = {}
         for layer, channel in off:
             site = self.structure.find(layer).site
             sites[site] = (*sites.get(site, ()), channel)
         if len(sites) > 1:
             if self._switching is not None:
                 self._switching.forget()
-            return ablate(self.network, sites), ()
+            return Ablated(self.network, {at: tuple(sorted(off)) for at, off in sites.items()}, layouts=self.layouts), ()
         (place, channels), *_ = sites.items()
         if self._switching is None:
             probe = self._exp.probe.inputs(slice(0, _PROBE))
             self._switching = Switching(self.network, self._exp.input_shape, probe)
-        yield from self._switching.choosing(place)
+        yield from self._switching.choosing(place, layouts=self.layouts)
         return self._switching, channels

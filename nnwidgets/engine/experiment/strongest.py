@@ -103,8 +103,9 @@ def _projected(
     network: nn.Module, picture: Picture, row: Row, channel: int, place: tuple[int, int]
 ) -> Generator[None, None, tuple[npt.NDArray[np.uint8], str, tuple[str, ...]] | None]:
     """The unit taken back to pixels by the Deconvnet rule, by the gradient where that does not fit; None where neither does."""
+    known = {row.site: row.layout}
     for rule in ("deconvnet", "gradient"):
-        steps = projection_steps(network, picture.inputs, row.name, channel, place, row.call, (rule,), own=True)
+        steps = projection_steps(network, picture.inputs, row.name, channel, place, row.call, (rule,), own=True, layouts=known)
         try:
             made: Projections = yield from steps
         except UnsupportedError:

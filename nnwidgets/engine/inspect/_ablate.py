@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nnwidgets.engine.errors import InputError, UnsupportedError
-from nnwidgets.engine.inspect._maps import channel_axis, view_as_maps
+from nnwidgets.engine.inspect._axes import Frame
+from nnwidgets.engine.inspect._layout import Layout, usual_layout
+from nnwidgets.engine.inspect._maps import Layouts, channel_axis, frame_of, traced_layouts, view_as_maps
 from nnwidgets.engine.inspect._sites import Site, first_tensor, site_of
 from nnwidgets.engine.inspect._taps import Taps, Visitor
+from nnwidgets.engine.trace import unattended
 from nnwidgets.engine.values._fields import nearest
 
 __all__ = ["Ablated", "ablate", "check_site", "checked_channels", "switched_off"]
@@ -45,6 +48,7 @@ def ablate(
     if not isinstance(model, nn.Module):
         raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module.")
     network, off = (model.network, dict(model.off)) if isinstance(model, Ablated) else (model, {})
+    known = dict(model.layouts) if isinstance(model, Ablated) else {}
     asked = layer if isinstance(layer, Mapping) else {site_of(layer, call): channels}
     for key, numbers in asked.items():
         site = site_of(key)
@@ -52,7 +56,7 @@ def ablate(
         chosen = checked_channels(numbers)
         _check_early(network, site, chosen)
         off[site] = tuple(sorted({*off.get(site, ()), *chosen}))
-    return Ablated(network, off)
+    return Ablated(network, off, layouts=known)
 
 
 class Ablated(nn.Module):
@@ -60,27 +64,42 @@ class Ablated(nn.Module):
 
     Attributes:
         network: as it was given. off: places with the channels that are off there. value: what those become, zero.
+        layouts: where the channels are, as far as it is known; else the network is traced once, before its first answer.
     """
 
-    def __init__(self, network: nn.Module, off: Mapping[Site, tuple[int, ...]], value: float = 0.0) -> None:
+    def __init__(
+        self, network: nn.Module, off: Mapping[Site, tuple[int, ...]], value: float = 0.0, layouts: Layouts | None = None
+    ) -> None:
         super().__init__()
         self.network, self.value = network, value
+        self.layouts: dict[Site, Layout | None] = dict(layouts or {})
         self.off = dict(off)
         self.training = network.training
         self._taps = Taps(writes=True)
 
     def forward(self, images: Tensor) -> Any:
         """(B, *input_shape) -> what the network answers."""
-        return self._taps.run(self.network, images, lambda: self._visits(len(images)))
+        self._locate(images)
+        return self._taps.run(self.network, images, lambda: self._visits(len(images), frame_of(images)))
 
     def extra_repr(self) -> str:
         return ", ".join(f"{site}: {len(channels)} channels off" for site, channels in self.off.items())
 
-    def _visits(self, batch: int) -> dict[Site, Visitor]:
+    def _locate(self, images: Tensor) -> None:
+        """Find out where the channels are that neither a class of layers nor (B, F) tells."""
+        modules = dict(self.network.named_modules())
+        unclear = {site for site in self.off if site not in self.layouts and usual_layout(modules.get(site.name)) is None}
+        if unclear and images.dim() > 2:
+            with unattended():  # whoever watches this pass has not asked for that one
+                found = traced_layouts(self.network, tuple(images.shape[1:]), images.dtype)
+            self.layouts |= {site: found.get(site) for site in unclear}
+
+    def _visits(self, batch: int, frame: Frame) -> dict[Site, Visitor]:
         modules = dict(self.network.named_modules())
 
         def visitor(site: Site, channels: tuple[int, ...]) -> Visitor:
-            return lambda result, writes: switched_off(result, batch, site, modules.get(site.name), channels, writes, self.value)
+            module, layout = modules.get(site.name), self.layouts.get(site)
+            return lambda result, writes: switched_off(result, batch, site, module, channels, writes, self.value, layout, frame)
 
         return {site: visitor(site, channels) for site, channels in self.off.items()}
 
@@ -93,23 +112,25 @@ def switched_off(
     channels: tuple[int, ...],
     in_place: bool = False,
     value: float | Tensor = 0.0,
+    layout: Layout | None = None,
+    frame: Frame = None,
 ) -> Any:
     """What a layer gave, with some channels at a constant.
 
     Args:
         module: that gave it, None for a function. in_place: write into the given tensor, else a copy takes its place.
-        value: what the channels become, a number or one for each of them.
+        value: what the channels become, a number or one for each of them. layout, frame: as `as_maps` takes them.
 
     Raises:
         InputError: no such channel. UnsupportedError: it has no channels.
     """
     tensor = first_tensor(result, site)
-    count = view_as_maps(tensor, batch, site, module).values.shape[1]
+    count = view_as_maps(tensor, batch, site, module, layout, frame).values.shape[1]
     _check_count(site, channels, count)
     made = tensor if in_place else tensor.clone()
     if channels:
         index = torch.tensor(channels, device=made.device)
-        made.movedim(channel_axis(made, module), -1)[..., index] = value
+        made.movedim(channel_axis(made, module, layout, frame), -1)[..., index] = value
     if made is tensor or result is tensor:
         return made if result is tensor else None
     return _put(result, tensor, made, site)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import InputError, UnsupportedError
 from nnwidgets.engine.evaluation._memory import out_of_memory
+from nnwidgets.engine.inspect._maps import Layouts
 from nnwidgets.engine.inspect._rules import RULES, RuledBackward
 from nnwidgets.engine.inspect._sites import as_inputs, site_of
 from nnwidgets.engine.inspect._unit import Unit, recording, unit_of
@@ -87,7 +88,7 @@ def deconvnet(
     """
     made = projections(model, images, layer, channel, position, call, rules=(rule,))
     if rule in made.refused:
-        raise UnsupportedError(made.refused[rule])
+        raise UnsupportedError(f'{made.refused[rule]} Use rule="gradient".')
     return made.found[rule]
 
 
@@ -120,17 +121,18 @@ def projection_steps(
     rules: Sequence[str] = RULES,
     *,
     own: bool = False,
+    layouts: Layouts | None = None,
 ) -> Generator[None, None, Projections]:
     """As `projections`, for a job: yields after the forward pass and after each backward pass, and returns the result.
 
     Args:
         own: the network is the caller's own copy in eval mode; random states are then not guarded (a guard in a background thread
-            would take back what the user's own code draws meanwhile).
+            would take back what the user's own code draws meanwhile). layouts: known ones, so that nothing has to be traced.
     """
     for rule in rules:
         if rule not in RULES:
             raise InputError(f"rule: got {rule!r}; {nearest(rule, RULES)}")
-    unit = unit_of(model, as_inputs(model, images), site_of(layer, call), channel, position, own)
+    unit = unit_of(model, as_inputs(model, images), site_of(layer, call), channel, position, own, layouts)
     found, refused = {}, {}
     for place, rule in enumerate(rules):
         yield
@@ -161,7 +163,7 @@ def _projected(unit: Unit, rule: str, keep: bool) -> Projection | str:
     if rule != "gradient" and k == 0 and n > 0:
         return (
             f"none of the {n} activations on the way is a ReLU ({_listed(backward.activations)}), so there is nothing that "
-            f'the rule of {_LABELS[rule]} speaks of. Use rule="gradient".'
+            f"the rule of {_LABELS[rule]} speaks of."
         )
     label = _LABELS[rule] + (" (ReLU6: extension)" if backward.followed["hardtanh"] else "")
     return Projection(pixels.detach().contiguous(), k, n, unit.positions, values, label, _notes(unit, backward, rule))

@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.errors import ModelError, UnsupportedError
+from nnwidgets.engine.inspect._axes import Frame
 from nnwidgets.engine.inspect._bounds import bounds_of
 from nnwidgets.engine.inspect._grid import Grid
+from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import view_as_maps
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.inspect._summary import Extremes, Numbers, Summary, summarize
@@ -27,6 +29,7 @@ class Gathering:
 
     Args:
         module: None for a function. bins: of the histogram. classes: K, 0 without labels.
+        layout, frame: as `as_maps` takes them.
     """
 
     _shift: Numbers  # (C,) near the mean of each channel, fixed by the first batch
@@ -45,8 +48,17 @@ class Gathering:
     _class_sums: Numbers  # (U, C)
     _class_rectified: Numbers | None  # None as long as nothing is below 0: both are the same then
 
-    def __init__(self, site: Site, module: nn.Module | None, bins: int, classes: int) -> None:
+    def __init__(
+        self,
+        site: Site,
+        module: nn.Module | None,
+        bins: int,
+        classes: int,
+        layout: Layout | None = None,
+        frame: Frame = None,
+    ) -> None:
         self.site, self._module, self._bins, self._classes = site, module, bins, classes
+        self._layout, self._frame = layout, frame
         self._kind = kind_of(module) if module is not None else site.name.rpartition("(")[2].rstrip(")")
         self._bounds = bounds_of(module, self._kind)
         self._n, self._positions, self._note = 0, 0, ""
@@ -57,7 +69,7 @@ class Gathering:
         Raises:
             UnsupportedError: it has no channels. ModelError: it holds NaN or infinity, or has another shape than before.
         """
-        maps = view_as_maps(result, batch, self.site, self._module)
+        maps = view_as_maps(result, batch, self.site, self._module, self._layout, self._frame)
         values = maps.values.flatten(2)
         if values.dtype not in (torch.float32, torch.float64):
             values = values.float()

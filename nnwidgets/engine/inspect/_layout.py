@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from nnwidgets.engine.inspect._sites import Site
 from nnwidgets.engine.trace import INPUT, Call, Entry, Trace
 
-__all__ = ["Layout", "channels_of", "layout_of_module", "layouts"]
+__all__ = ["Layout", "channels_of", "layout_of_module", "layouts", "usual_layout"]
 
 _FAR = 24  # calls to look back
 
@@ -64,7 +64,7 @@ def layout_of_module(module: nn.Module | None, shape: Sequence[int]) -> Layout |
 
     Its own number of channels decides: torchvision's ``LayerNorm2d`` is a LayerNorm with the channels first.
     """
-    usual, channels = _usual_layout(module), channels_of(module)
+    usual, channels = usual_layout(module), channels_of(module)
     if usual is None or channels is None or len(shape) < 3:
         return usual
     places = [layout for layout, axis in ((Layout.FIRST, 1), (Layout.LAST, -1)) if shape[axis] == channels]
@@ -82,7 +82,8 @@ def channels_of(module: nn.Module | None) -> int | None:
     return None
 
 
-def _usual_layout(module: nn.Module | None) -> Layout | None:
+def usual_layout(module: nn.Module | None) -> Layout | None:
+    """Where layers of this class put their channels; None for functions, containers and unknown classes."""
     if isinstance(module, _ConvNd | _BatchNorm | nn.GroupNorm | nn.LocalResponseNorm | nn.Upsample | nn.Fold):
         return Layout.FIRST
     if isinstance(module, nn.LayerNorm | nn.RMSNorm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,22 @@ from nnwidgets.engine.inspect._layout import Layout, layout_of_module, layouts
 from nnwidgets.engine.inspect._sites import Site, as_inputs, first_tensor, quiet, reading, run, running, site_of
 from nnwidgets.engine.trace import trace
 
-__all__ = ["Maps", "arranged", "as_maps", "channel_axis", "feature_maps", "view_as_maps"]
+__all__ = [
+    "Layouts",
+    "Maps",
+    "Reader",
+    "arranged",
+    "as_maps",
+    "channel_axis",
+    "feature_maps",
+    "frame_of",
+    "is_open",
+    "traced_layouts",
+    "view_as_maps",
+]
+
+Layouts = Mapping[Site, Layout | None]
+"""What is known of places already, from ``Row.layout``; None: nothing tells it."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +67,7 @@ def feature_maps(model: nn.Module, images: Tensor, layer: str, call: int = 0) ->
     found: list[Tensor] = []
     with reading(model), quiet(), running(inputs):
         run(model, inputs, {site: lambda result: found.append(first_tensor(result, site).detach().clone())}, stop=True)
-        frame = tuple(inputs.shape[2:]) if inputs.dim() == 4 else ()
-        module = dict(model.named_modules()).get(site.name)
-        layout = _layout(model, inputs, site, module, found[0], frame)
-        return arranged(found[0], len(inputs), site, module, layout, frame)[0].contiguous()
+        return Reader(model, inputs, site).arranged(found[0], len(inputs))[0].contiguous()
 
 
 def as_maps(
@@ -81,13 +94,49 @@ def view_as_maps(
     return Maps(view.detach(), note)
 
 
-def _layout(model: nn.Module, inputs: Tensor, site: Site, module: nn.Module | None, given: Tensor, frame: Frame) -> Layout | None:
-    """The layout that only a trace can tell, None where the layer or the shape tells it."""
-    is_open = given.dim() == 3 and given.shape[0] == given.shape[1] == len(inputs)  # as many places as images
-    if not is_open and (layout_of_module(module, given.shape) is not None or guessed(given.shape, frame)[1]):
-        return None
+class Reader:
+    """Reads what one place gives, batch after batch. Where a shape does not tell the axes, the network is traced, once.
+
+    Args:
+        model, inputs: the network, and images as it takes them. layouts: known ones, so that nothing has to be traced.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Tensor, site: Site, layouts: Layouts | None = None) -> None:
+        self._model, self._shape, self._dtype = model, tuple(inputs.shape[1:]), inputs.dtype
+        self._site, self._module = site, dict(model.named_modules()).get(site.name)
+        self._frame, self._known = frame_of(inputs), dict(layouts or {})
+
+    def arranged(self, result: Any, batch: int) -> tuple[Tensor, str]:
+        """As the function `arranged`. Not while the network runs: it may have to be traced.
+
+        Raises:
+            UnsupportedError: the axes cannot be read as batch, channels and places.
+        """
+        self.know(result, batch)
+        return arranged(result, batch, self._site, self._module, self._known.get(self._site), self._frame)
+
+    def know(self, result: Any, batch: int) -> None:
+        """Find out what `arranged` needs to know of such a result."""
+        if self._site not in self._known and is_open(first_tensor(result, self._site).shape, batch, self._module, self._frame):
+            self._known = {self._site: None, **traced_layouts(self._model, self._shape, self._dtype)}
+
+
+def frame_of(inputs: Tensor) -> tuple[int, ...]:
+    """(H, W) of images (B, C, H, W), () of other inputs."""
+    return tuple(inputs.shape[2:]) if inputs.dim() == 4 else ()
+
+
+def is_open(shape: torch.Size, batch: int, module: nn.Module | None, frame: Frame) -> bool:
+    """True where neither the layer nor the shape (batch included) tells for any batch which axis holds the channels."""
+    if len(shape) == 3 and shape[1] == batch > 1:  # the batch stands second, or there are as many places as images
+        return True
+    return layout_of_module(module, shape) is None and not guessed(shape, frame)[1]
+
+
+def traced_layouts(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | None = None) -> dict[Site, Layout]:
+    """Layouts that a trace tells; none where the network cannot be traced: it can still be run."""
     try:
-        traced = trace(model, tuple(inputs.shape[1:]), inputs.dtype)
-    except NnwError:  # what cannot be traced can still be run
-        return None
-    return layouts(traced, dict(model.named_modules())).get(site)
+        traced = trace(model, input_shape, dtype)
+    except NnwError:
+        return {}
+    return layouts(traced, dict(model.named_modules()))

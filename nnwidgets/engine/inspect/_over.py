@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.evaluation._memory import half_after
-from nnwidgets.engine.inspect._maps import arranged
+from nnwidgets.engine.inspect._maps import Layouts, Reader
 from nnwidgets.engine.inspect._sites import Site, as_inputs, quiet, reading, run
 from nnwidgets.engine.trace import plain_copy
 from nnwidgets.engine.values.split import Split
@@ -52,7 +52,13 @@ def working_copy(model: nn.Module) -> tuple[nn.Module, bool]:
 
 
 def maps_over(
-    network: nn.Module, split: Split, site: Site, reduce: Reduce[T], own: bool = False, target_s: float = 0.02
+    network: nn.Module,
+    split: Split,
+    site: Site,
+    reduce: Reduce[T],
+    own: bool = False,
+    target_s: float = 0.02,
+    layouts: Layouts | None = None,
 ) -> Generator[tuple[int, T], None, None]:
     """Yield (images looked at, what ``reduce`` made of a batch) until each image was seen once, in order.
 
@@ -61,17 +67,18 @@ def maps_over(
     Args:
         reduce: gets the position of the first image, the maps (B, C, H, W) in the network's own memory, and how their axes were
             read; whatever it keeps has to be a copy.
-        own: it is the caller's own copy in eval mode, whose flags and random states need no guard.
+        own: it is the caller's own copy in eval mode, whose flags and random states need no guard. layouts: known ones.
 
     Raises:
         OutOfMemoryError: not even one image fits; before, the batch is halved as often as it takes. And what `as_maps` raises.
     """
+    reader = Reader(network, as_inputs(network, split.inputs(slice(0, 1))), site, layouts)
     start, largest = 0, _LARGEST
     size = min(_FIRST, max(1, _FIRST_NUMBERS // math.prod(split.sample_shape)))
     while start < len(split):
         began = time.perf_counter()
         try:
-            count, made = _one_batch(network, split, slice(start, start + size), site, reduce, own)
+            count, made = _one_batch(network, split, slice(start, start + size), site, reader, reduce, own)
         except (RuntimeError, MemoryError) as error:
             size = largest = half_after(error, min(size, len(split) - start))
             continue
@@ -85,17 +92,14 @@ def maps_over(
             size //= 2
 
 
-def _one_batch(network: nn.Module, split: Split, part: slice, site: Site, reduce: Reduce[T], own: bool) -> tuple[int, T]:
-    kind, found = dict(network.named_modules()).get(site.name), []
+def _one_batch(
+    network: nn.Module, split: Split, part: slice, site: Site, reader: Reader, reduce: Reduce[T], own: bool
+) -> tuple[int, T]:
+    found: list[Any] = []
     with quiet(), reading(network, own):
         images = as_inputs(network, split.inputs(part))
-
-        def see(result: Any) -> None:
-            maps, note = arranged(result, len(images), site, kind)
-            found.append(reduce(part.start, maps, note))
-
-        run(network, images, {site: see}, stop=True)
-    return len(images), found[0]
+        run(network, images, {site: found.append}, stop=True)
+        return len(images), reduce(part.start, *reader.arranged(found[0], len(images)))
 
 
 def not_nan(values: Tensor, site: Site) -> Tensor:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.inspect._ablate import Ablated, switched_off
-from nnwidgets.engine.inspect._maps import view_as_maps
+from nnwidgets.engine.inspect._axes import Frame
+from nnwidgets.engine.inspect._layout import Layout
+from nnwidgets.engine.inspect._maps import frame_of, view_as_maps
 from nnwidgets.engine.inspect._sites import Site, first_tensor
 from nnwidgets.engine.inspect._taps import Taps, Visitor
 from nnwidgets.engine.trace import Point, tensors_in, weight_layers
@@ -43,6 +45,7 @@ class Target:
             at ``asked`` is x * scale + shift at ``site``. Else None.
         count: C. in_place: the layer writes over its input.
         result: (B, ...) what the site gives for the first images. test: a number that it does not give there.
+        layout, frame: where its channels are, as `as_maps` takes them.
         answer: of the network, with every other channel at ``test``. (Zero would tell nothing of a layer that gives zeros.)
     """
 
@@ -54,18 +57,22 @@ class Target:
     result: Tensor
     test: float
     answer: Any
+    layout: Layout | None
+    frame: Frame
 
     @classmethod
-    def of(cls, network: nn.Module, images: Tensor, site: Site, asked: Site, fold: Fold | None) -> Target:
+    def of(
+        cls, network: nn.Module, images: Tensor, site: Site, asked: Site, fold: Fold | None, layout: Layout | None = None
+    ) -> Target:
         """Run the network and see what the site gives."""
-        module = dict(network.named_modules()).get(site.name)
+        module, frame = dict(network.named_modules()).get(site.name), frame_of(images)
         found: list[Target] = []
 
         def visit(result: Any, writes: bool) -> Any:
             tensor = first_tensor(result, site)
-            count = view_as_maps(tensor, len(images), site, module).values.shape[1]
+            count = view_as_maps(tensor, len(images), site, module, layout, frame).values.shape[1]
             test = 1.5 * float(tensor.abs().max()) or 1.0
-            found.append(cls(site, asked, fold, count, writes, tensor.clone(), test, None))
+            found.append(cls(site, asked, fold, count, writes, tensor.clone(), test, None, layout, frame))
             return found[-1].off(result, len(images), module, found[-1].half, writes, test)
 
         answer = Taps(writes=True).run(network, images, lambda: {site: visit})
@@ -75,6 +82,10 @@ class Target:
     def half(self) -> Channels:
         """Every other channel."""
         return tuple(range(0, self.count, 2))
+
+    def ablated(self, plain: nn.Module) -> Ablated:
+        """The network as given, with every other channel at ``test``."""
+        return Ablated(plain, {self.asked: self.half}, self.test, {self.asked: self.layout})
 
     def is_given(self, value: Any) -> bool:
         """True where a value is what the site gives for the first images, up to rounding."""
@@ -89,7 +100,7 @@ class Target:
         if self.fold is not None:
             scale, shift = self.fold
             made = (scale * value + shift)[list(channels)]
-        return switched_off(result, batch, self.site, module, channels, in_place, made)
+        return switched_off(result, batch, self.site, module, channels, in_place, made, self.layout, self.frame)
 
 
 class Way(ABC):
@@ -191,7 +202,7 @@ def finding(
             answers, as a share of the largest.
     """
     with torch.no_grad():
-        wanted = target.answer if quick is plain else Ablated(plain, {target.asked: target.half}, target.test)(images.clone())
+        wanted = target.answer if quick is plain else target.ablated(plain)(images.clone())
 
     def is_right(way: Way, point: Point) -> bool:
         return _alike(wanted, way.suffix(point, len(images), target.half, target.test), tolerance)

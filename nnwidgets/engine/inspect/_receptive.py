@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import InputError, ModelError, NnwError, UnsupportedError
-from nnwidgets.engine.inspect._maps import arranged
+from nnwidgets.engine.inspect._maps import Layouts, Reader
 from nnwidgets.engine.inspect._reach import BOXES, Reach, rows_and_columns
 from nnwidgets.engine.inspect._reaching import Reaching
 from nnwidgets.engine.inspect._sites import Site, reading, run, site_of
@@ -67,7 +67,12 @@ class ReceptiveField:
 
 
 def receptive_field(
-    model: nn.Module, input_shape: Sequence[int], layer: str, position: tuple[int, int] | None = None, call: int = 0
+    model: nn.Module,
+    input_shape: Sequence[int],
+    layer: str,
+    position: tuple[int, int] | None = None,
+    call: int = 0,
+    layouts: Layouts | None = None,
 ) -> ReceptiveField:
     """Find which pixels the units of a layer can depend on, by following boxes through one forward pass on zeros.
 
@@ -80,6 +85,7 @@ def receptive_field(
         model: any network; it is left as it is. input_shape: without the batch; its last two axes are rows and columns.
         layer: name as in `layers`, also of a container or of a function between layers; "" for the answer.
         position: (y, x) on the map that ``box()`` tells of, the middle where not given. call: of a layer that is called again.
+        layouts: known ones, from ``Row.layout``, so that nothing has to be traced.
 
     Raises:
         InputError: no such layer or position. ModelError: the network fails on zeros. UnsupportedError: what the layer gives
@@ -87,21 +93,18 @@ def receptive_field(
     """
     shape, site = checked_shape(input_shape), site_of(layer, call)
     first = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
-    kind = dict(model.named_modules()).get(site.name)
     with torch.inference_mode(False), torch.no_grad(), reading(model):
         image = torch.zeros((1, *shape), dtype=first.dtype, device=first.device)
         reaching = Reaching(image, rows_and_columns(shape))
-        found: list[Reach] = []
-
-        def see(result: Any) -> None:
-            reach = reaching.reach(arranged(result, 1, site, kind)[0])
-            if reach is None:
-                raise UnsupportedError(f"{site} does not depend on the image; choose a layer that does.")
-            found.append(reach)
-
+        reader, found = Reader(model, image, site, layouts), list[Any]()
         with reaching.watching():
-            _run(model, image, site, see)
-    return _field(found[0], rows_and_columns(shape), position, tuple(reaching.unknown))
+            _run(model, image, site, found.append)
+        reader.know(found[0], 1)
+        with reaching.watching():
+            reach = reaching.reach(reader.arranged(found[0], 1)[0])
+    if reach is None:
+        raise UnsupportedError(f"{site} does not depend on the image; choose a layer that does.")
+    return _field(reach, rows_and_columns(shape), position, tuple(reaching.unknown))
 
 
 def _run(model: nn.Module, image: Tensor, site: Site, see: Any) -> None:

@@ -13,11 +13,12 @@ from nnwidgets.engine.errors import InputError, ModelError, NnwError, Unsupporte
 from nnwidgets.engine.evaluation import in_batches, in_order
 from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.inspect._gather import Classes, Gathering
+from nnwidgets.engine.inspect._maps import Layouts, frame_of, is_open, traced_layouts
 from nnwidgets.engine.inspect._sites import Site, as_inputs, quiet, reading, site_of
 from nnwidgets.engine.inspect._summary import Summary
 from nnwidgets.engine.inspect._taps import Taps, Visitor
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep
-from nnwidgets.engine.trace import trace
+from nnwidgets.engine.trace import tensors_in, trace
 from nnwidgets.engine.values.split import Split
 
 __all__ = ["default_sites", "statistics", "statistics_steps"]
@@ -57,7 +58,12 @@ def statistics(
 
 
 def statistics_steps(
-    model: nn.Module, split: Split, sites: Iterable[Site] | None = None, bins: int = 64, own: bool = False
+    model: nn.Module,
+    split: Split,
+    sites: Iterable[Site] | None = None,
+    bins: int = 64,
+    own: bool = False,
+    layouts: Layouts | None = None,
 ) -> Generator[StatisticsStep, None, Statistics]:
     """As `statistics`, step by step: yields how far it is after each batch of about 20 ms, and returns the record.
 
@@ -65,7 +71,7 @@ def statistics_steps(
 
     Args:
         sites: None for all. own: the network is the caller's own copy in eval mode, whose state, and the random states, are then
-            not guarded.
+            not guarded. layouts: known ones, from ``Row.layout``; where some are needed and none given, the network is traced.
 
     Raises:
         As `statistics`, but places that have no channels, or give NaN, are named in ``skipped``.
@@ -73,7 +79,7 @@ def statistics_steps(
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2 or bins % 2:
         raise InputError(f"bins: got {bins!r}, expected an even number from 2, such as 64.")
     chosen = default_sites(model, split.sample_shape) if sites is None else list(dict.fromkeys(sites))
-    gathered = _Pass(model, split, chosen, bins, own)
+    gathered = _Pass(model, split, chosen, bins, own, layouts)
     yield StatisticsStep(0.0, "preparing", gathered.so_far)
     gathered.prepare()
     yield StatisticsStep(0.0, "preparing", gathered.so_far)
@@ -96,10 +102,11 @@ _Summaries = dict[Site, Summary]
 class _Pass:
     """Many places in one pass. Those that cannot be summed up are left out from then on."""
 
-    def __init__(self, model: nn.Module, split: Split, sites: list[Site], bins: int, own: bool) -> None:
-        modules = dict(model.named_modules())
+    def __init__(self, model: nn.Module, split: Split, sites: list[Site], bins: int, own: bool, layouts: Layouts | None) -> None:
+        self._modules = dict(model.named_modules())
+        self._bins, self._layouts = bins, layouts
         self._model, self._split, self._own, self._taps = model, split, own, Taps()
-        self._active = {site: Gathering(site, modules.get(site.name), bins, split.n_classes) for site in sites}
+        self._active: dict[Site, Gathering] = {}
         self._order = sites
         self._failed: dict[Site, NnwError] = {}
         self._labels = None if split.labels is None else split.labels.cpu().numpy()
@@ -114,10 +121,22 @@ class _Pass:
         """
         few = max(1, min(_FEW, _FEW_NUMBERS // self._split.images[0].numel()))
         images = as_inputs(self._model, self._split.inputs(slice(0, few)))
+        frame, is_known = frame_of(images), self._layouts is not None
+        unclear: list[Site] = []
+
+        def visitor(site: Site) -> Visitor:
+            def visit(result: Any, writes: bool) -> None:
+                tensor = next(tensors_in(result), None)
+                module = self._modules.get(site.name)
+                if tensor is not None and not is_known and is_open(tensor.shape, len(images), module, frame):
+                    unclear.append(site)
+
+            return visit
+
         began = time.perf_counter()
         try:
             with reading(self._model, self._own), quiet():
-                self._taps.run(self._model, images, lambda: dict.fromkeys(self._active, _unseen))
+                self._taps.run(self._model, images, lambda: {site: visitor(site) for site in self._order})
             self.image_s = (time.perf_counter() - began) / len(images)
         except NnwError:
             raise
@@ -128,6 +147,14 @@ class _Pass:
                 f"the network failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}. "
                 f"Expected a forward that takes (B, {', '.join(map(str, self._split.sample_shape))})."
             ) from error
+        layouts = self._layouts or {}
+        if unclear:
+            layouts = traced_layouts(self._model, self._split.sample_shape, images.dtype)
+        classes = self._split.n_classes
+        self._active = {
+            site: Gathering(site, self._modules.get(site.name), self._bins, classes, layouts.get(site), frame)
+            for site in self._order
+        }
 
     def look(self, index: Tensor) -> _Summaries:
         """Run one batch and sum up what every place gives."""
@@ -173,7 +200,3 @@ class _Pass:
         records = [self._active[site].record(self._of_class) for site in asked if site in self._active]
         skipped = tuple((site, str(self._failed[site])) for site in asked if site in self._failed)
         return Statistics(self.n, len(self._split), tuple(record for record in records if record is not None), skipped)
-
-
-def _unseen(result: Any, writes: bool) -> None:
-    """A visitor that only finds the place."""

@@ -15,6 +15,8 @@ from nnwidgets.engine.errors import DataError, InputError, ModelError
 from nnwidgets.engine.evaluation import Prepared, Tally, answers, in_batches
 from nnwidgets.engine.evaluation.checks import check_finite, check_logits
 from nnwidgets.engine.inspect._ablate import Ablated, check_site, checked_channels
+from nnwidgets.engine.inspect._layout import usual_layout
+from nnwidgets.engine.inspect._maps import Layouts, traced_layouts
 from nnwidgets.engine.inspect._own import own_copy
 from nnwidgets.engine.inspect._prefix import Channels, Fold, Target, Way, finding
 from nnwidgets.engine.inspect._sites import Site, as_inputs, site_of
@@ -65,6 +67,7 @@ class Switching:
         self._ablated: dict[Channels, Ablated] = {}
         self._point: tuple[Tensor, Point] | None = None
         self._store: tuple[Split, PointStore | None] | None = None
+        self._layouts: Layouts = {}
         self._image_s = 0.0
         self.site: Site | None = None
         self.count = 0
@@ -80,8 +83,11 @@ class Switching:
         for _ in self.choosing(layer, call):
             pass
 
-    def choosing(self, layer: str | Site, call: int = 0) -> Generator[None, None, None]:
+    def choosing(self, layer: str | Site, call: int = 0, layouts: Layouts | None = None) -> Generator[None, None, None]:
         """The same in steps of a few forward passes, for who has other things to do between.
+
+        Args:
+            layouts: known ones, from ``Row.layout``; else the network is traced where the layer's class does not tell.
 
         Raises:
             InputError: there is no such layer. UnsupportedError: it has no channels. ModelError: the network cannot be run.
@@ -96,16 +102,20 @@ class Switching:
             yield
             self._graph = self._recorded()
             yield
+        if layouts is None and usual_layout(dict(self._plain.named_modules()).get(site.name)) is None:
+            layouts = traced_layouts(self._plain, self._shape, self._probe.dtype)
+            yield
+        layout = (layouts or {}).get(site)
         few = self._inputs(self._probe[: max(1, min(2, _FEW // self._probe[0].numel()))])
         network, where, fold = self._folded(site)
         began = time.perf_counter()
         with torch.no_grad():
-            target = Target.of(network, few, where, site, fold)
+            target = Target.of(network, few, where, site, fold, layout)
         self._image_s = (time.perf_counter() - began) / len(few)
         yield
         tolerance = _EXACT if network is self._plain else _FOLDED
         way = yield from finding(network, self._plain, lambda: own_copy(self._plain), few, target, self._graph, tolerance)
-        self.site, self.count = site, target.count
+        self.site, self.count, self._layouts = site, target.count, {site: layout}
         self._way = way if isinstance(way, Way) else None
         self.note = way.note if isinstance(way, Way) else f"The whole network is run for each set of channels. {way}"
 
@@ -195,7 +205,9 @@ class Switching:
         made = self._ablated.get(channels)
         if made is None:
             self._ablated.clear()
-            made = self._ablated[channels] = Ablated(self._plain, {self.site: channels} if channels else {})
+            made = self._ablated[channels] = Ablated(
+                self._plain, {self.site: channels} if channels else {}, layouts=self._layouts
+            )
         return made
 
     def _prepare(self) -> Prepared | nn.Module:

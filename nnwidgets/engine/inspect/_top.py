@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError
+from nnwidgets.engine.inspect._maps import Layouts
 from nnwidgets.engine.inspect._over import Progress, maps_over, not_nan, working_copy
 from nnwidgets.engine.inspect._receptive import Box, ReceptiveField
 from nnwidgets.engine.inspect._sites import Site, site_of
@@ -67,11 +68,18 @@ def top_activations(
 
 
 def top_steps(
-    model: nn.Module, split: Split, layer: str, channel: int | None = None, k: int = 9, call: int = 0
+    model: nn.Module,
+    split: Split,
+    layer: str,
+    channel: int | None = None,
+    k: int = 9,
+    call: int = 0,
+    layouts: Layouts | None = None,
 ) -> Generator[Progress, None, TopActivations]:
     """As `top_activations`, for a job: yields its progress after each batch of about 20 ms, and returns the record.
 
     Random states are not guarded: in a background thread that would take back what the user's own code draws meanwhile.
+    Known ``layouts`` need no trace.
     """
     if not isinstance(split, Split):
         raise DataError(f"split: got {type(split).__name__}, expected Split(images).")
@@ -79,7 +87,7 @@ def top_steps(
         raise InputError(f"k: got {k!r}, expected how many images of each channel, such as 9.")
     best = _Best(site_of(layer, call), channel, k)
     network, own = working_copy(model)
-    for done, _ in maps_over(network, split, best.site, best.take, own):
+    for done, _ in maps_over(network, split, best.site, best.take, own, layouts=layouts):
         yield Progress(done / len(split), f"{done:,} of {len(split):,} images")
     return best.record(len(split))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import InputError, ModelError, UnsupportedError
 from nnwidgets.engine.inspect._live import Live
-from nnwidgets.engine.inspect._maps import arranged
+from nnwidgets.engine.inspect._maps import Layouts, Reader
 from nnwidgets.engine.inspect._sites import Site, reading, run
 from nnwidgets.engine.inspect._way import Way, way_back
 
@@ -36,32 +36,38 @@ class Unit:
     note: str
 
 
-def unit_of(model: nn.Module, images: Tensor, site: Site, channel: int, position: object, own: bool = False) -> Unit:
+def unit_of(
+    model: nn.Module,
+    images: Tensor,
+    site: Site,
+    channel: int,
+    position: object,
+    own: bool = False,
+    layouts: Layouts | None = None,
+) -> Unit:
     """Run a network up to a unit and record the way back.
 
     Gradients are recorded for the images, not for the parameters: that halves the memory. The network is as before afterwards.
 
     Args:
-        own: the network is the caller's own copy in eval mode, whose random states and flags need no guard.
+        own: the network is the caller's own copy in eval mode, whose random states and flags need no guard. layouts: known ones.
 
     Raises:
         InputError: no such layer, channel or position. ModelError: the unit is NaN. UnsupportedError: no gradient gets back.
     """
-    kind = dict(model.named_modules()).get(site.name)
     with recording(), reading(_usable(model), own) as network, _without_gradients(network):
         image = images.detach().clone().requires_grad_()
         fed = image.clone()  # a network may write into its input, which a leaf forbids
         start, live = fed.grad_fn, Live(fed)
         assert start is not None
-        found: list[tuple[Tensor, str]] = []
-
-        def see(result: Any) -> None:
-            # No copy: the pass ends here, so that no ReLU in place behind the layer writes over it.
-            found.append(arranged(result, len(fed), site, kind))
-
+        found: list[Any] = []
         with live.watching():
-            run(network, fed, {site: see}, stop=True)
-        maps, note = found[0]
+            run(network, fed, {site: found.append}, stop=True)
+        # No copy: the pass has ended there, so that no ReLU in place behind the layer has written over it.
+        reader = Reader(network, fed, site, layouts)
+        reader.know(found[0], len(fed))
+        with live.watching():
+            maps, note = reader.arranged(found[0], len(fed))
         positions = _positions(maps.detach(), site, channel, position)
         places = positions[:, :1] * maps.shape[3] + positions[:, 1:]
         chosen = maps[:, channel].flatten(1).gather(1, places)[:, 0]

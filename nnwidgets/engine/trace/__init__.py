@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
 from nnwidgets.engine.trace._layers import layers
-from nnwidgets.engine.trace._modes import operations
+from nnwidgets.engine.trace._modes import operations, unattended
 from nnwidgets.engine.trace._plain import plain_copy
 from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace._trace import check_one_input, checked_shape, trace
@@ -42,6 +42,7 @@ __all__ = [
     "skipped_weights",
     "tensors_in",
     "trace",
+    "unattended",
     "unvisited_copy",
     "visited",
     "watching",

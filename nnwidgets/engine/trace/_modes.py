@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-__all__ = ["Answer", "operations"]
+__all__ = ["Answer", "operations", "unattended"]
 
 Answer = Callable[[Any, Any, Any], Any]
 """``answer(op, args, kwargs)`` gives the result of an aten operation, usually ``op(*args, **kwargs)``."""
@@ -42,3 +44,17 @@ class _OperationsUncompiled(_Operations):  # type: ignore[no-untyped-call]
 def operations(answer: Answer) -> TorchDispatchMode:
     """A context in which ``answer`` is asked for each aten operation of this thread; what it does itself is not asked again."""
     return (_OperationsUncompiled if "torch._dynamo" in sys.modules else _Operations)(answer)
+
+
+@contextlib.contextmanager
+def unattended() -> Iterator[None]:
+    """Nobody watches what is done in this block: modes of this thread (`operations`, torch's flop counter ...) are set aside."""
+    aside = []
+    try:
+        while torch._C._len_torch_function_stack():
+            aside.append(torch._C._pop_torch_function_stack())
+        with _disable_current_modes():
+            yield
+    finally:
+        for mode in reversed(aside):
+            torch._C._push_on_torch_function_stack(mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,10 +50,10 @@ class WeightLayer:
     groups: int = 1
     aliases: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def numel(self) -> int:
         """Number of weights."""
-        return torch.Size(self.shape).numel()
+        return math.prod(self.shape)
 
     @property
     def is_conv(self) -> bool:
