@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ASK_BYTES", "MOST_IMAGES", "Forward", "Inspection"]
 
-ASK_BYTES = 16_000_000  # activations of one layer above which it is asked for: those of VGG16 at 224 are all below
+ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
 MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _PROBE = 8
-_BUDGET = 160 * 2**20  # bytes of activations kept for one image
+_BUDGET = 48 * 2**20  # bytes of activations kept: all layers of a small network, all but the first ones of a VGG16
+_SWITCHING = 32 * 2**20  # and of those behind which channels are switched
 _PICTURES = 2  # images whose activations are kept
 _ACTIVATIONS = frozenset(
     {
@@ -392,6 +393,6 @@ class Inspection:
         (place, channels), *_ = sites.items()
         if self._switching is None:
             probe = self._exp.probe.inputs(slice(0, _PROBE))
-            self._switching = Switching(self.network, self._exp.input_shape, probe)
+            self._switching = Switching(self.network, self._exp.input_shape, probe, _SWITCHING)
         yield from self._switching.choosing(place, layouts=self.layouts)
         return self._switching, channels

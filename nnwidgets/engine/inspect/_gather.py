@@ -13,7 +13,7 @@ from torch import nn
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.inspect._axes import Frame
 from nnwidgets.engine.inspect._bounds import bounds_of
-from nnwidgets.engine.inspect._grid import Grid
+from nnwidgets.engine.inspect._grid import Counts, Grid
 from nnwidgets.engine.inspect._layout import Layout
 from nnwidgets.engine.inspect._maps import view_as_maps
 from nnwidgets.engine.inspect._sites import Site
@@ -22,6 +22,8 @@ from nnwidgets.engine.inspect.statistics_records import UnitStatistics
 from nnwidgets.engine.trace.weights import kind_of
 
 __all__ = ["Classes", "Gathering"]
+
+_MOST_INT32 = int(np.iinfo(np.int32).max)
 
 
 class Gathering:
@@ -43,7 +45,7 @@ class Gathering:
     _varies: Numbers
     _saturated: Numbers
     _grid: Grid
-    _counts: npt.NDArray[np.int64]
+    _counts: Counts
     _seen: npt.NDArray[np.int64]  # (U,) classes met so far, in order: of a thousand a sample may hold ten
     _class_sums: Numbers  # (U, C)
     _class_rectified: Numbers | None  # None as long as nothing is below 0: both are the same then
@@ -98,9 +100,12 @@ class Gathering:
         if not self._n:
             self._start(summary)
         one = float(self._low.min()) if self._n and self._low.min() == self._high.max() else None
-        self._counts = _moved(self._counts, self._grid, summary.grid, one) + summary.counts
-        self._grid = summary.grid
+        counts = _moved(self._counts, self._grid, summary.grid, one)
         self._n += len(summary.sums)
+        if self._n * self._positions > _MOST_INT32:
+            counts = counts.astype(np.int64, copy=False)
+        counts += summary.counts
+        self._counts, self._grid = counts, summary.grid
         self._low, self._high = np.minimum(self._low, summary.low), np.maximum(self._high, summary.high)
         self._sums += summary.sums.sum(0)
         self._squares += summary.squares
@@ -121,7 +126,7 @@ class Gathering:
         self._sums, self._squares, self._nonzero, self._balance, self._above, self._varies, self._saturated = np.zeros(
             (7, channels)
         )
-        self._counts = np.zeros(summary.counts.shape, np.int64)
+        self._counts = np.zeros(summary.counts.shape, np.int32)
         self._seen = np.zeros(0, np.int64)
         self._class_sums, self._class_rectified = np.zeros((0, channels)), None
 
@@ -180,7 +185,7 @@ class Gathering:
             dead=(self._low == self._high) & (numbers > 1),
             saturated=None if self._bounds is None else self._saturated / numbers,
             edges=self._grid.edges,
-            histogram=_small(self._counts),
+            histogram=self._counts.copy(),
             class_counts=class_counts.copy() if self._classes else None,
             seen_classes=self._seen.copy() if self._classes else None,
             seen_means=means,
@@ -228,14 +233,7 @@ class Classes:
         return found
 
 
-def _small(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
-    """A copy in half the room where the numbers allow it: of an EfficientNet these are the most that is kept, 60,000 x 64."""
-    if counts.max(initial=0) <= np.iinfo(np.int32).max:
-        return counts.astype(np.int32)
-    return counts.copy()
-
-
-def _moved(counts: npt.NDArray[np.int64], old: Grid, new: Grid, one: float | None) -> npt.NDArray[np.int64]:
+def _moved(counts: Counts, old: Grid, new: Grid, one: float | None) -> Counts:
     """Counts in the bins of another grid; ``one``: the only number that was counted, which any grid can take."""
     if one is None:
         return old.moved(counts, new)

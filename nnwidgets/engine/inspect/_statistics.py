@@ -17,7 +17,7 @@ from nnwidgets.engine.inspect._maps import Layouts, frame_of, is_open, traced_la
 from nnwidgets.engine.inspect._sites import Site, as_inputs, quiet, reading, site_of
 from nnwidgets.engine.inspect._summary import Summary
 from nnwidgets.engine.inspect._taps import Taps, Visitor
-from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep
+from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 from nnwidgets.engine.trace import tensors_in, trace
 from nnwidgets.engine.values.split import Split
 
@@ -88,7 +88,7 @@ def statistics_steps(
         gathered.add(index, summaries)
         done = gathered.n
         yield StatisticsStep(done / len(split), f"{done:,} of {len(split):,} images", gathered.so_far)
-    return gathered.so_far()
+    return gathered.finish()
 
 
 def default_sites(model: nn.Module, input_shape: tuple[int, ...]) -> list[Site]:
@@ -111,6 +111,7 @@ class _Pass:
         self._failed: dict[Site, NnwError] = {}
         self._labels = None if split.labels is None else split.labels.cpu().numpy()
         self._of_class = np.zeros(split.n_classes, np.int64)
+        self._final: Statistics | None = None
         self.n, self.image_s = 0, 0.0
 
     def prepare(self) -> None:
@@ -194,9 +195,24 @@ class _Pass:
             self._of_class += np.bincount(labels, minlength=len(self._of_class))
         self.n += len(index)
 
+    def finish(self) -> Statistics:
+        """As `so_far` of all places, at the end: each place is let go of once its record is made."""
+        records: list[UnitStatistics] = []
+        skipped = tuple((site, str(self._failed[site])) for site in self._order if site in self._failed)
+        for site in self._order:
+            gathering = self._active.pop(site, None)
+            record = None if gathering is None else gathering.record(self._of_class)
+            records += [] if record is None else [record]
+        self._final = Statistics(self.n, len(self._split), tuple(records), skipped)
+        return self._final
+
     def so_far(self, *sites: Site) -> Statistics:
         """What is known by now, of all places or of some."""
         asked = [site for site in self._order if not sites or site in sites]
+        if self._final is not None:
+            units = tuple(unit for unit in self._final.units if unit.site in asked)
+            left_out = tuple((site, why) for site, why in self._final.skipped if site in asked)
+            return Statistics(self.n, len(self._split), units, left_out)
         records = [self._active[site].record(self._of_class) for site in asked if site in self._active]
         skipped = tuple((site, str(self._failed[site])) for site in asked if site in self._failed)
         return Statistics(self.n, len(self._split), tuple(record for record in records if record is not None), skipped)

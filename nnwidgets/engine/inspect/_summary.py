@@ -32,7 +32,7 @@ class Summary:
         sums: (B, C) over positions, of the numbers minus ``shift``; rectified: (B, C) of max(number, 0), None where that changes
             nothing. squares: (C,) sum of squares of the numbers minus ``shift``.
         nonzero: (C,) how many are not 0; balance: (C,) how many are above 0 minus how many are below.
-        saturated: (C,) how many are at a bound, None without bounds. grid, counts: histogram, int32 (C, bins).
+        saturated: (C,) how many are at a bound, None without bounds. grid, counts: histogram, integers (C, bins).
     """
 
     positions: int
@@ -47,7 +47,7 @@ class Summary:
     balance: Numbers
     saturated: Numbers | None
     grid: Grid
-    counts: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def summarize(values: Tensor, extremes: Extremes, shift: Numbers, grid: Grid, bo
     sums = np.empty((batch, channels))
     rectified = np.empty((batch, channels)) if bool((extremes.low < 0).any()) else None
     squares, nonzero, balance, saturated = np.zeros((4, channels))
-    counts = np.zeros((channels, grid.bins), np.int32)
+    counts = np.zeros((channels, grid.bins), np.uint16 if batch * positions < 2**16 else np.int32)
     centre = torch.from_numpy(shift).to(values.device)[:, None]
     for images, units in _parts(batch, channels, positions, grid.bins):
         part = values[images, units]
@@ -97,7 +97,7 @@ def summarize(values: Tensor, extremes: Extremes, shift: Numbers, grid: Grid, bo
         nonzero[units] += of_signs if rectified is None else _array(signs.abs_().sum(2)).sum(0, dtype=np.float64)
         if bounds is not None:
             saturated[units] += _array(((part <= bounds[0]) | (part >= bounds[1])).sum((0, 2)))
-        counts[units] += _array(grid.count(part))
+        counts[units] += _array(grid.count(part)).astype(counts.dtype)
     varies = extremes.highs > extremes.lows if positions > 1 else extremes.highs != 0
     return Summary(
         positions=positions,
