@@ -1,15 +1,16 @@
 // One raster tile as large as its place allows, each cell a whole number of device pixels.
 import type { ComponentChildren } from "preact";
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { useBox } from "../chart/useBox";
-import type { Raster } from "../explorer_wire";
-import { colour } from "./raster";
+import type { Box, Raster } from "../explorer_wire";
+import { colour, crop } from "./raster";
 import { useDpr } from "./useDpr";
 
 interface Props {
   raster: Raster;
   dark: boolean;
   most?: number; // em of height
+  near?: Box | null | undefined; // only this part is shown
   children?: ComponentChildren; // laid over the picture
 }
 
@@ -22,7 +23,8 @@ export function sizeOf(w: number, h: number, room: number, most: number, dpr: nu
   return { width: (w * scale) / dpr, height, whole: large >= 1 };
 }
 
-export function Picture({ raster, dark, most = 26, children }: Props) {
+export function Picture({ raster: whole, dark, most = 26, near, children }: Props) {
+  const raster = useMemo(() => (near ? crop(whole, near) : whole), [whole, near]);
   const [ref, box] = useBox();
   const canvas = useRef<HTMLCanvasElement>(null);
   const dpr = useDpr();

@@ -1,7 +1,7 @@
 // Where tiles go: whole pixels a cell, all in sight where they can be, keys that keep their column.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { afterKey, gridAcross, gridOf, placeOf, visible, type Wish } from "../../src/explorer/grid";
+import { afterKey, gridAcross, gridOf, inSight, placeOf, SIZES, visible, type Wish } from "../../src/explorer/grid";
 import { sizeOf } from "../../src/explorer/Picture";
 
 const WISH: Wish = { least: 53, most: 169, gap: 7, label: 16, height: 650 };
@@ -60,6 +60,19 @@ test("only tiles in sight are drawn", () => {
   const [first, last] = visible(grid, 512, 5 * grid.stepY, 6 * grid.stepY - 1);
   assert.deepEqual([first, last], [5 * grid.columns, 6 * grid.columns]);
   assert.deepEqual(visible(grid, 512, 0, 1e6), [0, 512]);
+});
+
+test("a few tiles fill the room", () => {
+  const [least, most] = SIZES.medium;
+  const grid = gridOf(6, 1, 28, 28, 690, { ...WISH, least: 13 * least, most: 13 * most });
+  assert.deepEqual([grid.columns, grid.width], [3, 224]);
+});
+
+test("how many tiles are in sight: whole rows, all where nothing scrolls", () => {
+  const grid = gridOf(512, 1, 56, 56, 690, WISH);
+  const rows = inSight(grid, 512, WISH.height) / grid.columns;
+  assert.ok(Number.isInteger(rows) && rows * grid.stepY - WISH.gap - WISH.label <= WISH.height && (rows + 1) * grid.stepY > WISH.height);
+  assert.equal(inSight(gridOf(6, 1, 28, 28, 690, WISH), 6, WISH.height), 6);
 });
 
 test("arrow keys walk the tiles and stay inside", () => {
