@@ -60,7 +60,8 @@ def test_small_maps_are_not_pooled_and_not_copied() -> None:
 @pytest.mark.parametrize(
     ("shape", "most", "size"),
     [
-        ((9, 9), 4, (3, 3)),
+        ((9, 9), 4, (4, 4)),
+        ((18, 18), 8, (9, 9)),
         ((8, 8), 7, (8, 8)),  # 8 averaged to 7 would be a blur and no smaller
         ((112, 112), 111, (112, 112)),
         ((112, 112), 60, (56, 56)),
@@ -164,13 +165,14 @@ def test_rasters_equal_their_slow_twins(case: str, signs: bool, per_tile: bool) 
 
 
 def slow_reach(maps: Tensor) -> float:
-    """The number that 995 of 1,000 numbers other than zero do not exceed."""
-    told = sorted(float(v) for v in maps.flatten() if math.isfinite(v) and v != 0)
-    return told[-(-995 * len(told) // 1000) - 1] if told else 0.0
+    """The number that 995 of 1,000 numbers do not exceed, and 9 of 10 of those other than zero."""
+    fine = sorted(float(v) for v in maps.flatten() if math.isfinite(v))
+    told = [v for v in fine if v != 0]
+    return max(fine[-(-995 * len(fine) // 1000) - 1], told[-(-9 * len(told) // 10) - 1]) if told else 0.0
 
 
 @pytest.mark.parametrize("signs", [False, True])
-@pytest.mark.parametrize("case", ["outliers", "few", "sparse", "zero", "two"])
+@pytest.mark.parametrize("case", ["outliers", "few", "sparse", "sparsest", "zero", "two"])
 def test_a_clipped_scale_ends_at_the_995th_of_1000(case: str, signs: bool) -> None:
     """What is beyond is drawn as the end; few numbers are never clipped, and a scale for each tile is not either."""
     draw = torch.Generator().manual_seed(2)
@@ -179,8 +181,10 @@ def test_a_clipped_scale_ends_at_the_995th_of_1000(case: str, signs: bool) -> No
     of = None
     if case == "few":
         maps = maps[:1, :10, :10]
-    elif case == "sparse":  # 99.6 % zeros: the scale is that of the others
-        maps = torch.where(torch.arange(2000).reshape(5, 20, 20) % 250 == 1, maps, 0.0)
+    elif case == "sparse":  # 96 % zeros: the scale is that of the others
+        maps = torch.where(torch.arange(2000).reshape(5, 20, 20) % 25 == 0, maps, 0.0)
+    elif case == "sparsest":  # 80 numbers in 8,000
+        maps = torch.cat([maps[:1, :4], torch.zeros(99, 4, 20)])
     elif case == "zero":
         maps = torch.zeros_like(maps)
     elif case == "two":
@@ -188,7 +192,7 @@ def test_a_clipped_scale_ends_at_the_995th_of_1000(case: str, signs: bool) -> No
     raster = (signed if signs else sequential)(maps, of=of, clip=True)
     told = maps if of is None else of
     top = slow_reach(told.abs() if signs else told)
-    assert raster.high == top and raster.clipped == (float(told.abs().max()) > top) == (case in ("outliers", "two"))
+    assert raster.high == top and raster.clipped == (float(told.abs().max()) > top) == (case not in ("few", "zero"))
     held = maps.clamp(raster.low, raster.high).double().numpy()
     assert (np.abs(decoded(raster) - held) <= half_step(raster)).all()
     if raster.clipped:

@@ -16,7 +16,6 @@ __all__ = ["Raster", "colours", "grid", "pooled", "sequential", "signed"]
 _Bytes = npt.NDArray[np.uint8]
 _FEWEST = 4  # rows or columns that a long thin map keeps: averaged into one they would tell nothing
 _NEAR = 1.5  # a side is at most so much longer, or shorter, than was wished
-_SHOWN = 995  # of 1,000 numbers other than zero: what a clipped scale holds
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,8 @@ def sequential(
     Args:
         low: what 0 stands for, where it is not the smallest.
         of: (n, ...) numbers that give the scale instead, as those of two networks.
-        clip: one scale for all ends where 99.5 % of the numbers other than zero do: a few large ones do not darken all others.
+        clip: one scale for all ends where 99.5 % of the numbers do (but holds 90 % of those other than zero, where nearly all
+            are zero): a few large ones do not darken all others.
     """
     maps = maps.float()
     scale = maps if of is None else of.float()
@@ -125,9 +125,15 @@ def grid(maps: Tensor, side: int, signs: bool, per_tile: bool = False, clip: boo
 
 
 def _reach(numbers: Tensor) -> float:
-    """The smallest of the numbers other than zero that at least 99.5 % of them do not exceed; 0.0 where there is none."""
-    told = numbers[torch.isfinite(numbers) & (numbers != 0)]
-    return float(told.kthvalue(-(-_SHOWN * len(told) // 1000)).values) if len(told) else 0.0
+    """What 99.5 % of the finite numbers do not exceed, nor 90 % of those other than zero; 0.0 where there is none."""
+    fine = numbers[torch.isfinite(numbers)]
+    told = fine[fine != 0]
+    return max(_held(fine, 995), _held(told, 900)) if len(told) else 0.0
+
+
+def _held(numbers: Tensor, of_1000: int) -> float:
+    """The smallest of the numbers that so many of 1,000 of them do not exceed."""
+    return float(numbers.kthvalue(-(-of_1000 * len(numbers) // 1000)).values)
 
 
 def _ranges(maps: Tensor) -> Tensor:
