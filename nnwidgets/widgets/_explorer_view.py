@@ -96,7 +96,8 @@ def tree_record(rows: Sequence[Row], dead: dict[str, tuple[int, int]]) -> list[d
         found.append(
             {
                 "id": row.id,
-                "name": _named(row),
+                "name": row.label,
+                "call": row.call,
                 "path": row.path,
                 "kind": row.kind,
                 "depth": row.depth,
@@ -217,10 +218,12 @@ def maps_panel(
         notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(twin, "compressed: ")]
     size = _size(tuple(values.shape[-2:]), rasters["raster"])
     scale = "each on its own scale" if per_tile else "one scale"
-    scale += " up to the 99.5th percentile" if rasters["raster"].get("clipped") else ""
+    scale += ", the largest values cut off" if rasters["raster"].get("clipped") else ""
     caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
     tiles = [_tile(int(channel), values[i], int(channel) in off) for i, channel in enumerate(order.channels)]
-    return panel("maps", row.id, f"{what} of {row.path}", caption=caption, notes=notes, tiles=tiles, **rasters)
+    parts = {"caption": caption, "notes": notes, "tiles": tiles, **rasters}
+    parts["channels"] = order.total if order.total > len(tiles) else None
+    return panel("maps", row.id, f"{what} of {row.path}", **parts)
 
 
 def _size(shape: tuple[int, int], raster: dict[str, Any]) -> str:
@@ -305,10 +308,11 @@ def _map_figures(values: Tensor, position: tuple[int, int]) -> dict[str, Figure]
     """Figures of a map (H, W); that of the place is left out where it is the maximum, and all are for a single number."""
     if values.numel() == 1:
         return {}
-    where = Note(f"at row {position[0]}, column {position[1]}")
+    found = {"maximum": _figure(values.max()), "mean": _figure(values.mean())}
     if bool(values[position] == values.max()):
-        return {"maximum": _figure(values.max(), where), "mean": _figure(values.mean())}
-    return {"here": _figure(values[position], where), "maximum": _figure(values.max()), "mean": _figure(values.mean())}
+        return found
+    where = Note(f"at row {position[0]}, column {position[1]}")
+    return {"here": _figure(values[position], where), **found}
 
 
 def field_words(size: tuple[int, int], image: tuple[int, int], box: tuple[int, int, int, int]) -> str:
@@ -320,6 +324,8 @@ def field_words(size: tuple[int, int], image: tuple[int, int], box: tuple[int, i
     y0, x0, y1, x1 = box
     cut = (y1 - y0 < size[0] and (y0 == 0 or y1 == image[0])) or (x1 - x0 < size[1] and (x0 == 0 or x1 == image[1]))
     words = f"it sees {size[0]} × {size[1]} pixels" + (", cut off at the border" if cut else "")
+    if box == (0, 0, *image):
+        return f"{words}: here the whole image"
     return f"{words}: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
 
@@ -380,7 +386,7 @@ def filter_raster(weight: Tensor) -> tuple[Raster, str] | None:
     if len(weight) == 3:
         return colours(weight[None]), f"its filter, {size}, in colour: zero is mid-grey"
     most = min(len(weight), 64)
-    words = f"its filter, {size}, a tile for each of {len(weight)} input channels"
+    words = f"its filter, {size}" + (f", a tile for each of {len(weight)} input channels" if len(weight) > 1 else "")
     return signed(weight[:most]), words + ("" if most == len(weight) else f", the first {most}")
 
 
