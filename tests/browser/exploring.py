@@ -108,9 +108,10 @@ def like(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.float64]) -> bool:
 
 
 def most_of(*values: object) -> float:
-    """The end of a scale: 995 of 1,000 numbers other than zero are no larger."""
+    """The end of a scale: 995 of 1,000 numbers are no larger, and 9 of 10 of those other than zero."""
     told = np.concatenate([np.abs(np.asarray(each, np.float64)).ravel() for each in values])
-    return float(np.quantile(told[told != 0], 0.995, method="inverted_cdf"))
+    ends = np.quantile(told, 0.995, method="inverted_cdf"), np.quantile(told[told != 0], 0.9, method="inverted_cdf")
+    return float(max(ends))
 
 
 def viridis(values: object, low: float, high: float) -> npt.NDArray[np.float64]:

@@ -306,10 +306,10 @@ def test_deconvnet_zooms_to_the_field(show: Callable[..., Widget]) -> None:
     widget = show("layer=features.conv2&view=deconvnet&pace=5")
     sizes = "e => [...e.querySelectorAll('.picture canvas')].map(c => c.width)"
     chart = widget.chart("deconvnet")
-    assert chart.evaluate(sizes) == [32, 16, 32, 32, 32]
+    assert chart.evaluate(sizes) == [16, 32, 32, 32, 32]
     widget.set("zoom", True)
     small = chart.evaluate(sizes)
-    assert small[1] == 16 and small[0] < 16 and small[2:] == [small[0]] * 3
+    assert small[0] == 16 and small[1] < 16 and small[1:] == [small[1]] * 4
     expect(chart.locator(".boxed")).to_have_count(1)  # the cell of the map
 
 
@@ -331,6 +331,15 @@ def test_switched_off_channels_are_grouped_by_layer(page: Page, show: Callable[.
     card = widget.root.locator(".switched")
     expect(card.locator("h4")).to_have_text(["features.relu1", "features.conv2"])
     expect(card.locator("li > span")).to_have_text(["4", "17", "22", "7"])
+
+
+def test_a_chosen_channel_beyond_the_last_is_the_last(page: Page, show: Callable[..., Widget]) -> None:
+    """The card of the last one is not faded, and its tile and number are the chosen ones."""
+    widget = show("layer=classifier.fc2&pace=5")
+    page.evaluate("""() => model.receive({seq: 600, channel: 40, unit: {...model.get('unit'), channel: 9}})""")
+    expect(widget.root.locator(".unit-card")).to_have_class("card unit-card")
+    expect(widget.root.locator('[data-nnw-tile="9"]')).to_have_attribute("aria-selected", "true")
+    expect(widget.input("channel")).to_have_value("9")
 
 
 def test_a_clipped_scale_says_so(page: Page, show: Callable[..., Widget]) -> None:

@@ -115,7 +115,7 @@ export const words = {
 
   figures: {
     maximum: "maximum", mean: "mean", alive: "alive", dead: "dead", selectivity: "selectivity", accuracy: "accuracy", dense_accuracy: "accuracy as it is",
-    variance: "variance", sparsity: "share of zeros",
+    variance: "variance", sparsity: "share of zeros", dead_share: "dead", sparse_share: "zeros", saturated_share: "saturated",
   } as Record<string, string>,
 };
 

@@ -29,6 +29,7 @@ export interface Box {
 export interface Node {
   id: string; // value of the trait `layer`: the name, "name#1" for its second call
   name: string; // last part of the dotted name, or the function in brackets
+  call: number; // 0 for the first call of a layer or function, 1 for the second
   path: string; // dotted name, for the tip
   kind: string;
   depth: number; // 0 for the first level

@@ -15,7 +15,7 @@ import { Boxed, Tiles } from "./Tiles";
 import { choosePosition } from "./Unit";
 import { UnitMap } from "./UnitMap";
 
-const SOURCE = 16; // em of height: the projections below are what is looked at
+const [SOURCE, PICTURE] = [14, 34]; // em of height: the map is in the unit's card too, the pictures below are what is looked at
 
 /** The receptive field, where it is a part of the image that can be zoomed to. */
 function fieldOf(input: Input | null | undefined, unit: Unit | null | undefined): Box | null {
@@ -24,7 +24,7 @@ function fieldOf(input: Input | null | undefined, unit: Unit | null | undefined)
   return all ? null : (field ?? null);
 }
 
-/** Above: the image and the map, each to choose the place from. Below: what each rule says of it, side by side. */
+/** Above: the map to choose the place from. Below: the image, and of the same size what each rule says of it. */
 export function Columns({ panel, dark }: { panel: Panel; dark: boolean }) {
   const store = useExplorer();
   const [zoomed, setZoomed] = useState(false);
@@ -36,12 +36,6 @@ export function Columns({ panel, dark }: { panel: Panel; dark: boolean }) {
   return (
     <div class="rules" data-nnw-chart="deconvnet">
       <div class="sources">
-        {input && (
-          <figure class="column">
-            <figcaption><b>{words.input}</b></figcaption>
-            <InputPicture input={input} unit={unit} dark={dark} most={SOURCE} near={near} />
-          </figure>
-        )}
         {unit && map && places > 1 && (
           <figure class="column">
             <figcaption><b>{words.mapOf(unit.channel)}</b></figcaption>
@@ -53,15 +47,21 @@ export function Columns({ panel, dark }: { panel: Panel; dark: boolean }) {
           <p>{places > 1 && unit?.position ? words.place(unit.position.y, unit.position.x) : places === 1 ? words.wholeMap : ""}</p>
           <p class="cap">{unit?.field_text}</p>
           {field && <Check control="zoom" label={words.zoom} className="chip" value={zoomed} onValue={setZoomed} />}
-          {places > 1 && <p class="cap">{words.hereHint}</p>}
+          {places > 1 && !near && <p class="cap">{words.hereHint}</p>}
         </div>
       </div>
       <div class="projections">
+        {input && (
+          <figure class="column">
+            <figcaption><b>{words.input}</b></figcaption>
+            <InputPicture input={input} unit={unit} dark={dark} most={PICTURE} near={near} />
+          </figure>
+        )}
         {panel.columns.map((column) => (
           <figure class="column" key={column.title}>
             <figcaption><b>{column.title}</b></figcaption>
             <div role="img" aria-label={`${column.title}: ${column.caption}`}>
-              <Picture raster={column.raster} dark={dark} most={34} near={near}>{!near && <Boxed box={column.boxes?.[0] ?? field} raster={column.raster} />}</Picture>
+              <Picture raster={column.raster} dark={dark} most={PICTURE} near={near}>{!near && <Boxed box={column.boxes?.[0] ?? field} raster={column.raster} />}</Picture>
             </div>
             <Scale raster={column.raster} dark={dark} />
             <p class="cap">{column.caption}</p>

@@ -11,6 +11,7 @@ import { useDpr } from "./useDpr";
 
 const LIMIT = 4096; // device pixels of height on one canvas; longer lists move it along
 const BAR = 16; // CSS pixels
+const SINGLE = 8; // em: a single number is a colour, no picture
 const TALL = 50; // em: more than that scrolls inside
 
 interface Props {
@@ -42,7 +43,8 @@ export const Tiles = memo(function Tiles(props: Props) {
   const grid = useMemo(() => {
     if (!box) return null;
     const em = box.em * dpr;
-    const [least, most] = typeof size === "string" ? SIZES[size] : [size.least, size.most];
+    const [least, widest] = typeof size === "string" ? SIZES[size] : [size.least, size.most];
+    const most = shape.width * shape.height === 1 ? Math.min(widest, SINGLE) : widest;
     const label = size === "small" || !tiles.some((each) => each.label) ? 0 : Math.ceil(1.25 * em);
     const wish = { least: least * em, most: most * em, gap: Math.round(0.55 * em), label, height: tall * em };
     const room = Math.floor(box.width * dpr);

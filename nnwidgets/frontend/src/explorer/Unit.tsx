@@ -11,6 +11,7 @@ import { NoteView, plain } from "../shell/Note";
 import { uid } from "../uid";
 import type { Figure } from "../wire";
 import { alone } from "./alone";
+import { heldChannel } from "./channels";
 import { useExplorer, type ExplorerStore } from "./contract";
 import { positionOf, positionText, type Cell } from "./raster";
 import { Scale } from "./Scale";
@@ -80,7 +81,7 @@ function Filter({ raster, text, dark }: { raster: Raster; text: string; dark: bo
 export function UnitCard({ dark }: { dark: boolean }) {
   const store = useExplorer();
   const unit = store.shown.unit;
-  const held = store.value("channel", 0);
+  const held = heldChannel(store);
   const layer = store.value("layer", "");
   if (!unit) return <section class="card unit-card" aria-label={words.unit}><h3>{words.unit}</h3><p class="cap">{words.noUnit}</p><div class="waiting"><i /></div></section>;
   const faded = unit.layer !== layer || unit.channel !== held;

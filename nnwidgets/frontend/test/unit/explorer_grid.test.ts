@@ -87,5 +87,6 @@ test("a picture is a whole number of device pixels a cell, and a row of numbers 
   assert.deepEqual(sizeOf(28, 28, 230, 400, 1), { width: 224, height: 224, whole: true });
   assert.deepEqual(sizeOf(28, 28, 230, 400, 2), { width: 224, height: 224, whole: true });
   assert.equal(sizeOf(300, 300, 150, 400, 1).whole, false);
+  assert.deepEqual(sizeOf(224, 224, 270, 400, 1), { width: 270, height: 270, whole: false }, "a photograph fills its place");
   assert.ok(sizeOf(300, 1, 230, 400, 1).height >= 20);
 });
