@@ -9,7 +9,7 @@ const percent = (share: number): string => `${(100 * Math.max(0, Math.min(1, sha
 
 function Row({ row, other }: { row: Answers["rows"][number]; other: string }) {
   return (
-    <li class={row.truth ? "answer truth" : "answer"}>
+    <li class={row.truth ? "answer truth" : row.mark ? "answer own" : "answer"}>
       <span class="who">{row.name} {row.mark && <span class="mark">{row.mark}</span>}</span>
       <span class="bars" aria-hidden="true">
         <i class="r-accent" style={{ width: percent(row.dense) }} />
