@@ -216,7 +216,7 @@ def maps_panel(
         twin = other.values[0][chosen]
         rasters = _compared(values, twin, side, per_tile)
         notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(twin, "compressed: ")]
-    size = _size(tuple(values.shape[-2:]), rasters["raster"])
+    size = _size((values.shape[-2], values.shape[-1]), rasters["raster"])
     scale = "each on its own scale" if per_tile else "one scale"
     scale += ", the largest values cut off" if rasters["raster"].get("clipped") else ""
     caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
