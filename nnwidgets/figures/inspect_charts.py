@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nnwidgets.engine.inspect import UnitStatistics
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Figure, Line, Note, Role, Rule, Series, Text, Tick
+from nnwidgets.figures.scales import round_marks
 
 __all__ = ["channels_chart", "layer_figures", "outputs_chart", "profile_chart", "ratio_chart", "unit_figures"]
 
@@ -35,11 +36,11 @@ def outputs_chart(found: UnitStatistics, channel: int) -> Chart:
         _outline(edges, one / max(one.sum(), 1), floor, f"channel {channel}"),
     ]
     ticks = tuple(Tick(10.0**-k, f"{10.0 ** (2 - k):g} %") for k in (0, 2, 4, 6))
-    marks = [float(edges[0]), 0.0, float(edges[-1])] if edges[0] < 0 < edges[-1] else [float(edges[0]), float(edges[-1])]
-    x = Axis((float(edges[0]), float(edges[-1])), "output", ticks=tuple(Tick(mark, number(mark)) for mark in marks))
+    ends = float(edges[0]), float(edges[-1])
+    x = Axis(ends, "output", ticks=tuple(Tick(mark, f"{mark:g}".replace("-", text.MINUS)) for mark in round_marks(*ends)))
     y = Axis((floor, 1.5), "share", scale="log", ticks=ticks, grid=True)
-    said = f"{found.n:,} images, {text.percent(found.sparse_share)} % exactly zero"
-    return Chart("histogram", f"Outputs of {found.site}", x, y, tuple(series), said, 560, 220)
+    said = f"{found.n:,} images, {text.share(found.sparse_share)} % exactly zero"
+    return Chart("histogram", "How often each output occurs", x, y, tuple(series), said, 560, 220)
 
 
 def _inhabited(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
@@ -65,7 +66,7 @@ def channels_chart(found: UnitStatistics, channel: int) -> Chart:
     order = np.argsort(-found.alive, kind="stable")
     places = np.arange(len(order))
     roles: list[Role] = ["bad" if found.dead[k] else "alt" if k == channel else "accent" for k in order]
-    titles = [f"channel {k}: alive in {text.percent(float(found.alive[k]))} % of images" for k in order]
+    titles = [f"channel {k}: alive in {text.share(float(found.alive[k]))} % of images" for k in order]
     bars = Bars(
         (places + 0.08).tolist(),
         (places + 0.92).tolist(),
@@ -96,11 +97,11 @@ def layer_figures(found: UnitStatistics) -> dict[str, Figure]:
             (Note("channels that give one constant"),),
             "bad" if dead else "ink",
         ),
-        "sparse_share": Figure(zero, text.percent(zero), "%", (Note("outputs that are exactly zero"),)),
+        "sparse_share": Figure(zero, text.share(zero), "%", (Note("outputs that are exactly zero"),)),
     }
     if found.saturated_share is not None:
         share = found.saturated_share
-        told["saturated_share"] = Figure(share, text.percent(share), "%", (Note("outputs within 1 % of a bound"),))
+        told["saturated_share"] = Figure(share, text.share(share), "%", (Note("outputs within 1 % of a bound"),))
     return told
 
 
@@ -109,7 +110,7 @@ def unit_figures(found: UnitStatistics, channel: int) -> dict[str, Figure]:
     alive = float(found.alive[channel])
     dead = bool(found.dead[channel])
     note = Note(f"of {text.count(found.n)} images" + (": dead" if dead else ""), "bad" if dead else "muted")
-    told = {"alive": Figure(alive, text.percent(alive), "%", (note,), "bad" if dead else "ink")}
+    told = {"alive": Figure(alive, text.share(alive), "%", (note,), "bad" if dead else "ink")}
     if found.selectivity is not None and not math.isnan(float(found.selectivity[channel])):
         value = float(found.selectivity[channel])
         told["selectivity"] = Figure(value, f"{value:.2f}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "duration", "milliseconds", "percent", "scaled", "signed_points", "size"]
+__all__ = ["count", "duration", "milliseconds", "percent", "scaled", "share", "signed_points", "size"]
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -15,10 +15,20 @@ def count(number: int) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """0.968 -> 96.8. Never rounded up to 100 or down to 0 when it is not."""
+    """0.968 -> 96.8. Never rounded up to 100 when it is not."""
     text = f"{100 * share:.{digits}f}"
     if share < 1 and float(text) >= 100:
         return f"{100 - 10.0**-digits:.{digits}f}"
+    return text
+
+
+def share(part: float, digits: int = 1) -> str:
+    """0.968 -> 96.8, 0.0001 -> <0.1, 0.9999 -> >99.9: 0 and 100 are printed only where they are exact."""
+    text, step = f"{100 * part:.{digits}f}", 10.0**-digits
+    if part > 0 and float(text) <= 0:
+        return f"<{step:.{digits}f}"
+    if part < 1 and float(text) >= 100:
+        return f">{100 - step:.{digits}f}"
     return text
 
 

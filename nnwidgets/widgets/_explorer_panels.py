@@ -133,10 +133,11 @@ def deconvnet_panel(
             )
         columns.append({"title": found.label, "caption": follow, "raster": raster_record(raster)})
         notes += [{"text": note} for note in found.notes if {"text": note} not in notes]
-    where = "its strongest position" if place is None else f"row {place[0]}, column {place[1]}"
+    strongest = "its strongest position, " if len(row.shape) > 1 else ""
+    where = strongest if place is None else f"row {place[0]}, column {place[1]}, "
     first = next(iter(made.found.values()), None)
-    value = "" if first is None else f", activation {number(float(first.values[0]))}"
-    caption = f"{where}{value}; contrast by the 99.5th percentile, zero is mid-grey"
+    value = "" if first is None else f"activation {number(float(first.values[0]))}; "
+    caption = f"{where}{value}contrast by the 99.5th percentile, zero is mid-grey"
     title = f"channel {channel} of {row.path}, back to pixels"
     return panel("deconvnet", row.id, title, caption=caption, notes=notes, columns=columns, channels=channels)
 

@@ -207,7 +207,7 @@ class ExplorerTasks:
         if items and self._estimate is not None:
             figures = {"accuracy": accuracy_figure(self._estimate, self._dense, 1 - self._exp.goal)}
         note = self._work.inspection.switching_note if items else ""
-        words = "" if not items else note or f"accuracy on S_{self._widget.sample}, by images that tell most first"
+        words = "" if not items else note or f"accuracy on S_{self._widget.sample}, images it is unsure of are tried first"
         return {"items": items, "figures": to_wire(figures), "text": words}
 
     # --- training -----------------------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ HELP: Mapping[str, dict[str, str]] = {
     "position": {
         "what": "The place in the map that is taken back to pixels: the strongest one, or the one you click.",
     },
+    "zoom": {"what": "Shows of the image and of the projections only the part that this place can see."},
     "compare": {
         "what": "Beside the network as it is, the same layer of the present recipe (pruned, quantized, fine-tuned), on the same "
         "scale, and the difference. It follows the compression lab's slider."

@@ -23,6 +23,7 @@ __all__ = [
     "Ranked",
     "answers_record",
     "empty_panel",
+    "field_words",
     "filter_raster",
     "input_record",
     "maps_panel",
@@ -72,13 +73,15 @@ def raster_record(raster: Raster) -> dict[str, Any]:
     }
     if raster.ranges is not None:
         found["ranges"] = raster.ranges.tolist()
+    if raster.clipped:
+        found["clipped"] = True
     if raster.values is not None:
         found["values"] = raster.values.astype("<f4").tobytes()
     return found
 
 
 def tile_side(count: int) -> int:
-    """Pixels of a tile's side so that all of them fit a message and a screen."""
+    """About how many pixels a tile's side has so that all of them fit a message and a screen."""
     return int(min(max((_PIXELS / max(count, 1)) ** 0.5, _SMALLEST), _LARGEST))
 
 
@@ -94,6 +97,7 @@ def tree_record(rows: Sequence[Row], dead: dict[str, tuple[int, int]]) -> list[d
             {
                 "id": row.id,
                 "name": row.label,
+                "call": row.call,
                 "path": row.path,
                 "kind": row.kind,
                 "depth": row.depth,
@@ -109,6 +113,11 @@ def tree_record(rows: Sequence[Row], dead: dict[str, tuple[int, int]]) -> list[d
             }
         )
     return found
+
+
+def _named(row: Row) -> str:
+    """The short name of a row, with the number of its call as in its id: "(relu) #2"."""
+    return row.label if row.call == 0 else f"{row.label} #{row.call}"
 
 
 def panel(view: str, layer: str, title: str, **parts: Any) -> dict[str, Any]:
@@ -145,13 +154,16 @@ def empty_panel(view: str, layer: str, title: str, why: str, busy: str = "") -> 
 def input_record(
     picture: Picture, place: int, count: int, answer: str, names: Sequence[str], right: bool | None
 ) -> dict[str, Any]:
-    """The image card. ``place`` is its number among the ``count`` images that are gone through."""
+    """The image card. ``place`` is its number among the ``count`` images that are gone through.
+
+    A label that is a network's answer is not told as what the image shows, and nothing is right or wrong by it.
+    """
     pixels = picture.pixels[None]
     raster = Raster(pixels, "colour" if pixels.ndim == 4 else "grey", 0.0, 255.0)
     if picture.index < 0:
         title, caption = "your image", picture.note
     else:
-        label = "" if picture.label is None else f": {name_of(names, picture.label)}"
+        label = "" if picture.label is None or picture.labelled_by else f": {name_of(names, picture.label)}"
         title = f"image {text.count(picture.index)}{label}"
         caption = f"of S_{picture.sample}" + (f", {picture.note}" if picture.note else "")
     found = {
@@ -162,7 +174,7 @@ def input_record(
         "count": count,
         "drawable": picture.inputs.dim() == 4 and picture.inputs.shape[1] in (1, 3),
     }
-    return found if right is None else {**found, "role": "good" if right else "bad"}
+    return found if right is None or picture.labelled_by else {**found, "role": "good" if right else "bad"}
 
 
 def ranked(values: Tensor, order: str, selectivity: npt.NDArray[np.float64] | None) -> Ranked:
@@ -196,21 +208,31 @@ def maps_panel(
     side = tile_side(len(values) * (3 if other is not None else 1))
     signs = bool((values < 0).any())  # NaN hides the smallest number
     what = _count(order.total, "map" if values.shape[-1] * values.shape[-2] > 1 else "unit")
-    scale = "each on its own scale" if per_tile else "one scale"
     shown = "" if len(values) == order.total else f", the first {len(values)} of {text.count(order.total)}"
     notes = [{"text": maps.note}] if maps.note else []
     notes += _not_numbers(values, "")
-    small = pooled(values[:1], side).shape[-2:]
-    size = f"{values.shape[-2]} × {values.shape[-1]}"
-    size += "" if small == values.shape[-2:] else f" averaged to {small[0]} × {small[1]}"
-    caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
-    rasters: dict[str, Any] = {"raster": raster_record(grid(values, side, signs, per_tile))}
+    rasters: dict[str, Any] = {"raster": raster_record(grid(values, side, signs, per_tile, clip=True))}
     if other is not None:
         twin = other.values[0][chosen]
         rasters = _compared(values, twin, side, per_tile)
         notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(twin, "compressed: ")]
+    size = _size((values.shape[-2], values.shape[-1]), rasters["raster"])
+    scale = "each on its own scale" if per_tile else "one scale"
+    scale += ", the largest values cut off" if rasters["raster"].get("clipped") else ""
+    caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
     tiles = [_tile(int(channel), values[i], int(channel) in off) for i, channel in enumerate(order.channels)]
-    return panel("maps", row.id, f"{what} of {row.path}", caption=caption, notes=notes, tiles=tiles, **rasters)
+    parts = {"caption": caption, "notes": notes, "tiles": tiles, **rasters}
+    parts["channels"] = order.total if order.total > len(tiles) else None
+    return panel("maps", row.id, f"{what} of {row.path}", **parts)
+
+
+def _size(shape: tuple[int, int], raster: dict[str, Any]) -> str:
+    """Size of the maps in words, and to what they were averaged; nothing for single numbers."""
+    if shape == (1, 1):
+        return ""
+    small = raster["height"], raster["width"]
+    words = f"{shape[0]} × {shape[1]}"
+    return words if small == shape else f"{words} averaged to {small[0]} × {small[1]}"
 
 
 def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[str, Any]:
@@ -218,11 +240,11 @@ def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[s
     small, second = pooled(values, side), pooled(twin, side)
     both = torch.cat([small, second], 1)
     drawn = signed if bool((both < 0).any()) else sequential
-    first, other = (drawn(each, per_tile, of=both) for each in (small, second))
+    first, other = (drawn(each, per_tile, of=both, clip=True) for each in (small, second))
     return {
         "raster": raster_record(first),
         "other": raster_record(other),
-        "difference": raster_record(signed(second - small, per_tile)),
+        "difference": raster_record(signed(second - small, per_tile, clip=True)),
     }
 
 
@@ -265,26 +287,46 @@ def unit_record(
     signs = bool((values < 0).any())
     drawn = signed(values[None]) if signs else sequential(values[None], low=0.0)
     exact = Raster(drawn.pixels, drawn.kind, drawn.low, drawn.high, values=values.numpy())
-    told: dict[str, Figure] = {
-        "here": _figure(values[position], Note(f"at row {position[0]}, column {position[1]}")),
-        "maximum": _figure(values.max()),
-        "mean": _figure(values.mean()),
-    }
     return {
         "layer": row.id,
         "channel": channel,
-        "title": f"Channel {channel} of {row.label}",
+        "title": f"Channel {channel} of {_named(row)}",
         "map": raster_record(exact),
         "position": {"y": position[0], "x": position[1]},
         "field": None if field is None else dict(zip(("y0", "x0", "y1", "x1"), field, strict=True)),
         "field_text": field_text,
         "filter": None if filters is None else raster_record(filters[0]),
         "filter_text": "" if filters is None else filters[1],
-        "figures": to_wire({**told, **(figures or {})}),
+        "figures": to_wire({**_map_figures(values, position), **(figures or {})}),
         "charts": to_wire(charts or {}),
         "off": off,
         "notes": [],
     }
+
+
+def _map_figures(values: Tensor, position: tuple[int, int]) -> dict[str, Figure]:
+    """Figures of a map (H, W); that of the place is left out where it is the maximum, and all are for a single number."""
+    if values.numel() == 1:
+        return {}
+    found = {"maximum": _figure(values.max()), "mean": _figure(values.mean())}
+    if bool(values[position] == values.max()):
+        return found
+    where = Note(f"at row {position[0]}, column {position[1]}")
+    return {"here": _figure(values[position], where), **found}
+
+
+def field_words(size: tuple[int, int], image: tuple[int, int], box: tuple[int, int, int, int]) -> str:
+    """What a place sees of the image, in words.
+
+    Args:
+        size: (h, w) that it would see if the image went on for ever. image: (h, w). box: (y0, x0, y1, x1) that it sees.
+    """
+    y0, x0, y1, x1 = box
+    cut = (y1 - y0 < size[0] and (y0 == 0 or y1 == image[0])) or (x1 - x0 < size[1] and (x0 == 0 or x1 == image[1]))
+    words = f"it sees {size[0]} × {size[1]} pixels" + (", cut off at the border" if cut else "")
+    if box == (0, 0, *image):
+        return f"{words}: here the whole image"
+    return f"{words}: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
 
 
 def _figure(value: Tensor, *notes: Note) -> Figure:
@@ -294,10 +336,13 @@ def _figure(value: Tensor, *notes: Note) -> Figure:
 
 
 def answers_record(
-    dense: Tensor, other: Tensor | None, other_title: str, names: Sequence[str], label: int | None
+    dense: Tensor, other: Tensor | None, other_title: str, names: Sequence[str], picture: Picture
 ) -> dict[str, Any]:
-    """Probabilities of the likeliest classes, before and after a change; the true class is always among them."""
-    title = other_title if other is not None else ""
+    """Probabilities of the likeliest classes, before and after a change; the class of the picture's label is always among them.
+
+    Where the labels are a network's answers and not the truth, nothing is called right or wrong.
+    """
+    title, label = other_title if other is not None else "", picture.label
     whose = ("the network", "the changed network")[: 1 if other is None else 2]
     for probabilities, who in zip((dense, other), whose, strict=False):
         if probabilities is not None and not bool(torch.isfinite(probabilities).all()):
@@ -309,16 +354,23 @@ def answers_record(
     rows = []
     for k in order:
         second = None if other is None else float(other[k])
-        words = f"{text.percent(float(dense[k]))} %" + ("" if second is None else f" → {text.percent(second)} %")
-        rows.append({"name": name_of(names, k), "dense": float(dense[k]), "other": second, "truth": k == label, "text": words})
+        words = f"{text.share(float(dense[k]))} %" + ("" if second is None else f" → {text.share(second)} %")
+        mark = _label_words(picture.labelled_by) if k == label else ""
+        shares = {"dense": float(dense[k]), "other": second}
+        rows.append({"name": name_of(names, k), **shares, "truth": mark == "truth", "mark": mark, "text": words})
     first = int(dense.argmax())
     last = first if other is None else int(other.argmax())
     verdict = name_of(names, first) if first == last else f"{name_of(names, first)} → {name_of(names, last)}"
     found: dict[str, Any] = {"rows": rows, "other_title": title, "verdict": verdict}
-    if label is not None:
+    if label is not None and not picture.labelled_by:
         found["verdict"] += ", right" if last == label else f", wrong: it is {name_of(names, label)}"
         found["role"] = "good" if last == label else "bad"
     return found
+
+
+def _label_words(labelled_by: str) -> str:
+    """What a label is."""
+    return {"": "truth", "itself": "its own answer"}.get(labelled_by, f"answer of {labelled_by}")
 
 
 def name_of(names: Sequence[str], k: int) -> str:
@@ -334,7 +386,7 @@ def filter_raster(weight: Tensor) -> tuple[Raster, str] | None:
     if len(weight) == 3:
         return colours(weight[None]), f"its filter, {size}, in colour: zero is mid-grey"
     most = min(len(weight), 64)
-    words = f"its filter, {size}, a tile for each of {len(weight)} input channels"
+    words = f"its filter, {size}" + (f", a tile for each of {len(weight)} input channels" if len(weight) > 1 else "")
     return signed(weight[:most]), words + ("" if most == len(weight) else f", the first {most}")
 
 

@@ -280,9 +280,7 @@ class ExplorerWork:
         box = field.box(*place)
         if field.whole:
             return box, "it sees the whole image"
-        y0, x0, y1, x1 = box
-        size = f"{field.size[0]} × {field.size[1]}"
-        return box, f"it sees {size} pixels: rows {y0} to {y1 - 1}, columns {x0} to {x1 - 1}"
+        return box, records.field_words(field.size, field.image, box)
 
     def _answers(self, wish: Wish, row: Row, picture: Picture) -> Iterator[None]:
         other: Tensor | None = None
@@ -299,7 +297,7 @@ class ExplorerWork:
         if forward is None or forward.answer is None:
             return
         dense, second = forward.answer.softmax(0), None if other is None else other.softmax(0)
-        self.publish({"answers": records.answers_record(dense, second, words, self.exp.class_names, picture.label)})
+        self.publish({"answers": records.answers_record(dense, second, words, self.exp.class_names, picture)})
         yield
 
 

@@ -29,7 +29,7 @@ def recipe_words(recipe: Recipe) -> str:
     parts = []
     if recipe.pruning is not None:
         kind = {"weight": "weights", "filter": "filters"}.get(recipe.pruning.structure, recipe.pruning.structure)
-        parts.append(f"{text.percent(recipe.pruning.amount, 0)} % of {kind}")
+        parts.append(f"{text.percent(recipe.pruning.amount, 0)} % of {kind} pruned")
     if recipe.quantization is not None:
         bits = recipe.quantization.weight_bits
         parts.append(f"{bits} bit" if isinstance(bits, int) else "bits by layer")

@@ -168,7 +168,7 @@ class LayerExplorer(LiveWidget):
         can = {view for row in self._tree() for view in row["views"]}
         options["view"] = [choice for choice in options["view"] if choice["value"] in can]
         macs = "".join(text.scaled(found.total_macs, ("", " k", " M", " G")))
-        subtitle = f"{exp.title}: {text.count(found.total_params)} parameters, {macs}MAC an image"
+        subtitle = f"{exp.title}: {text.count(found.total_params)} parameters, {macs} MACs an image"
         about = {"title": "Layer explorer", "subtitle": subtitle, "classes": list(exp.class_names), "max_upload": LARGEST_FILE}
         self.set_trait("about", about)
         self.set_trait("options", options)

@@ -19,6 +19,7 @@ __all__ = [
     "cells_of",
     "diverging",
     "like",
+    "most_of",
     "picture_cells",
     "said_value",
     "stage",
@@ -106,18 +107,25 @@ def like(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.float64]) -> bool:
     return bool(apart.max() <= 4 and apart.mean() <= 1)
 
 
+def most_of(*values: object) -> float:
+    """The end of a scale: 995 of 1,000 numbers are no larger, and 9 of 10 of those other than zero."""
+    told = np.concatenate([np.abs(np.asarray(each, np.float64)).ravel() for each in values])
+    ends = np.quantile(told, 0.995, method="inverted_cdf"), np.quantile(told[told != 0], 0.9, method="inverted_cdf")
+    return float(max(ends))
+
+
 def viridis(values: object, low: float, high: float) -> npt.NDArray[np.float64]:
     """Colours of numbers by matplotlib's own table."""
     import matplotlib
 
-    levels = np.round(255 * (np.asarray(values, np.float64) - low) / (high - low)).astype(int)
+    levels = np.round(255 * (np.asarray(values, np.float64) - low) / (high - low)).clip(0, 255).astype(int)
     return np.asarray(matplotlib.colormaps["viridis"](levels))[..., :3] * 255
 
 
 def diverging(values: object, reach: float) -> npt.NDArray[np.float64]:
     """Colours of numbers from blue (-reach) through the page's grey (0, level 128) to orange (reach), in the light theme."""
     stops = np.array([[int(each[i : i + 2], 16) for i in (0, 2, 4)] for each in _BLUE_ORANGE])
-    levels = np.round(128 + 127 * np.asarray(values, np.float64) / reach)
+    levels = np.round(128 + 127 * np.asarray(values, np.float64) / reach).clip(0, 255)
     share = np.where(levels <= 128, levels / 256, 0.5 + (levels - 128) / 254) * (len(stops) - 1)
     return np.stack([np.interp(share, np.arange(len(stops)), stops[:, i]) for i in range(3)], -1)
 

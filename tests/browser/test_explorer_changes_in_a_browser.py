@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from exploring import START, at_rest, begin, cells_of, diverging, like, stage
+from exploring import START, at_rest, begin, cells_of, diverging, like, most_of, stage
 from lab import Notebook, Widget
 from playwright.sync_api import expect
 
@@ -97,10 +97,10 @@ def test_compare_follows_the_compression_lab(notebook: Callable[..., Notebook]) 
         "dense, small = (E.feature_maps(m, images, 'conv2')[0] for m in (exp.model, E.compress(exp.model, exp.recipe)))"
     )
     dense, small = (np.array(book.python(f"{name}.tolist()")) for name in ("dense", "small"))
-    reach = max(np.abs(dense).max(), np.abs(small).max())
+    reach = most_of(dense, small)
     tile = 23
     for part, (values, most) in enumerate(
-        ((dense[tile], reach), (small[tile], reach), ((small - dense)[tile], np.abs(small - dense).max()))
+        ((dense[tile], reach), (small[tile], reach), ((small - dense)[tile], most_of(small - dense)))
     ):
         assert like(cells_of(widget, "feature-maps", tile, (8, 8), part, 3), diverging(values, most)), part
     widget.set("compare", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,7 +236,7 @@ def test_a_digit_is_drawn_by_keyboard(page: Page, show: Callable[..., Widget]) -
     widget = show("digits&pace=5")
     widget.action("draw").press("Enter")
     pad = widget.root.locator("[data-nnw-draw]")
-    pad.focus()
+    expect(pad).to_be_focused()
     for _ in range(8):
         page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Enter")
@@ -247,6 +248,108 @@ def test_a_digit_is_drawn_by_keyboard(page: Page, show: Callable[..., Widget]) -
     assert 8 <= sum(level == 255 for level in levels) <= 40
     expect(pad).to_have_count(0)
     expect(widget.action("draw")).to_be_focused()
+
+
+NEWS = "() => model.receive({seq: model.get('seq') + 1, unit: {...model.get('unit')}, channel: model.get('channel')})"
+
+
+@pytest.mark.parametrize(("control", "trait", "typed"), [("position", "position", "1,1"), ("channel", "channel", "12")])
+def test_what_is_being_typed_is_not_taken_back(
+    page: Page, show: Callable[..., Widget], control: str, trait: str, typed: str
+) -> None:
+    """News of the kernel leave the box alone; Enter takes what stands there, Esc takes it back, the focus elsewhere takes it."""
+    widget = show("pace=5")
+    box = widget.input(control)
+    before, was = value(page, trait), box.input_value()
+    box.click()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(typed[:-1])
+    page.evaluate(NEWS)
+    expect(box).to_have_value(typed[:-1])
+    page.keyboard.press("Escape")
+    expect(box).to_have_value(was)
+    assert value(page, trait) == before
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(typed)
+    page.evaluate(NEWS)
+    page.keyboard.press("Enter")
+    page.wait_for_function("([t, v]) => String(model.get(t)) === v", arg=[trait, typed])
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(typed[::-1])
+    page.keyboard.press("Tab")
+    page.wait_for_function("([t, v]) => String(model.get(t)) === v", arg=[trait, typed[::-1]])
+
+
+def test_a_cell_that_is_none_is_not_taken(page: Page, show: Callable[..., Widget]) -> None:
+    """Nonsense falls back to what was chosen."""
+    widget = show("pace=5")
+    for typed, taken in (("2,3", "2,3"), ("2,", "2,3"), ("x", "2,3"), ("", "")):
+        widget.input("position").fill(typed)
+        widget.input("position").press("Enter")
+        expect(widget.input("position")).to_have_value(taken)
+        page.wait_for_function("v => model.get('position') === v", arg=taken)
+
+
+def test_tiles_that_scroll_say_how_many_there_are(show: Callable[..., Widget]) -> None:
+    """512 maps: so many are in sight, scroll; 64 maps are all in sight."""
+    widget = show("net=large&pace=5")
+    expect(widget.root.locator("[data-nnw-scrolls]")).to_have_text(re.compile(r"^\d+ of 512 in sight: scroll for the rest$"))
+    scroller = widget.chart("feature-maps").locator(".scroller")
+    expect(scroller).to_have_class("scroller more")
+    scroller.evaluate("e => { e.scrollTop = e.scrollHeight; }")
+    expect(scroller).to_have_class("scroller")
+    expect(show("pace=5").root.locator("[data-nnw-scrolls]")).to_have_count(0)
+
+
+def test_deconvnet_zooms_to_the_field(show: Callable[..., Widget]) -> None:
+    """Input and projections are cut to the box of the place; the map stays whole."""
+    widget = show("layer=features.conv2&view=deconvnet&pace=5")
+    sizes = "e => [...e.querySelectorAll('.picture canvas')].map(c => c.width)"
+    chart = widget.chart("deconvnet")
+    assert chart.evaluate(sizes) == [16, 32, 32, 32, 32]
+    widget.set("zoom", True)
+    small = chart.evaluate(sizes)
+    assert small[0] == 16 and small[1] < 16 and small[1:] == [small[1]] * 4
+    expect(chart.locator(".boxed")).to_have_count(1)  # the cell of the map
+
+
+def test_top_9_shows_patches_beside_projections(show: Callable[..., Widget]) -> None:
+    """Two groups of nine at first, each alone or all three on demand."""
+    widget = show("view=top9&state=top9&pace=5")
+    columns = widget.chart("top9").locator("figcaption")
+    expect(columns).to_have_text(["Patch", "Projection"])
+    widget.set("top9_show", "all")
+    expect(columns).to_have_count(3)
+    widget.set("top9_show", "Patch")
+    expect(columns).to_have_text(["Patch"])
+
+
+def test_switched_off_channels_are_grouped_by_layer(page: Page, show: Callable[..., Widget]) -> None:
+    """One heading a layer, the channels as chips under it."""
+    widget = show("state=off&pace=5")
+    page.evaluate("() => model.send({kind: 'command', name: 'switch_off', args: {layer: 'features.conv2', channel: 7}, id: 'x'})")
+    card = widget.root.locator(".switched")
+    expect(card.locator("h4")).to_have_text(["features.relu1", "features.conv2"])
+    expect(card.locator("li > span")).to_have_text(["4", "17", "22", "7"])
+
+
+def test_a_chosen_channel_beyond_the_last_is_the_last(page: Page, show: Callable[..., Widget]) -> None:
+    """The card of the last one is not faded, and its tile and number are the chosen ones."""
+    widget = show("layer=classifier.fc2&pace=5")
+    page.evaluate("""() => model.receive({seq: 600, channel: 40, unit: {...model.get('unit'), channel: 9}})""")
+    expect(widget.root.locator(".unit-card")).to_have_class("card unit-card")
+    expect(widget.root.locator('[data-nnw-tile="9"]')).to_have_attribute("aria-selected", "true")
+    expect(widget.input("channel")).to_have_value("9")
+
+
+def test_a_clipped_scale_says_so(page: Page, show: Callable[..., Widget]) -> None:
+    """The top of a scale that some numbers exceed is written as at least."""
+    widget = show("pace=5")
+    scale = widget.root.locator(".scales .ramp")
+    expect(scale).not_to_contain_text("≥")
+    page.evaluate("""() => { const panel = model.get('panel');
+      model.receive({seq: 700, panel: {...panel, raster: {...panel.raster, high: 4.2, clipped: true}}}); }""")
+    expect(scale).to_contain_text("≥ 4.2")
 
 
 def test_a_stale_record_is_not_drawn(page: Page, show: Callable[..., Widget]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from axe import findings
-from exploring import SHAPES, START, at_rest, begin, cells_of, diverging, like, said_value, stage, tab_to, viridis
+from exploring import SHAPES, START, at_rest, begin, cells_of, diverging, like, most_of, said_value, stage, tab_to, viridis
 from lab import PANEL, Notebook, Widget
 from playwright.sync_api import expect
 
@@ -112,12 +112,12 @@ def test_what_is_on_the_canvas_is_what_the_engine_gives(notebook: Callable[..., 
     at_rest(book, widget)
     maps = np.array(book.python("E.feature_maps(model, images, '(relu)')[0].tolist()"))
     for tile in (0, 7, 31):
-        assert like(cells_of(widget, "feature-maps", tile, (32, 32)), viridis(maps[tile], maps.min(), maps.max()))
+        assert like(cells_of(widget, "feature-maps", tile, (32, 32)), viridis(maps[tile], maps.min(), most_of(maps)))
     widget.root.locator('[data-nnw-layer="conv1"]').click()
     stage(widget, "maps", "conv1")
     at_rest(book, widget)
     maps = np.array(book.python("E.feature_maps(model, images, 'conv1')[0].tolist()"))
-    assert like(cells_of(widget, "feature-maps", 5, (32, 32)), diverging(maps[5], np.abs(maps).max()))
+    assert like(cells_of(widget, "feature-maps", 5, (32, 32)), diverging(maps[5], most_of(maps)))
     widget.set("view", "filters")
     stage(widget, "filters", "conv1")
     at_rest(book, widget)

@@ -61,17 +61,23 @@ def test_small_maps_are_not_pooled_and_not_copied() -> None:
     ("shape", "most", "size"),
     [
         ((9, 9), 4, (4, 4)),
-        ((10, 20), 8, (4, 8)),
+        ((18, 18), 8, (9, 9)),
+        ((8, 8), 7, (8, 8)),  # 8 averaged to 7 would be a blur and no smaller
+        ((112, 112), 111, (112, 112)),
+        ((112, 112), 60, (56, 56)),
+        ((14, 14), 6, (7, 7)),
+        ((10, 20), 8, (5, 10)),
+        ((22, 22), 4, (4, 4)),  # nothing between 11 and 2 divides 22 without a rest
         ((7, 30), 10, (4, 10)),  # the form would leave 2 of 7 rows
         ((2, 30), 10, (2, 10)),
-        ((1, 40), 12, (1, 12)),
-        ((30, 1), 8, (8, 1)),
+        ((1, 40), 12, (1, 10)),
+        ((30, 1), 8, (10, 1)),
         ((3, 50), (16, 16), (3, 16)),
         ((20, 5), (16, 16), (16, 5)),
     ],
 )
 def test_pooling_is_the_mean_of_each_window(shape: tuple[int, int], most: int | tuple[int, int], size: tuple[int, int]) -> None:
-    """The form is kept, but no axis goes below 4 pixels; with two limits each axis stands by itself."""
+    """By a whole number; the form is kept, but no axis goes below 4 pixels; with two limits each axis stands by itself."""
     maps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     small = pooled(maps, most)
     assert small.shape == (2, *size)
@@ -81,6 +87,13 @@ def test_pooling_is_the_mean_of_each_window(shape: tuple[int, int], most: int | 
 def test_pooling_takes_half_precision() -> None:
     maps = torch.rand(2, 9, 9).bfloat16()
     assert torch.equal(pooled(maps, 4), pooled(maps.float(), 4))
+
+
+@given(length=st.integers(1, 3000), most=st.integers(1, 400))
+def test_a_side_is_about_as_long_as_was_wished(length: int, most: int) -> None:
+    """Within a factor of 1.5; what is shorter stays."""
+    side = pooled(torch.zeros(1, length, 1), most).shape[1]
+    assert side == length if length <= most else min(length, 4) <= side <= max(4, 1.5 * most + 1)
 
 
 numbers = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, -0.0, 1e-30, -1e-30, 1e30, -1e30])
@@ -149,6 +162,43 @@ def test_rasters_equal_their_slow_twins(case: str, signs: bool, per_tile: bool) 
         told = [(-max(map(abs, ends)), max(map(abs, ends))) for ends in ranges] if signs else ranges
         assert raster.ranges is not None and np.allclose(raster.ranges, told, rtol=1e-6)
     assert torch.equal(maps.nan_to_num(), before.nan_to_num()), "the maps themselves are left as they were"
+
+
+def slow_reach(maps: Tensor) -> float:
+    """The number that 995 of 1,000 numbers do not exceed, and 9 of 10 of those other than zero."""
+    fine = sorted(float(v) for v in maps.flatten() if math.isfinite(v))
+    told = [v for v in fine if v != 0]
+    return max(fine[-(-995 * len(fine) // 1000) - 1], told[-(-9 * len(told) // 10) - 1]) if told else 0.0
+
+
+@pytest.mark.parametrize("signs", [False, True])
+@pytest.mark.parametrize("case", ["outliers", "few", "sparse", "sparsest", "zero", "two"])
+def test_a_clipped_scale_ends_at_the_995th_of_1000(case: str, signs: bool) -> None:
+    """What is beyond is drawn as the end; few numbers are never clipped, and a scale for each tile is not either."""
+    draw = torch.Generator().manual_seed(2)
+    maps = torch.randn(5, 20, 20, generator=draw) if signs else torch.rand(5, 20, 20, generator=draw)
+    maps[0, 0, :3] = torch.tensor([1000.0, -900.0 if signs else 900.0, 800.0])
+    of = None
+    if case == "few":
+        maps = maps[:1, :10, :10]
+    elif case == "sparse":  # 96 % zeros: the scale is that of the others
+        maps = torch.where(torch.arange(2000).reshape(5, 20, 20) % 25 == 0, maps, 0.0)
+    elif case == "sparsest":  # 80 numbers in 8,000
+        maps = torch.cat([maps[:1, :4], torch.zeros(99, 4, 20)])
+    elif case == "zero":
+        maps = torch.zeros_like(maps)
+    elif case == "two":
+        of = torch.cat([maps, 2 * maps], 1)
+    raster = (signed if signs else sequential)(maps, of=of, clip=True)
+    told = maps if of is None else of
+    top = slow_reach(told.abs() if signs else told)
+    assert raster.high == top and raster.clipped == (float(told.abs().max()) > top) == (case not in ("few", "zero"))
+    held = maps.clamp(raster.low, raster.high).double().numpy()
+    assert (np.abs(decoded(raster) - held) <= half_step(raster)).all()
+    if raster.clipped:
+        assert raster.pixels[0, 0, 0] == 255 and raster.high < 10
+    whole = (signed if signs else sequential)(maps, True, of=of, clip=True)
+    assert not whole.clipped and np.array_equal(whole.pixels, (signed if signs else sequential)(maps, True, of=of).pixels)
 
 
 def test_a_fixed_low_end() -> None:

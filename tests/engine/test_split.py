@@ -75,6 +75,14 @@ def test_take_carve_and_tail_share_nothing_and_lose_nothing() -> None:
     assert len(first) == 53 and torch.equal(last.images.flatten(), torch.arange(53.0, 60.0))
 
 
+def test_whose_answers_the_labels_are_goes_with_them() -> None:
+    """Into every part and copy; labels are the truth where nothing is said."""
+    split = Split(torch.zeros(6, 1, 4, 4), labels(6), notes=("kept",), labelled_by="a network")
+    parts = [split.take([0, 2]), split.to("cpu"), *split.carve(), *split.tail(2)]
+    assert {(part.labelled_by, part.notes) for part in parts} == {("a network", ("kept",))}
+    assert Split(torch.zeros(6, 1, 4, 4), labels(6)).labelled_by == ""
+
+
 def test_a_held_out_part_holds_every_label_of_a_sorted_sample() -> None:
     split = Split(torch.zeros(120, 1), torch.arange(120) // 12)
     _, held = split.carve()

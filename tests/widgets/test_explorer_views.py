@@ -18,7 +18,7 @@ from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine import inspect
 from nnwidgets.engine.experiment.strongest import some_of
 from nnwidgets.engine.inspect import contrast, deconvnet, feature_maps, filters, pooled, receptive_field, statistics
-from nnwidgets.widgets._explorer_view import tile_side
+from nnwidgets.widgets._explorer_view import field_words, tile_side
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,8 @@ def check_maps(explorer: Any, layer: str) -> None:
     assert stands_for(panel["raster"], small), layer
     assert panel["raster"]["kind"] == ("diverging" if bool((maps[:512] < 0).any()) else "sequential")
     size = f"{maps.shape[1]} × {maps.shape[2]}"
-    assert size in panel["caption"] and ("averaged to" in panel["caption"]) == (small.shape != maps[:512].shape)
+    single = maps.shape[1:] == (1, 1)
+    assert (size in panel["caption"]) == (not single) and ("averaged to" in panel["caption"]) == (small.shape != maps[:512].shape)
     unit = explorer.unit
     channel = min(explorer.channel, len(maps) - 1)
     assert (unit["layer"], unit["channel"]) == (layer, channel)
@@ -88,9 +89,8 @@ def check_maps(explorer: Any, layer: str) -> None:
     place = unit["position"]["y"], unit["position"]["x"]
     strongest = float(maps[channel].max())
     raws = {name: figure["raw"] for name, figure in unit["figures"].items() if name in ("here", "maximum", "mean")}
-    assert raws == pytest.approx(
-        {"here": strongest, "maximum": strongest, "mean": float(maps[channel].mean())}, rel=1e-4, abs=1e-6
-    )
+    wanted = {} if single else {"maximum": strongest, "mean": float(maps[channel].mean())}
+    assert raws == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert float(maps[channel][place]) == pytest.approx(strongest, rel=1e-5)
 
 
@@ -187,6 +187,8 @@ def test_a_place_that_is_clicked_is_the_one_that_is_told(open_explorer: Any) -> 
     box = receptive_field(explorer.experiment.model, (1, 28, 28), "conv2").box(4, 2)
     assert explorer.unit["field"] == dict(zip(("y0", "x0", "y1", "x1"), box, strict=True))
     y, x = divmod(int(maps.argmax()), maps.shape[1])
+    show(explorer, position=f"{y},{x}")
+    assert "here" not in explorer.unit["figures"], "it is the maximum"
     for elsewhere in ("99,0", "-1,2", "8,8", "a,b", "1,2,3", "4;2", "²,1", "9" * 5000 + ",1", "__import__('os'),1"):
         show(explorer, position=elsewhere)
         assert explorer.unit["position"] == {"y": y, "x": x}, elsewhere
@@ -220,6 +222,59 @@ def test_answers_are_the_probabilities_of_the_network(open_explorer: Any) -> Non
         assert explorer.answers["role"] == explorer.input["role"] == ("good" if names[0] == label else "bad")
         seen = exp.val.images[index].permute(1, 2, 0).numpy()
         assert np.array_equal(pixels_of(explorer.input["raster"])[0], seen)
+
+
+def test_a_label_that_is_a_networks_answer_is_not_called_the_truth() -> None:
+    """Nothing is right or wrong by it, and the image is not named by it."""
+    for labelled_by, words in (("itself", "its own answer"), ("a teacher", "answer of a teacher")):
+        split = E.Split(torch.randn(30, 1, 9, 9), torch.arange(30) % 3, labelled_by=labelled_by)
+        explorer = nw.LayerExplorer(small_experiment(train=None, test=split))
+        for index in range(4):
+            show(explorer, image_index=index)
+            rows = explorer.answers["rows"]
+            assert [row["mark"] for row in rows] == [words if row["name"] == str(index % 3) else "" for row in rows]
+            assert not any(row["truth"] for row in rows) and "role" not in explorer.answers
+            assert explorer.answers["verdict"] == rows[0]["name"]
+            assert explorer.input["title"] == f"image {index}" and "role" not in explorer.input
+        explorer.close()
+        explorer.experiment.close()
+
+
+def test_the_photographs_are_labelled_by_the_network_itself() -> None:
+    val = nw.load_example("photos").val
+    assert val is not None and val.labelled_by == "itself"
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "cut"),
+    [
+        ((5, 5), (3, 4, 8, 9), False),
+        ((5, 5), (0, 4, 4, 9), True),
+        ((5, 5), (3, 17, 8, 20), True),
+        ((5, 5), (0, 0, 5, 5), False),
+        ((5, 5), (3, 4, 7, 8), False),  # not every unit is as wide as the widest
+    ],
+)
+def test_a_field_that_the_border_cuts_says_so(size: tuple[int, int], box: tuple[int, int, int, int], cut: bool) -> None:
+    words = field_words(size, (20, 20), box)
+    assert words.startswith("it sees 5 × 5 pixels") and ("cut off at the border" in words) == cut
+    assert field_words((9, 9), (6, 6), (0, 0, 6, 6)) == "it sees 9 × 9 pixels, cut off at the border: here the whole image"
+    assert words.endswith(f"rows {box[0]} to {box[2] - 1}, columns {box[1]} to {box[3] - 1}")
+
+
+def test_calls_of_one_function_are_told_apart(open_explorer: Any) -> None:
+    """In the tree and in the title of the unit, by the number in the row's id."""
+    explorer = open_explorer("shapes/vgg_small")
+    rows = [(row["name"], row["call"]) for row in explorer.tree if row["id"].startswith("(relu)")]
+    assert rows == [("(relu)", call) for call in range(6)]
+    show(explorer, layer="(relu)#2", channel=5)
+    assert explorer.unit["title"] == "Channel 5 of (relu) #2"
+
+
+def test_a_recipe_says_what_is_done_to_the_weights(small: Any) -> None:
+    small.experiment.apply(E.Recipe(E.Pruning(0.9)))
+    panel = show(small, compare=True)
+    assert any("dense, 90 % of weights pruned, and the difference" in note["text"] for note in panel["notes"])
 
 
 def test_images_are_gone_through_in_order_by_class_or_from_the_worst(open_explorer: Any) -> None:
@@ -327,7 +382,8 @@ def test_projections_are_those_of_the_engine(open_explorer: Any, name: str, laye
             nonzero = made.pixels[made.pixels != 0].abs().numpy()
             assert column["raster"]["high"] == pytest.approx(float(np.percentile(nonzero, 99.5)), rel=1e-4)
     assert panel["channels"] == len(maps_of(explorer))
-    assert ("its strongest position" if place is None else f"row {place[0]}, column {place[1]}") in panel["caption"]
+    assert (panel["caption"].startswith("its strongest position, ")) == (place is None and layer != "relu")
+    assert place is None or panel["caption"].startswith(f"row {place[0]}, column {place[1]}, ")
 
 
 def test_a_unit_that_is_off_has_no_projection_and_says_so(small: Any) -> None:

@@ -14,7 +14,7 @@ from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
 from nnwidgets.figures._matplotlib import page
 from nnwidgets.figures.records import Bars, Chart, Points, Rule, Text, to_wire
-from nnwidgets.figures.scales import accuracy_axis, size_axis
+from nnwidgets.figures.scales import accuracy_axis, round_marks, size_axis
 from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 
 
@@ -24,6 +24,14 @@ from nnwidgets.figures.sensitivity_chart import sensitivity_chart
         (text.percent(0.968), "96.8"),
         (text.percent(0.99999), "99.9"),
         (text.percent(1.0), "100.0"),
+        (text.share(0.968), "96.8"),
+        (text.share(1e-4), "<0.1"),
+        (text.share(1e-30), "<0.1"),
+        (text.share(0.0), "0.0"),
+        (text.share(0.0006), "0.1"),
+        (text.share(0.9999), ">99.9"),
+        (text.share(1.0), "100.0"),
+        (text.share(0.004, 0), "<1"),
         (text.signed_points(-0.009), "\N{MINUS SIGN}0.9"),
         (text.signed_points(0.003), "+0.3"),
         (text.signed_points(0.00001), "0.0"),
@@ -49,6 +57,21 @@ def test_an_accuracy_axis_holds_its_values_and_its_ticks_are_what_they_say(lowes
     axis = accuracy_axis([lowest, 0.999])
     assert axis.domain[0] <= lowest <= axis.domain[1] and axis.ticks[-1].text in ("100", "100.0")
     assert all(math.isclose(float(tick.text), 100 * tick.at, abs_tol=1e-9) for tick in axis.ticks)
+
+
+@pytest.mark.parametrize(
+    ("ends", "marks"),
+    [
+        ((0.0, 3.4), [0, 0.5, 1, 1.5, 2, 2.5, 3]),
+        ((-2.1, 2.0), [-2, -1, 0, 1, 2]),
+        ((0.0, 1.0), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        ((-0.004, 0.013), [0, 0.005, 0.01]),
+        ((120.0, 980.0), [200, 400, 600, 800]),
+        ((1.5, 1.5), [1.5]),
+    ],
+)
+def test_marks_of_an_axis_are_round(ends: tuple[float, float], marks: list[float]) -> None:
+    assert round_marks(*ends) == pytest.approx(marks)
 
 
 def test_an_accuracy_axis_holds_still_while_values_move_a_little() -> None:

@@ -61,7 +61,7 @@ def last_told(sent: list[dict[str, Any]], name: str) -> Any:
 def test_it_starts_at_the_first_convolution(explorer: Any) -> None:
     assert (explorer.layer, explorer.view, explorer.sample, explorer.status) == ("conv1", "maps", "val", "idle")
     assert stands_for(explorer.panel["raster"], maps_of(explorer, "conv1"))
-    assert explorer.about["subtitle"] == "Small: 411 parameters, 30.6 kMAC an image"
+    assert explorer.about["subtitle"] == "Small: 411 parameters, 30.6 k MACs an image"
     assert [row["id"] for row in explorer.tree] == ["conv1", "(relu)", "conv2", "(add)", "(relu)#1", "(mean)", "fc"]
 
 

@@ -31,6 +31,7 @@ class Picture:
         key: tells two pictures apart. inputs: (1, *input_shape) as the network takes it.
         pixels: uint8 (h, w) or (h, w, 3), as a person sees it. label: None where it is not known.
         sample, index: where it is from; "" and -1 for one's own. note: what was done to it, in words.
+        labelled_by: as of the `Split`.
     """
 
     key: tuple[object, ...]
@@ -40,6 +41,7 @@ class Picture:
     sample: str
     index: int
     note: str = ""
+    labelled_by: str = ""
 
 
 def samples_of(experiment: Experiment) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ def picture_of(split: Split, sample: str, index: int) -> Picture:
     if not 0 <= index < len(split):
         raise InputError(f"image_index: got {index}, expected 0 to {len(split) - 1}.")
     label = None if split.labels is None else int(split.labels[index])
-    return Picture((sample, index), split.inputs([index]), _seen(split, index), label, sample, index)
+    return Picture((sample, index), split.inputs([index]), _seen(split, index), label, sample, index, "", split.labelled_by)
 
 
 def own_picture(split: Split, pixels: npt.NDArray[np.uint8], key: object, note: str) -> Picture:

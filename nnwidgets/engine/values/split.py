@@ -26,6 +26,7 @@ class Split:
         mean, std: per channel. uint8 is fed as (x / 255 - mean) / std; floating data are fed as stored, and these only tell
             how to show them.
         class_names: one a class, in the order of the labels; notes: what had to be done to the data, in words.
+        labelled_by: the network whose answers the labels are, where they are not the truth ("itself": the one that is looked at).
 
     Raises:
         DataError: another shape, type or length, NaN or infinity in the images, negative labels, fewer names than classes, no
@@ -41,6 +42,7 @@ class Split:
         class_names: Any = None,
         *,
         notes: tuple[str, ...] = (),
+        labelled_by: str = "",
     ) -> None:
         self._images = _as_images(images, mean is not None)
         self._file = MappedFile.of(images)
@@ -57,6 +59,7 @@ class Split:
                 f"expected at least {self.n_classes}, one a class in the order of the labels."
             )
         self._notes = tuple(notes)
+        self._labelled_by = str(labelled_by)
 
     @property
     def images(self) -> Tensor:
@@ -87,6 +90,11 @@ class Split:
     def notes(self) -> tuple[str, ...]:
         """What had to be done to the data, in words: subsampled, resized."""
         return self._notes
+
+    @property
+    def labelled_by(self) -> str:
+        """The network whose answers the labels are; "" where they are the truth."""
+        return self._labelled_by
 
     def __len__(self) -> int:
         return len(self._images)
@@ -155,13 +163,18 @@ class Split:
         self.check_file()
         indices = torch.as_tensor(indices, device=self.device)
         labels = None if self._labels is None else self._labels[indices]
-        return Split(self._images[indices], labels, self._mean, self._std, self._class_names, notes=self._notes)
+        return self._like(self._images[indices], labels)
 
     def to(self, device: torch.device | str) -> Split:
         """A copy on another device."""
         self.check_file()
         labels = None if self._labels is None else self._labels.to(device)
-        return Split(self._images.to(device), labels, self._mean, self._std, self._class_names, notes=self._notes)
+        return self._like(self._images.to(device), labels)
+
+    def _like(self, images: Tensor, labels: Tensor | None) -> Split:
+        """Other images with all else that is told of these."""
+        told: dict[str, Any] = {"notes": self._notes, "labelled_by": self._labelled_by}
+        return Split(images, labels, self._mean, self._std, self._class_names, **told)
 
     def carve(self, share: float = 1 / 6, seed: int = 0) -> tuple[Split, Split]:
         """Hold out a share, drawn within each label: (rest, held out). The same seed draws the same images.

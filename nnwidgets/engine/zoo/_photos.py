@@ -27,13 +27,15 @@ _NOTES = (
 )
 
 
-def photos(mean: tuple[float, float, float], std: tuple[float, float, float]) -> tuple[Split, Split, Split]:
+def photos(
+    mean: tuple[float, float, float], std: tuple[float, float, float], labelled_by: str = "EfficientNet-Lite0"
+) -> tuple[Split, Split, Split]:
     """(S_train, S_val, S_test): 42 images each, uint8 (N, 3, 224, 224), the first seven of S_val the photographs.
 
-    Labels are ImageNet classes: what EfficientNet-Lite0 answers, not the truth. ``Split.notes`` says so.
+    Labels are ImageNet classes: what EfficientNet-Lite0 answers, not the truth. ``Split.notes`` and ``labelled_by`` say so.
 
     Args:
-        mean, std: per channel, of the network that they are for.
+        mean, std: per channel, of the network that they are for. labelled_by: "itself", where that is EfficientNet-Lite0.
 
     Raises:
         FileError: the bundled file is missing or damaged.
@@ -49,7 +51,7 @@ def photos(mean: tuple[float, float, float], std: tuple[float, float, float]) ->
         ) from error
     names = imagenet_names()
     train, val, test = (
-        Split(views_of(pictures, VIEWS[sample]), labels[sample], mean, std, names, notes=_NOTES)
+        Split(views_of(pictures, VIEWS[sample]), labels[sample], mean, std, names, notes=_NOTES, labelled_by=labelled_by)
         for sample in ("train", "val", "test")
     )
     return train, val, test

@@ -122,7 +122,7 @@ def example_parts(name: str) -> ExampleParts:
 def _photos_parts() -> ExampleParts:
     """EfficientNet-Lite0 on photographs. How it was trained cannot be done again here: the setup is one for fine-tuning."""
     model = pretrained_lite0()
-    train, val, test = photos((LITE_MEAN,) * 3, (LITE_STD,) * 3)
+    train, val, test = photos((LITE_MEAN,) * 3, (LITE_STD,) * 3, "itself")
     setup = replace(_SGD, lr=1e-3, epochs=2, batch_size=4)  # a larger batch would need a gigabyte
     title = "EfficientNet-Lite0 on photos, labelled by itself"
     names = train.class_names or ()

@@ -12,6 +12,7 @@ export interface Raster {
   kind: "sequential" | "diverging" | "colour" | "grey";
   low: number; // what 0 stands for
   high: number; // what 255 stands for
+  clipped?: boolean; // some numbers are beyond low and high, and drawn as these
   ranges?: [number, number][]; // low and high of each tile, where every tile has its own scale
   data: DataView;
   values?: DataView; // float32, little endian, the exact numbers (one-channel rasters of one tile only): for the pointer
@@ -28,6 +29,7 @@ export interface Box {
 export interface Node {
   id: string; // value of the trait `layer`: the name, "name#1" for its second call
   name: string; // last part of the dotted name, or the function in brackets
+  call: number; // 0 for the first call of a layer or function, 1 for the second
   path: string; // dotted name, for the tip
   kind: string;
   depth: number; // 0 for the first level
@@ -89,7 +91,7 @@ export interface Unit extends Serial {
   map: Raster | null; // one tile, with `values`
   position: { y: number; x: number } | null; // the cell that `field` and Deconvnet speak of
   field: Box | null; // receptive field of that cell on the input
-  field_text: string; // "field 14 x 14, rows 3-16, columns 0-13"
+  field_text: string; // "it sees 14 x 14 pixels, cut off at the border: rows 3 to 16, columns 0 to 11"
   filter: Raster | null; // its weights: one tile, or one an input channel
   filter_text: string;
   figures: Record<string, Figure>; // maximum, mean, alive ...
@@ -110,9 +112,9 @@ export interface Input extends Serial {
 
 /** Answers of the network to the image: dense, and with channels switched off or compressed where there is such a one. */
 export interface Answers {
-  rows: { name: string; dense: number; other: number | null; truth: boolean; text: string }[]; // probabilities, largest first, at most 5
+  rows: { name: string; dense: number; other: number | null; truth: boolean; mark: string; text: string }[]; // probabilities, largest first, at most 5; mark: "truth", or whose answer the label is
   other_title: string; // "switched off" | "compressed" | ""
-  verdict: string; // "ring, right" / "ring -> disc"
+  verdict: string; // "ring, right" / "ring -> disc"; no right or wrong where the labels are not the truth
   role?: Role;
 }
 

@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { uid } from "../uid";
 import { HelpButton } from "./Help";
 import { clamp } from "./positions";
+import { useDraft } from "./useDraft";
 
 interface Props {
   control: string;
@@ -18,19 +19,18 @@ interface Props {
 /** A small number; it is sent when it is complete, and what is no number falls back to the last one. */
 export function NumberInput({ control, label, value, min, max, step, whole = false, onValue }: Props) {
   const id = useRef(uid()).current;
-  const [typed, setTyped] = useState<string | null>(null); // what stands there unfinished: news of the kernel do not take it back
+  const draft = useDraft();
   const onChange = (event: JSX.TargetedEvent<HTMLInputElement>): void => {
     const number = event.currentTarget.valueAsNumber;
     const fit = Number.isFinite(number) ? clamp(whole ? Math.round(number) : number, min, max) : value;
     event.currentTarget.value = String(fit);
-    setTyped(null);
+    draft.drop();
     if (fit !== value) onValue(fit);
   };
   return (
     <div class="control number" data-nnw-control={control}>
       <span class="name"><label for={id}>{label}</label><HelpButton control={control} label={label} /></span>
-      <input type="number" id={id} value={typed ?? value} min={min} max={max} step={step}
-        onInput={(event) => setTyped(event.currentTarget.value)} onChange={onChange} onBlur={() => setTyped(null)} />
+      <input type="number" id={id} value={draft.text ?? value} min={min} max={max} step={step} {...draft.on} onChange={onChange} />
     </div>
   );
 }

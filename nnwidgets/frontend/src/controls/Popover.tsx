@@ -50,7 +50,7 @@ function Box({ anchor, label, onClose, onLeave, children }: BoxProps) {
     put();
     const grown = new ResizeObserver(put);
     grown.observe(box);
-    (box.querySelector<HTMLElement>("input,button,select") ?? box).focus({ preventScroll: true });
+    (box.querySelector<HTMLElement>("[data-nnw-first]") ?? box.querySelector<HTMLElement>("input,button,select") ?? box).focus({ preventScroll: true });
     // composedPath, not target: in a shadow root the target is the host
     const outside = (event: Event): boolean => !event.composedPath().includes(box) && !event.composedPath().includes(anchor);
     const down = (event: Event): void => { if (outside(event)) onLeave(); };

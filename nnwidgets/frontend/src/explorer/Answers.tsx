@@ -1,7 +1,7 @@
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
 import { words } from "../explorer_strings";
-import type { Answers } from "../explorer_wire";
+import type { Answers, Switched } from "../explorer_wire";
 import { useExplorer } from "./contract";
 import { FigureList } from "./Unit";
 
@@ -9,8 +9,8 @@ const percent = (share: number): string => `${(100 * Math.max(0, Math.min(1, sha
 
 function Row({ row, other }: { row: Answers["rows"][number]; other: string }) {
   return (
-    <li class={row.truth ? "answer truth" : "answer"}>
-      <span class="who">{row.name}{row.truth && <span class="mark">{words.truth}</span>}</span>
+    <li class={row.truth ? "answer truth" : row.mark ? "answer own" : "answer"}>
+      <span class="who">{row.name} {row.mark && <span class="mark">{row.mark}</span>}</span>
       <span class="bars" aria-hidden="true">
         <i class="r-accent" style={{ width: percent(row.dense) }} />
         {other && <i class="r-alt second" style={{ width: percent(row.other ?? 0) }} />}
@@ -35,6 +35,25 @@ export function AnswersCard() {
   );
 }
 
+type Item = Switched["items"][number];
+
+/** The channels of each layer together, layers in the order in which they were first touched. */
+export function byLayer(items: readonly Item[]): [string, Item[]][] {
+  const found = new Map<string, Item[]>();
+  for (const item of items) found.set(item.layer, [...(found.get(item.layer) ?? []), item]);
+  return [...found];
+}
+
+function Chip({ item }: { item: Item }) {
+  return (
+    <li><span>{item.channel}</span>
+      <CommandButton command="switch_on" mark={`switch_on ${item.layer} ${item.channel}`} args={{ layer: item.layer, channel: item.channel }} className="x" label={words.takeBack(item.label)}>
+        <span aria-hidden="true">×</span>
+      </CommandButton>
+    </li>
+  );
+}
+
 /** What is switched off, and what that costs. */
 export function SwitchedCard() {
   const store = useExplorer();
@@ -45,17 +64,15 @@ export function SwitchedCard() {
       <div class="row head"><h3>{words.switched}</h3>
         {items.length > 1 ? <CommandButton command="switch_on_all" className="link">{words.allOn}</CommandButton> : <HelpButton control="switched" label={words.switched} />}
       </div>
-      {items.length === 0 ? <p class="cap">{words.noneOff}</p> : (
-        <ul class="chips">
-          {items.map((item) => (
-            <li key={`${item.layer} ${item.channel}`}><span>{item.label}</span>
-              <CommandButton command="switch_on" mark={`switch_on ${item.layer} ${item.channel}`} args={{ layer: item.layer, channel: item.channel }} className="x" label={words.takeBack(item.label)}>
-                <span aria-hidden="true">×</span>
-              </CommandButton>
-            </li>
-          ))}
-        </ul>
-      )}
+      {items.length === 0 && <p class="cap">{words.noneOff}</p>}
+      {byLayer(items).map(([layer, some]) => {
+        const name = store.shown.tree?.find((node) => node.id === layer)?.path ?? layer;
+        return (
+          <div key={layer} class="off-in"><h4>{name}</h4>
+            <ul class="chips" aria-label={name}>{some.map((item) => <Chip key={item.channel} item={item} />)}</ul>
+          </div>
+        );
+      })}
       {switched && <FigureList figures={switched.figures} />}
       {switched?.text && <p class="cap">{switched.text}</p>}
     </section>

@@ -78,7 +78,7 @@ export function DrawPad({ width, height, onDone }: Props) {
     <div class="draw">
       <h3>{words.drawTitle}</h3>
       <div class="pad" role="application" tabIndex={0} aria-label={words.canvas(width, height)} style={{ aspectRatio: `${width} / ${height}` }}
-        onPointerDown={onDown} onPointerMove={onMove} onPointerUp={onUp} onPointerCancel={onUp} onKeyDown={onKey} data-nnw-draw="">
+        onPointerDown={onDown} onPointerMove={onMove} onPointerUp={onUp} onPointerCancel={onUp} onKeyDown={onKey} data-nnw-draw="" data-nnw-first="">
         <canvas ref={canvas} width={width} height={height} aria-hidden="true" />
         <i class="pen" style={{ left: `${(100 * (pen.x + 0.5)) / width}%`, top: `${(100 * (pen.y + 0.5)) / height}%` }} />
       </div>

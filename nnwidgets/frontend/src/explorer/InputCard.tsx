@@ -6,7 +6,7 @@ import { Popover } from "../controls/Popover";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { words } from "../explorer_strings";
-import type { Input, Unit } from "../explorer_wire";
+import type { Box, Input, Unit } from "../explorer_wire";
 import { useExplorer, type ExplorerStore } from "./contract";
 import { DrawPad } from "./DrawPad";
 import { Picture } from "./Picture";
@@ -15,8 +15,16 @@ import { choosePosition } from "./Unit";
 import { pointed } from "./UnitMap";
 import { refusal } from "./upload";
 
-/** The image with the receptive field on it; a click chooses the cell of the map that lies there. */
-export function InputPicture({ input, unit, dark, most }: { input: Input; unit: Unit | null | undefined; dark: boolean; most?: number }) {
+interface PictureProps {
+  input: Input;
+  unit: Unit | null | undefined;
+  dark: boolean;
+  most?: number;
+  near?: Box | null; // only this part is shown
+}
+
+/** The image with the receptive field on it; a click on the whole image chooses the cell of the map that lies there. */
+export function InputPicture({ input, unit, dark, most, near = null }: PictureProps) {
   const store = useExplorer();
   const map = unit?.map;
   const onClick = (event: MouseEvent): void => {
@@ -25,8 +33,8 @@ export function InputPicture({ input, unit, dark, most }: { input: Input; unit: 
   };
   return (
     <div data-nnw-chart="input" role="img" aria-label={[input.title, input.caption, unit?.field_text].filter(Boolean).join("; ")}>
-      <Picture raster={input.raster} dark={dark} {...(most === undefined ? {} : { most })}>
-        <div class={map ? "touch" : undefined} onClick={onClick}><Boxed box={unit?.field} raster={input.raster} /></div>
+      <Picture raster={input.raster} dark={dark} near={near} {...(most === undefined ? {} : { most })}>
+        {!near && <div class={map ? "touch" : undefined} onClick={onClick}><Boxed box={unit?.field} raster={input.raster} /></div>}
       </Picture>
     </div>
   );
@@ -70,7 +78,7 @@ function Choices() {
   return (
     <>
       {(options["sample"]?.length ?? 0) > 1 && <Segmented control="sample" label={words.sample} choices={options["sample"]!} value={store.value("sample", "test")} onValue={(v) => store.set("sample", String(v))} />}
-      {(options["pick"]?.length ?? 0) > 1 && <Segmented control="pick" label={words.pick} choices={options["pick"]!} value={pick} onValue={(v) => store.set("pick", String(v))} />}
+      {(options["pick"]?.length ?? 0) > 1 && <Select control="pick" label={words.pick} choices={options["pick"]!} value={pick} onValue={(v) => store.set("pick", String(v))} />}
       {pick === "class" && classes.length > 0 && <Select control="picked_class" label={words.pickedClass} choices={classes.map((label, value) => ({ value, label }))}
         value={store.value("picked_class", 0)} onValue={(v) => store.set("picked_class", Number(v))} />}
     </>

@@ -11,6 +11,7 @@ import { words } from "../explorer_strings";
 import type { Node, Panel, Tile, ViewName } from "../explorer_wire";
 import { strings } from "../strings";
 import type { Choice } from "../wire";
+import { channelsOf, heldChannel } from "./channels";
 import { useExplorer, type ExplorerStore } from "./contract";
 import type { SizeName } from "./grid";
 import { Columns, TopNine } from "./Columns";
@@ -58,11 +59,11 @@ function Tools({ panel, view, size, onSize }: ToolsProps) {
   const store = useExplorer();
   const options = store.get("options") ?? {};
   const tiled = view === "filters" || view === "maps" || view === "attention" || view === "training";
-  const known = panel?.channels ?? (view === "top9" ? 0 : Math.max(0, ...(panel?.tiles ?? []).map((each) => each.id + 1)));
+  const known = channelsOf(panel);
   const inputs = panel?.input_channels ?? 0;
   return (
     <div class="tools">
-      <NumberInput control="channel" label={view === "attention" ? words.head : words.channel} value={store.value("channel", 0)} min={0} max={(known || 1e6) - 1} step={1} whole onValue={(value) => store.set("channel", value)} />
+      <NumberInput control="channel" label={view === "attention" ? words.head : words.channel} value={heldChannel(store)} min={0} max={(known || 1e6) - 1} step={1} whole onValue={(value) => store.set("channel", value)} />
       {view === "maps" && (options["order"]?.length ?? 0) > 1 && <Select control="order" label={words.order} choices={options["order"]!} value={store.value("order", "index")} onValue={(value) => store.set("order", String(value))} />}
       {tiled && (options["scale"]?.length ?? 0) > 1 && <Segmented control="scale" label={words.scale} choices={options["scale"]!} value={store.value("scale", "layer")} onValue={(value) => store.set("scale", String(value))} />}
       {view === "filters" && inputs > 1 && <Select control="input_channel" label={words.inputChannel} value={store.value("input_channel", -1)}
@@ -88,7 +89,7 @@ export function toggle(store: ExplorerStore, layer: string, tile: Tile): void {
 
 function TileStage({ panel, size, dark }: { panel: Panel; size: SizeName; dark: boolean }) {
   const store = useExplorer();
-  const channel = store.value("channel", 0);
+  const channel = heldChannel(store);
   const [select] = useState(() => (id: number): void => store.set("channel", id));
   const [off] = useState(() => (tile: Tile): void => toggle(store, store.shown.panel?.layer ?? "", tile));
   const { raster, other, difference } = panel;

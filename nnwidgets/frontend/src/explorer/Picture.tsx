@@ -1,28 +1,30 @@
 // One raster tile as large as its place allows, each cell a whole number of device pixels.
 import type { ComponentChildren } from "preact";
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { useBox } from "../chart/useBox";
-import type { Raster } from "../explorer_wire";
-import { colour } from "./raster";
+import type { Box, Raster } from "../explorer_wire";
+import { colour, crop } from "./raster";
 import { useDpr } from "./useDpr";
 
 interface Props {
   raster: Raster;
   dark: boolean;
   most?: number; // em of height
+  near?: Box | null | undefined; // only this part is shown
   children?: ComponentChildren; // laid over the picture
 }
 
-/** Size in CSS pixels of w x h cells in a room: whole device pixels a cell, or less than one where there are too many. */
+/** Size in CSS pixels of w x h cells in a room: whole device pixels a cell, from two on. Of so many cells that they get less, it is the room. */
 export function sizeOf(w: number, h: number, room: number, most: number, dpr: number): { width: number; height: number; whole: boolean } {
   const large = Math.min((room * dpr) / w, (most * dpr) / h);
-  const scale = large >= 1 ? Math.floor(large) : large;
+  const scale = large >= 2 ? Math.floor(large) : large;
   // A row of numbers (1 x 300) would be a hair: it is made thicker
   const height = Math.max((h * scale) / dpr, Math.min(most, 24));
-  return { width: (w * scale) / dpr, height, whole: large >= 1 };
+  return { width: (w * scale) / dpr, height, whole: large >= 2 };
 }
 
-export function Picture({ raster, dark, most = 26, children }: Props) {
+export function Picture({ raster: whole, dark, most = 26, near, children }: Props) {
+  const raster = useMemo(() => (near ? crop(whole, near) : whole), [whole, near]);
   const [ref, box] = useBox();
   const canvas = useRef<HTMLCanvasElement>(null);
   const dpr = useDpr();

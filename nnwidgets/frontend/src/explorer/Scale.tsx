@@ -17,17 +17,17 @@ export function Scale({ raster, dark, title, own }: Props) {
   const numbers = !each || own;
   const share = raster.kind === "diverging" ? 0.5 : high > low ? (0 - low) / (high - low) : 0;
   const zero = low < 0 && high > 0;
-  const colour = raster.channels === 3;
-  const note = [title, colour ? words.eachColour : "", each ? (own ? `${words.ownScale}, ${words.chosenTile(own.label)}` : words.ownScale) : ""].filter(Boolean).join(" · ");
+  const cut = raster.clipped === true && !each;
+  const note = [title, each ? (own ? `${words.ownScale}, ${words.chosenTile(own.label)}` : words.ownScale) : ""].filter(Boolean).join(" · ");
   return (
     <div class="scale" data-nnw-scale={raster.kind}>
       {note && <span class="cap">{note}</span>}
       <span class="ramp">
         <i style={{ backgroundImage: gradient(raster.kind, dark) }} aria-hidden="true" />
         {numbers && <>
-          <span>{said(low)}</span>
+          <span>{cut && raster.kind === "diverging" ? words.atMost(said(low)) : said(low)}</span>
           {zero && share > 0.14 && share < 0.86 && <span class="zero" style={{ left: `${100 * share}%` }}>0</span>}
-          <span>{said(high)}</span>
+          <span>{cut ? words.atLeast(said(high)) : said(high)}</span>
         </>}
       </span>
     </div>

@@ -4,13 +4,14 @@ import { useBox } from "../chart/useBox";
 import { words } from "../explorer_strings";
 import type { Box, Raster, Tile } from "../explorer_wire";
 import { memo } from "../memo";
-import { afterKey, gridAcross, gridOf, placeOf, SIZES, type Grid, type SizeName } from "./grid";
+import { afterKey, gridAcross, gridOf, inSight, placeOf, SIZES, type Grid, type SizeName } from "./grid";
 import { draw, type Sheet } from "./pixels";
 import { clip } from "./raster";
 import { useDpr } from "./useDpr";
 
 const LIMIT = 4096; // device pixels of height on one canvas; longer lists move it along
 const BAR = 16; // CSS pixels
+const SINGLE = 8; // em: a single number is a colour, no picture
 const TALL = 50; // em: more than that scrolls inside
 
 interface Props {
@@ -42,7 +43,8 @@ export const Tiles = memo(function Tiles(props: Props) {
   const grid = useMemo(() => {
     if (!box) return null;
     const em = box.em * dpr;
-    const [least, most] = typeof size === "string" ? SIZES[size] : [size.least, size.most];
+    const [least, widest] = typeof size === "string" ? SIZES[size] : [size.least, size.most];
+    const most = shape.width * shape.height === 1 ? Math.min(widest, SINGLE) : widest;
     const label = size === "small" || !tiles.some((each) => each.label) ? 0 : Math.ceil(1.25 * em);
     const wish = { least: least * em, most: most * em, gap: Math.round(0.55 * em), label, height: tall * em };
     const room = Math.floor(box.width * dpr);
@@ -69,6 +71,7 @@ function Sheets({ label, tiles, rasters, boxes, dark, selected, plain, onSelect,
   const scroller = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const top = useRef(0);
+  const [ended, setEnded] = useState(false); // scrolled to the last tile
   const high = Math.max(1, Math.min(grid.total, LIMIT));
   const wide = (grid.columns - 1) * grid.stepX + grid.parts * grid.width + (grid.parts - 1) * grid.inner;
   const sheet: Sheet = { grid, count: tiles.length, rasters, dark, dimmed: (i) => tiles[i]?.off ?? false };
@@ -83,7 +86,9 @@ function Sheets({ label, tiles, rasters, boxes, dark, selected, plain, onSelect,
   };
   const follow = (): void => {
     const view = scroller.current;
-    if (!view || grid.total <= LIMIT) return;
+    if (!view) return;
+    setEnded(view.scrollTop + view.clientHeight >= view.scrollHeight - 2);
+    if (grid.total <= LIMIT) return;
     const [from, to] = [view.scrollTop * dpr, (view.scrollTop + view.clientHeight) * dpr];
     if (from >= top.current && to <= top.current + high) return;
     top.current = Math.round(Math.max(0, Math.min(grid.total - high, (from + to - high) / 2)));
@@ -104,13 +109,18 @@ function Sheets({ label, tiles, rasters, boxes, dark, selected, plain, onSelect,
     if (y < view.scrollTop) view.scrollTop = Math.max(0, y - 4);
     else if (bottom > view.scrollTop + view.clientHeight) view.scrollTop = bottom - view.clientHeight + 4;
   }, [at, grid]);
+  const some = inSight(grid, tiles.length, limit * dpr);
+  const more = some < tiles.length;
   return (
-    <div class="scroller" ref={scroller} onScroll={follow} {...(plain ? { role: "img", "aria-label": label } : {})} style={{ maxHeight: `${limit + 8}px` }}>
-      <div class="sheet" style={{ width: `${wide / dpr}px`, height: `${grid.total / dpr}px` }}>
-        <canvas ref={canvas} aria-hidden="true" style={{ width: `${wide / dpr}px`, height: `${high / dpr}px` }} />
-        {!plain && <Options label={label} tiles={tiles} grid={grid} dpr={dpr} selected={selected} boxes={boxes} raster={boxes ? (rasters[0] ?? null) : null} onSelect={onSelect} onToggle={onToggle} />}
+    <>
+      <div class={more && !ended ? "scroller more" : "scroller"} ref={scroller} onScroll={follow} {...(plain ? { role: "img", "aria-label": label } : {})} style={{ maxHeight: `${limit + 8}px` }}>
+        <div class="sheet" style={{ width: `${wide / dpr}px`, height: `${grid.total / dpr}px` }}>
+          <canvas ref={canvas} aria-hidden="true" style={{ width: `${wide / dpr}px`, height: `${high / dpr}px` }} />
+          {!plain && <Options label={label} tiles={tiles} grid={grid} dpr={dpr} selected={selected} boxes={boxes} raster={boxes ? (rasters[0] ?? null) : null} onSelect={onSelect} onToggle={onToggle} />}
+        </div>
       </div>
-    </div>
+      {more && <p class="cap scrolls" data-nnw-scrolls="">{words.inSight(some, tiles.length)}</p>}
+    </>
   );
 }
 

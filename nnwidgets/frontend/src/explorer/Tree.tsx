@@ -41,6 +41,7 @@ const Row = memo(function Row({ node, column, chosen, current, open, onPress }: 
         onPress(node, true);
       }} />
       <span class="who">{node.name}</span>
+      {node.call > 0 && <span class="call">#{node.call}</span>}
       {dead && column !== "dead" && <span class="dead r-warn">{node.dead_text}</span>}
       <span class={dead && column === "dead" ? "what r-warn" : "what"}>{shown}</span>
       <span class="hidden">{lineOf(node)}</span>

@@ -1,14 +1,17 @@
 // The right: one channel with its map, its cell, its figures, its filter.
+import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
+import { useDraft } from "../controls/useDraft";
 import { figureName, words } from "../explorer_strings";
 import type { Raster, Tile, Unit } from "../explorer_wire";
 import { NoteView, plain } from "../shell/Note";
 import { uid } from "../uid";
 import type { Figure } from "../wire";
 import { alone } from "./alone";
+import { heldChannel } from "./channels";
 import { useExplorer, type ExplorerStore } from "./contract";
 import { positionOf, positionText, type Cell } from "./raster";
 import { Scale } from "./Scale";
@@ -39,16 +42,20 @@ function Position({ unit }: { unit: Unit }) {
   const store = useExplorer();
   const id = useRef(uid()).current;
   const held = store.value("position", "");
+  const draft = useDraft();
+  const onChange = (event: JSX.TargetedEvent<HTMLInputElement>): void => {
+    const text = event.currentTarget.value;
+    const cell = positionOf(text);
+    event.currentTarget.value = held;
+    draft.drop();
+    if (cell || !text.trim()) choosePosition(store, cell);
+  };
   return (
     <div class="control position" data-nnw-control="position">
       <span class="name"><label for={id}>{words.position}</label><HelpButton control="position" label={words.position} /></span>
       <span class="row start">
-        <input type="text" id={id} size={6} value={held} placeholder={unit.position ? positionText(unit.position) : words.positionHint} spellcheck={false} autocomplete="off"
-          onChange={(event) => {
-            const cell = positionOf(event.currentTarget.value);
-            if (!cell && event.currentTarget.value.trim()) event.currentTarget.value = held;
-            else choosePosition(store, cell);
-          }} />
+        <input type="text" id={id} size={6} value={draft.text ?? held} placeholder={unit.position ? positionText(unit.position) : words.positionHint} spellcheck={false} autocomplete="off"
+          {...draft.on} onChange={onChange} />
         <button type="button" aria-disabled={held === ""} onClick={() => held !== "" && choosePosition(store, null)}>{words.strongest}</button>
       </span>
     </div>
@@ -74,7 +81,7 @@ function Filter({ raster, text, dark }: { raster: Raster; text: string; dark: bo
 export function UnitCard({ dark }: { dark: boolean }) {
   const store = useExplorer();
   const unit = store.shown.unit;
-  const held = store.value("channel", 0);
+  const held = heldChannel(store);
   const layer = store.value("layer", "");
   if (!unit) return <section class="card unit-card" aria-label={words.unit}><h3>{words.unit}</h3><p class="cap">{words.noUnit}</p><div class="waiting"><i /></div></section>;
   const faded = unit.layer !== layer || unit.channel !== held;

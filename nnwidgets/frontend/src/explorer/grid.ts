@@ -22,7 +22,7 @@ export interface Grid {
   whole: boolean; // each cell covers a whole number of device pixels
 }
 
-export const SIZES = { small: [2.3, 4], medium: [4.1, 13], large: [8, 20] } as const; // least and most, in em
+export const SIZES = { small: [2.3, 4], medium: [4.1, 26], large: [8, 44] } as const; // least and most, in em: a few tiles fill the place
 export type SizeName = keyof typeof SIZES;
 
 const fit = (count: number, parts: number, width: number, room: number, wish: Wish, height: number, whole: boolean, across?: number): Grid => {
@@ -73,6 +73,10 @@ export function visible(grid: Grid, count: number, from: number, to: number): [n
   const first = Math.max(0, Math.floor(from / grid.stepY)) * grid.columns;
   return [Math.min(count, first), Math.min(count, (Math.floor(to / grid.stepY) + 1) * grid.columns)];
 }
+
+/** How many tiles are seen at once in a height. */
+export const inSight = (grid: Grid, count: number, height: number): number =>
+  grid.total <= height ? count : Math.min(count, grid.columns * Math.max(1, Math.floor((height + grid.stepY - grid.height) / grid.stepY)));
 
 /** The tile after a key, or null for a key that moves nothing. */
 export function afterKey(key: string, at: number, count: number, columns: number): number | null {

@@ -81,6 +81,22 @@ export function clip(box: Box | null | undefined, width: number, height: number)
   return inside.y1 > inside.y0 && inside.x1 > inside.x0 ? inside : null;
 }
 
+/** The part of a single picture that is in a box, as a picture of its own; the picture itself where the box is beside it. */
+export function crop(raster: Raster, box: Box): Raster {
+  const inside = clip(box, raster.width, raster.height);
+  if (!inside) return raster;
+  const [width, height] = [inside.x1 - inside.x0, inside.y1 - inside.y0];
+  const part = (data: DataView, cell: number): DataView => {
+    const [all, found] = [bytesOf(data), new Uint8Array(width * height * cell)];
+    for (let y = 0; y < height; y += 1) {
+      const from = ((inside.y0 + y) * raster.width + inside.x0) * cell;
+      found.set(all.subarray(from, from + width * cell), y * width * cell);
+    }
+    return new DataView(found.buffer);
+  };
+  return { ...raster, count: 1, width, height, data: part(raster.data, raster.channels), ...(raster.values ? { values: part(raster.values, 4) } : {}) };
+}
+
 /** A number as people read it: three digits that count, a true minus, e only where it must be. */
 export function said(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";

@@ -3,10 +3,13 @@ import { useStore } from "../controls/useStore";
 import { strings } from "../strings";
 import type { Failure } from "../wire";
 
+/** A title ends as a sentence does, however it was written. */
+export const sentence = (title: string): string => (/[.!?…:]$/.test(title) ? title : `${title}.`);
+
 function FailureBanner({ error }: { error: Failure }) {
   return (
     <div class="banner r-bad" role="alert" data-nnw-error="">
-      <p><b class="lead">{error.title}</b> {error.message} {error.next}</p>
+      <p><b class="lead">{sentence(error.title)}</b> {error.message} {error.next}</p>
       <div class="row start">
         {error.retry && <CommandButton command="retry">{strings.retry}</CommandButton>}
         <CommandButton command="dismiss">{strings.dismiss}</CommandButton>

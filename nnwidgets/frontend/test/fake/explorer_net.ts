@@ -42,7 +42,7 @@ class Builder {
 
   add(path: string, kind: string, depth: number, more: Partial<Node>): void {
     const name = path.startsWith("<") ? path : path.split(".").pop()!;
-    this.nodes.push({ id: path, name, path, kind, depth, shape: "", params: "", macs: "", share: 0, dead: null, dead_text: "", container: false, views: [], reason: "", ...more });
+    this.nodes.push({ id: path, name, call: 0, path, kind, depth, shape: "", params: "", macs: "", share: 0, dead: null, dead_text: "", container: false, views: [], reason: "", ...more });
   }
 }
 

@@ -242,7 +242,7 @@ export function answersOf(state: State, changed: boolean, compare: boolean): Ans
   const now = both ? other : dense;
   const best = now.indexOf(Math.max(...now));
   return {
-    rows: ids.map((i) => ({ name: CLASSES[i]!, dense: dense[i]!, other: both ? other[i]! : null, truth: i === truth, text: both ? `${(100 * dense[i]!).toFixed(0)} → ${(100 * other[i]!).toFixed(0)} %` : `${(100 * dense[i]!).toFixed(0)} %` })),
+    rows: ids.map((i) => ({ name: CLASSES[i]!, dense: dense[i]!, other: both ? other[i]! : null, truth: i === truth, mark: i === truth ? "truth" : "", text: both ? `${(100 * dense[i]!).toFixed(0)} → ${(100 * other[i]!).toFixed(0)} %` : `${(100 * dense[i]!).toFixed(0)} %` })),
     other_title: both ? (changed ? "switched off" : "compressed") : "", verdict: best === truth ? `${CLASSES[truth]}, right` : `${CLASSES[truth]} → ${CLASSES[best]}`, role: best === truth ? "good" : "bad",
   };
 }

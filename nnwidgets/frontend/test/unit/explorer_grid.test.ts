@@ -1,7 +1,7 @@
 // Where tiles go: whole pixels a cell, all in sight where they can be, keys that keep their column.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { afterKey, gridAcross, gridOf, placeOf, visible, type Wish } from "../../src/explorer/grid";
+import { afterKey, gridAcross, gridOf, inSight, placeOf, SIZES, visible, type Wish } from "../../src/explorer/grid";
 import { sizeOf } from "../../src/explorer/Picture";
 
 const WISH: Wish = { least: 53, most: 169, gap: 7, label: 16, height: 650 };
@@ -62,6 +62,19 @@ test("only tiles in sight are drawn", () => {
   assert.deepEqual(visible(grid, 512, 0, 1e6), [0, 512]);
 });
 
+test("a few tiles fill the room", () => {
+  const [least, most] = SIZES.medium;
+  const grid = gridOf(6, 1, 28, 28, 690, { ...WISH, least: 13 * least, most: 13 * most });
+  assert.deepEqual([grid.columns, grid.width], [3, 224]);
+});
+
+test("how many tiles are in sight: whole rows, all where nothing scrolls", () => {
+  const grid = gridOf(512, 1, 56, 56, 690, WISH);
+  const rows = inSight(grid, 512, WISH.height) / grid.columns;
+  assert.ok(Number.isInteger(rows) && rows * grid.stepY - WISH.gap - WISH.label <= WISH.height && (rows + 1) * grid.stepY > WISH.height);
+  assert.equal(inSight(gridOf(6, 1, 28, 28, 690, WISH), 6, WISH.height), 6);
+});
+
 test("arrow keys walk the tiles and stay inside", () => {
   const go = (key: string, at: number): number | null => afterKey(key, at, 10, 4);
   assert.deepEqual([go("ArrowRight", 3), go("ArrowLeft", 0), go("ArrowDown", 1), go("ArrowUp", 5)], [4, 0, 5, 1]);
@@ -74,5 +87,6 @@ test("a picture is a whole number of device pixels a cell, and a row of numbers 
   assert.deepEqual(sizeOf(28, 28, 230, 400, 1), { width: 224, height: 224, whole: true });
   assert.deepEqual(sizeOf(28, 28, 230, 400, 2), { width: 224, height: 224, whole: true });
   assert.equal(sizeOf(300, 300, 150, 400, 1).whole, false);
+  assert.deepEqual(sizeOf(224, 224, 270, 400, 1), { width: 270, height: 270, whole: false }, "a photograph fills its place");
   assert.ok(sizeOf(300, 1, 230, 400, 1).height >= 20);
 });

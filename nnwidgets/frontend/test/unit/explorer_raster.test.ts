@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gradient, table } from "../../src/explorer/lut";
-import { atlasOf, cellAt, clip, colour, positionOf, positionText, said, step, valueAt } from "../../src/explorer/raster";
+import { atlasOf, cellAt, clip, colour, crop, positionOf, positionText, said, step, valueAt } from "../../src/explorer/raster";
 import type { Raster } from "../../src/explorer_wire";
 
 const view = (...bytes: number[]): DataView => new DataView(Uint8Array.from(bytes).buffer);
@@ -102,6 +102,16 @@ test("a box is cut to the picture; one beside it is none", () => {
   assert.deepEqual(clip({ y0: -4, x0: 2, y1: 9, x1: 99 }, 32, 28), { y0: 0, x0: 2, y1: 9, x1: 32 });
   assert.equal(clip({ y0: 30, x0: 0, y1: 40, x1: 5 }, 32, 28), null);
   assert.equal(clip(null, 5, 5), null);
+});
+
+test("the part of a picture in a box, colours and exact numbers with it", () => {
+  const grey = raster({ width: 3, height: 2, data: view(0, 1, 2, 3, 4, 5), values: new DataView(Float32Array.from([0, 10, 20, 30, 40, 50]).buffer) });
+  const part = crop(grey, { y0: 1, x0: 1, y1: 9, x1: 3 });
+  assert.deepEqual([part.width, part.height, part.data.getUint8(0), part.data.getUint8(1)], [2, 1, 4, 5]);
+  assert.deepEqual(valueAt(part, { y: 0, x: 1 }), { value: 50, exact: true });
+  const rgb3 = crop(raster({ width: 2, height: 1, channels: 3, kind: "colour", data: view(1, 2, 3, 4, 5, 6) }), { y0: 0, x0: 1, y1: 1, x1: 2 });
+  assert.deepEqual([...new Uint8Array(rgb3.data.buffer as ArrayBuffer)], [4, 5, 6]);
+  assert.equal(crop(grey, { y0: 5, x0: 0, y1: 6, x1: 1 }), grey);
 });
 
 test("numbers are short and have a true minus", () => {

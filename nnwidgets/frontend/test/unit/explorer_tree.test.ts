@@ -6,7 +6,7 @@ import type { Node } from "../../src/explorer_wire";
 import { large, small } from "../fake/explorer_net";
 
 const node = (id: string, depth: number, container = false): Node => ({
-  id, name: id, path: id, kind: "", depth, shape: "", params: "", macs: "", share: 0, dead: null, dead_text: "", container, views: ["maps"], reason: "",
+  id, name: id, call: 0, path: id, kind: "", depth, shape: "", params: "", macs: "", share: 0, dead: null, dead_text: "", container, views: ["maps"], reason: "",
 });
 const NODES = [node("a", 0, true), node("a.b", 1, true), node("a.b.c", 2), node("a.d", 1), node("e", 0)];
 const shown = (closed: string[]): string[] => rows(NODES, new Set(closed)).map((i) => NODES[i]!.id);
