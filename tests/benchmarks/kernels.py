@@ -10,11 +10,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def told_by_kernel(code: str, timeout: float = 1800) -> dict[str, dict[str, float]]:
+def told_by_kernel(code: str, timeout: float = 1800, **environment: str) -> dict[str, dict[str, float]]:
     """Run a cell in a fresh ipykernel process and return the JSON of its last line."""
     from jupyter_client.manager import start_new_kernel
 
-    manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, "PYTHONPATH": str(ROOT)}, startup_timeout=120)
+    manager, client = start_new_kernel(
+        kernel_name="python3", env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, startup_timeout=120
+    )
     told: list[str] = []
     try:
         reply = client.execute_interactive(

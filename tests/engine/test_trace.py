@@ -18,16 +18,21 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from nnwidgets.engine.errors import InputError, ModelError, UnsupportedError
-from nnwidgets.engine.trace import INPUT, Trace, _trace, fingerprint, trace
+from nnwidgets.engine.trace import INPUT, Trace, _copy, _trace, fingerprint, trace
 from nnwidgets.engine.zoo.efficientnet import EfficientNetLite0
 from nnwidgets.engine.zoo.examples import RECIPES
 
 
-@pytest.fixture(autouse=True, params=["on the meta device", "for real"])
+@pytest.fixture(autouse=True, params=["on the meta device", "with blank weights", "for real"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small networks with small inputs are run for real, all others on the meta device: each test here holds for both."""
+    """Small networks with small inputs are run for real, large ones with zeros for weights, all others on the meta device: each
+    test here holds for all of them.
+    """
     if request.param == "on the meta device":
         monkeypatch.setattr(_trace, "_SMALL_INPUT", 0)
+    if request.param == "with blank weights":
+        monkeypatch.setattr(_trace, "_SMALL", -1)
+        monkeypatch.setattr(_copy, "_LARGE", 0)
     return str(request.param)
 
 
@@ -520,17 +525,22 @@ def test_compiled_network_is_traced_without_compiling() -> None:
     assert found.macs == trace(Small(), (1, 8, 8)).macs
 
 
-def test_large_network_is_not_copied_for_a_wrong_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_network_is_not_copied_for_a_wrong_shape(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Only where the meta device is to blame does a second try copy the weights."""
     devices: list[str] = []
     from nnwidgets.engine.trace import _trace
 
     copy = _trace.copy_for_trace
-    monkeypatch.setattr(_trace, "copy_for_trace", lambda model, device: devices.append(device.type) or copy(model, device))
+
+    def noting(model: nn.Module, device: torch.device, blank: bool) -> tuple[nn.Module, list[str]]:
+        devices.append("blank" if blank else device.type)
+        return copy(model, device, blank)
+
+    monkeypatch.setattr(_trace, "copy_for_trace", noting)
     net = nn.Sequential(nn.Linear(4100, 4100))
     with pytest.raises(ModelError, match=r"RuntimeError in layer '0' \(Linear\)"):
         trace(net, (12,))
-    assert devices == ["meta", "meta"]
+    assert devices == ["blank", "blank"] * (way != "on the meta device") + ["meta", "meta"]
 
 
 @pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet20", "vgg_small", "efficientnet_lite0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +14,8 @@ from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace.weights import kind_of
 
 __all__ = ["copy_for_trace", "home_of"]
+
+_LARGE = 2**20  # bytes
 
 _HOOKS = (
     "_forward_hooks",
@@ -25,10 +28,11 @@ _HOOKS = (
 )
 
 
-def copy_for_trace(model: nn.Module, device: torch.device) -> tuple[nn.Module, list[str]]:
+def copy_for_trace(model: nn.Module, device: torch.device, blank: bool = False) -> tuple[nn.Module, list[str]]:
     """Return a copy in eval mode without its hooks, and notes about what was left out.
 
-    On the meta device no number is copied, so that a network of any size costs a few milliseconds.
+    On the meta device no number is copied, so that a network of any size costs a few milliseconds. ``blank``, on the CPU, gives
+    large weights of zeros: memory that is only read is none.
 
     Raises:
         ModelError: the network cannot be copied. UnsupportedError: TorchScript.
@@ -41,9 +45,7 @@ def copy_for_trace(model: nn.Module, device: torch.device) -> tuple[nn.Module, l
             )
         # Plain tensor attributes too: they would stay on the old device, and those with a gradient history refuse to be copied.
         for tensor in tensors_in(vars(module)):
-            memo[id(tensor)] = _twin(tensor, device)
-        for tensor in tensors_in([module._parameters, module._buffers]):
-            memo[id(tensor)] = _twin(tensor, device)
+            memo[id(tensor)] = _twin(tensor, device, blank)
     try:
         twin = copy.deepcopy(model, memo)
     except Exception as error:
@@ -61,11 +63,16 @@ def home_of(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-def _twin(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def _twin(tensor: torch.Tensor, device: torch.device, blank: bool = False) -> torch.Tensor:
     if nn.parameter.is_lazy(tensor):
         raise ModelError("A lazy layer has no weights yet. Run one batch through the network first, then use it here.")
     data = tensor.detach()
-    twin = torch.empty_like(data, device=device) if device.type == "meta" else data.to(device, copy=True)
+    if device.type == "meta":
+        twin = torch.empty_like(data, device=device)
+    elif blank and data.dtype is torch.float32 and data.nbytes >= _LARGE and data.layout is torch.strided:
+        twin = torch.from_numpy(np.zeros(tuple(data.shape), np.float32))  # the system hands out such pages once they are written
+    else:
+        twin = data.to(device, copy=True)
     return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
 

@@ -22,14 +22,16 @@ from nnwidgets.engine.trace.weights import WeightLayer, kind_of, sources_of, wei
 __all__ = ["check_one_input", "checked_shape", "trace"]
 
 _SMALL = 64 * 2**20  # bytes; a network below is copied whatever the meta device failed of
-_SMALL_INPUT = 3 * 256 * 256  # numbers; with such an input a small network is run on real numbers at once
+_SMALL_INPUT = 3 * 256 * 256  # numbers; with such an input a network is run on the CPU at once
+_MOST = 4 * 2**30  # bytes; a network below is run with blank weights
 
 
 def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> Trace:
     """Run one forward pass of a copy and record every call.
 
     A small network on the CPU with an input of the usual size is copied and run on zeros: milliseconds to some tenths of a
-    second. The copy of any other lives on the meta device, where nothing is computed, but for which torch loads 150 MB of its
+    second. A larger one gets weights that are zeros in memory which is only promised, so that it costs no copy. The copy of any
+    other, and of what fails so, lives on the meta device, where nothing is computed, but for which torch loads 150 MB of its
     compiler; one that needs real numbers on its way (or makes tensors on a device of its own) is then copied for real as well,
     and ``Trace.notes`` says so.
     The network itself is not touched; copies are in eval mode, and its hooks are not run.
@@ -48,16 +50,21 @@ def trace(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | Non
         raise InputError(f"The input dtype is {dtype}; only networks that take floating tensors are supported.")
     check_one_input(model)
     meta, home = torch.device("meta"), home_of(model)
-    at_once = _is_on_cpu(model) and _bytes_of(model) <= _SMALL and math.prod(shape) <= _SMALL_INPUT
-    failed = None
+    is_usual, size = _is_on_cpu(model) and math.prod(shape) <= _SMALL_INPUT, _bytes_of(model)
+    at_once, blank = is_usual and size <= _SMALL, is_usual and _SMALL < size <= _MOST
+    ways = [(home, False)] if at_once else [(home, True)] * blank + [(meta, False), (home, False)]
+    failed = of_meta = None
     # Batch 1 gives the shapes of one sample; some networks squeeze it away and need 2.
-    for device, batch in ((home, 1), (home, 2)) if at_once else ((meta, 1), (meta, 2), (home, 1), (home, 2)):
-        if failed is not None and not at_once and device is home and (home == meta or not _worth_a_copy(model, failed)):
+    for device, is_blank, batch in ((device, is_blank, batch) for device, is_blank in ways for batch in (1, 2)):
+        is_copy = not at_once and device is home and not is_blank
+        if is_copy and failed is not None and (home == meta or not _worth_a_copy(model, of_meta or failed)):
             break
         try:
-            return _attempt(model, shape, dtype, device, batch, surprising=not at_once)
+            return _attempt(model, shape, dtype, device, batch, is_blank, surprising=is_copy)
         except _ForwardError as error:
-            failed = error if failed is None or batch == 1 else failed
+            of_meta = error if device == meta and batch == 1 else of_meta
+            if failed is None or (batch == 1 and (device == home or not blank)):
+                failed = error
     raise ModelError(
         f"The network failed on one sample of shape {shape}, {dtype}: {failed} input_shape is that of one sample, as the network "
         "expects it after the batch axis."
@@ -79,12 +86,12 @@ class _ForwardError(Exception):
 
 
 def _attempt(
-    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, batch: int, surprising: bool
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, batch: int, blank: bool, surprising: bool
 ) -> Trace:
     # A caller's inference mode would make copies that cannot be used elsewhere, and hides composite operations.
     with torch.inference_mode(False), torch.no_grad(), preserved(model):
-        twin, notes = copy_for_trace(model, device)
-        if device.type != "meta" and surprising:
+        twin, notes = copy_for_trace(model, device, blank)
+        if surprising:
             notes.append(f"needs real numbers on its way: run on zeros on {device}, with a copy of the weights")
         x = torch.zeros((batch, *shape), dtype=dtype, device=device)
         layers = weight_layers(twin)
