@@ -319,7 +319,8 @@ def test_channels_are_known_once_a_layer_was_seen_or_measured(made: Any) -> None
     list(inspection.measure("test"))
     assert inspection.channels_of(row) == 4
     unit = inspection.statistics_of(row.site, "test")
-    assert unit is not None and unit.mean.tolist() == statistics(exp.model, exp.test, "(add)").units[0].mean.tolist()
+    expected = statistics(exp.model, exp.test, "(add)").units[0].mean.tolist()
+    assert unit is not None and unit.mean.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_measuring_can_be_closed_at_any_step_and_keeps_nothing(made: Any) -> None:
