@@ -12,6 +12,7 @@ from nnwidgets._lazy import lazy_names
 if TYPE_CHECKING:
     from nnwidgets.engine.compression import bake, compress, cost, load_packed, save_packed
     from nnwidgets.engine.costs import latency
+    from nnwidgets.engine.diagnosis.plants import list_faults, plant
     from nnwidgets.engine.errors import (
         DataError,
         FileError,
@@ -100,7 +101,9 @@ __all__ = [
     "fit",
     "latency",
     "layers",
+    "list_faults",
     "load_packed",
+    "plant",
     "receptive_field",
     "save_packed",
     "sensitivity_scan",
@@ -156,6 +159,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),
+        **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         "latency": ".costs",
         "sensitivity_scan": ".scans",
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -355,6 +356,13 @@ BAD_INPUT: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("images without labels", {"test": E.Split(torch.zeros(9, 1, 8, 8), None)}, E.DataError, "labels"),
     ("too few class names", {"class_names": ["a"]}, E.DataError, "class_names"),
     ("an option of a later version", {"metric": len}, E.UnsupportedError, "metric"),
+    ("a step that is none", {"train_step": 3}, E.InputError, "train_step"),
+    ("a training that is none", {"fit": "adam"}, E.InputError, "fit"),
+    ("probabilities of nothing", {"pred_probs": np.ones((9, 3)) / 3}, E.InputError, "train="),
+    ("too few probabilities", {"train": data(20), "pred_probs": np.ones((9, 3)) / 3}, E.InputError, r"\(9, 3\)"),
+    ("probabilities that sum to 3", {"train": data(20), "pred_probs": np.ones((20, 3))}, E.InputError, "sum to 1"),
+    ("NaN for probabilities", {"train": data(20), "pred_probs": np.full((20, 3), np.nan)}, E.InputError, "sum to 1"),
+    ("words for probabilities", {"train": data(20), "pred_probs": "high"}, E.InputError, "pred_probs"),
     ("a model on the meta device", {"model": net().to("meta")}, E.ModelError, "meta"),
     ("a model that answers a tuple", {"model": Pair()}, E.ModelError, "tuple"),
     ("a regression model", {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 1))}, E.NnwError, "1"),
@@ -367,6 +375,33 @@ def test_bad_input_is_refused_in_words(given: dict[str, Any], kind: type[Excepti
     with pytest.raises(kind, match=words) as found:
         Experiment(**arguments)
     assert len(str(found.value)) > 40, "a message says what was got, what was expected and what to do"
+
+
+def own_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(images), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
+
+
+def own_fit(model: nn.Module, train: E.Split) -> None:
+    for _ in E.fit(model, train):
+        pass
+
+
+@pytest.mark.parametrize("with_val", [True, False])
+def test_ones_own_functions_are_kept_and_probabilities_stay_with_their_images(with_val: bool) -> None:
+    train = data(60, 1)
+    told = nn.functional.one_hot(train.labels, 3).double()  # type: ignore[arg-type]
+    told[:, 0] += torch.arange(60) / 1000  # which row it is
+    told /= told.sum(1, keepdim=True)
+    exp = Experiment(net(), train, val=data(9, 2) if with_val else None, train_step=own_step, fit=own_fit, pred_probs=told)
+    assert exp.train_step is own_step and exp.fit is own_fit and exp.train is not None and exp.pred_probs is not None
+    assert exp.pred_probs.shape == (60 if with_val else 50, 3)
+    where = [int((train.images == image).flatten(1).all(1).nonzero()) for image in exp.train.images]
+    assert np.array_equal(exp.pred_probs, told[where].numpy())
+    exp.close()
 
 
 def test_nan_weights_are_refused_at_birth() -> None:

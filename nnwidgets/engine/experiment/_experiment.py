@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nnwidgets.engine.compression import compress
 from nnwidgets.engine.errors import DataError, InputError
@@ -43,7 +44,10 @@ class Experiment:
         build: ``build(width: float) -> nn.Module``, for probes that need another size.
         training: how the network was trained, the starting point of fine-tuning.
         loss: ``loss(logits, labels) -> scalar`` for fine-tuning, by default cross entropy.
-        metric, fit, train_step, pred_probs: not in this version.
+        fit: one's own training, ``fit(model, train: Split) -> None``: trains a fresh network in place.
+        train_step: one's own step, ``train_step(model, optimizer, images, labels) -> loss``: one update on one batch.
+        pred_probs: out-of-fold probabilities (N, K), a row for each image of ``train``; rows sum to 1.
+        metric: not in this version.
         title: a name to show; example: the bundled example it is, for ``copy as code``.
 
     Raises:
@@ -62,15 +66,16 @@ class Experiment:
         training: TrainingSetup | None = None,
         metric: object = None,
         loss: Callable[..., Any] | None = None,
-        fit: object = None,
-        train_step: object = None,
-        pred_probs: object = None,
+        fit: Callable[[nn.Module, Split], None] | None = None,
+        train_step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor] | None = None,
+        pred_probs: Any = None,
         *,
         val: Any = None,
         title: str | None = None,
         example: str | None = None,
     ) -> None:
-        inputs.refuse_later(metric=metric, fit=fit, train_step=train_step, pred_probs=pred_probs)
+        inputs.refuse_later(metric=metric)
+        inputs.check_functions(fit=fit, train_step=train_step)
         self._model = inputs.check_model_type(model)
         self._goal = inputs.check_goal(goal)
         self.train, self.test = inputs.as_split(train, "train"), inputs.as_split(test, "test")
@@ -80,13 +85,17 @@ class Experiment:
             raise DataError("got no data; expected train=, test= or both, as Split(images, labels) or a torch data set.")
         for split in known:
             check_model(self._model, split)
+        self.pred_probs = inputs.as_probabilities(pred_probs, self.train)
         if self.val is None and self.train is not None and len(self.train) > 1:
+            if self.pred_probs is not None:
+                self.pred_probs = self.pred_probs[inputs.left_by_carving(self.train)]
             self.train, self.val = self.train.carve()
         self.probe = known[0]  # a sample to try things on
         self.input_shape = tuple(input_shape) if input_shape is not None else known[0].sample_shape
         names = class_names if class_names is not None else known[0].class_names
         self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
         self.build, self.training, self.loss = build, training, loss
+        self.fit, self.train_step = fit, train_step
         self.title, self.example = title or type(model).__name__, example
         self.jobs, self.weights = Jobs(), WeightStore()
         self._lock = threading.RLock()

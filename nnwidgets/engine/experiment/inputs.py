@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError, UnsupportedError
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["as_split", "check_goal", "check_model_type", "class_names_for", "refuse_later"]
+__all__ = [
+    "as_probabilities",
+    "as_split",
+    "check_functions",
+    "check_goal",
+    "check_model_type",
+    "class_names_for",
+    "left_by_carving",
+    "refuse_later",
+]
+
+_OFF = 1e-3  # how far a row of probabilities in low precision may be from 1
 
 
 def as_split(data: Any, name: str) -> Split | None:
@@ -78,3 +92,48 @@ def refuse_later(**given: object) -> None:
         raise UnsupportedError(
             f"{', '.join(named)}: not in this version; it comes with the error analysis. Leave it out for now."
         )
+
+
+def check_functions(**given: object) -> None:
+    """Check that what was given in one's own place can be called.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for name, value in given.items():
+        if value is not None and not callable(value):
+            raise InputError(
+                f"{name}: got {type(value).__name__}, expected a function; see help(Experiment) for what it is given."
+            )
+
+
+def as_probabilities(values: Any, train: Split | None) -> npt.NDArray[np.float64] | None:
+    """Out-of-fold probabilities as an array (N, K) of their own.
+
+    Raises:
+        InputError: no S_train, another shape, or rows that are no probabilities.
+    """
+    if values is None:
+        return None
+    if train is None:
+        raise InputError("pred_probs: got probabilities without train=; give the images that they are of.")
+    try:
+        found = np.array(values.detach().cpu() if isinstance(values, Tensor) else values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"pred_probs: got {type(values).__name__}, expected an array ({len(train)}, K) of numbers.") from error
+    if found.ndim != 2 or len(found) != len(train) or found.shape[1] < train.n_classes:
+        raise InputError(
+            f"pred_probs: got shape {found.shape}, expected ({len(train)}, K) with K of at least {train.n_classes}: "
+            "a row for each image of train, a column for each class."
+        )
+    if not bool((found >= 0).all() and (np.abs(found.sum(1) - 1) <= _OFF).all()):
+        raise InputError("pred_probs: got rows that are no probabilities, expected numbers of at least 0 that sum to 1.")
+    return found
+
+
+def left_by_carving(train: Split) -> npt.NDArray[np.int64]:
+    """Positions of the images that stay in S_train once S_val is carved out of it."""
+    numbers: npt.NDArray[np.int64] = (
+        Split(torch.arange(len(train), dtype=torch.float64)[:, None], train.labels).carve()[0].images[:, 0].long().numpy()
+    )
+    return numbers
