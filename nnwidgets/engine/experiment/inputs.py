@@ -118,7 +118,7 @@ def as_probabilities(values: Any, train: Split | None) -> npt.NDArray[np.float64
     if train is None:
         raise InputError("pred_probs: got probabilities without train=; give the images that they are of.")
     try:
-        found = np.array(values.detach().cpu() if isinstance(values, Tensor) else values, np.float64)
+        found = np.array(values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values, np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"pred_probs: got {type(values).__name__}, expected an array ({len(train)}, K) of numbers.") from error
     if found.ndim != 2 or len(found) != len(train) or found.shape[1] < train.n_classes:

@@ -71,8 +71,8 @@ def started(build: Callable[[float], nn.Module], seed: int) -> nn.Module:
 
 def biases_before_activations(network: nn.Module) -> list[nn.Parameter]:
     """Biases of all layers but the last."""
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    return [layer.bias for layer in layers[:-1]]
+    found = [parameter for name, parameter in network.named_parameters() if name.endswith("bias")]
+    return found[:-1]
 
 
 def own_step(clear: bool) -> Step:
@@ -122,5 +122,7 @@ def _loop(network: nn.Module, sample: Split, setup: TrainingSetup, step: Step) -
     draw = torch.Generator().manual_seed(setup.seed)
     with torch.enable_grad():
         for _ in range(setup.epochs):
-            for rows in torch.randperm(len(sample), generator=draw).split(setup.batch_size):
+            order = torch.randperm(len(sample), generator=draw)
+            for start in range(0, len(sample), setup.batch_size):
+                rows = order[start : start + setup.batch_size]
                 step(network, optimizer, sample.inputs(rows), sample.labels[rows])
