@@ -1,0 +1,35 @@
+"""E_val beside E_train."""
+
+from __future__ import annotations
+
+import math
+
+from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+
+__all__ = ["Gap"]
+
+
+class Gap(EvidenceTest):
+    """What is learnt by heart is right on S_train alone."""
+
+    name = "gap"
+    title = "E_val beside E_train"
+    method = "difference of the two errors / its standard error; images a class"
+    source = "the lecture, L11 to L13"
+
+    def why_not(self, ctx: Context) -> str:
+        return "" if {"train", "val"} <= set(ctx.splits) else "it needs S_train, out of which S_val is carved"
+
+    def steps(self, ctx: Context) -> Steps:
+        train, val = (yield from ctx.error("train")), (yield from ctx.error("val"))
+        spread = math.sqrt(sum(max(s.value * (1 - s.value), 1 / s.n) / s.n for s in (train, val)))
+        gap, z = val.value - train.value, (val.value - train.value) / spread
+        size = len(ctx.exp.train) if ctx.exp.train is not None else 0
+        a_class = size / max(ctx.classes, 1)
+        numbers = {"E_train": train.value, "E_val": val.value, "z": z, "images a class": a_class}
+        if z < 3 or gap < 0.03:
+            return {"more_data": -1.5, "regularize": -1.5, "shrink_network": -1.5}, "", numbers
+        few = max(0.0, min(2.5, math.log(60 / max(a_class, 1))))
+        text = f"E_val is {100 * val.value:.1f} %, E_train {100 * train.value:.1f} %, with {a_class:.0f} images of each class"
+        return {"more_data": 1.5 + few, "regularize": 1.2, "shrink_network": 0.4}, text, numbers

@@ -1,0 +1,49 @@
+"""Do labels belong to their images?"""
+
+from __future__ import annotations
+
+import torch
+
+from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+
+__all__ = ["Neighbours"]
+
+_K, _IMAGES = 5, 1500
+
+
+class Neighbours(EvidenceTest):
+    """Images that look alike have one label, unless labels have moved against the images."""
+
+    name = "neighbours"
+    title = "Labels of similar images"
+    method = "how often an image has the label of each of its 5 nearest ones, as labels are and moved by 1 to 3 places"
+    seconds = 0.3
+
+    def why_not(self, ctx: Context) -> str:
+        return "" if "train" in ctx.splits else "it needs S_train"
+
+    def steps(self, ctx: Context) -> Steps:
+        split = ctx.exp.train
+        assert split is not None and split.labels is not None
+        n = min(_IMAGES, len(split))
+        x = split.inputs(slice(0, n)).flatten(1)
+        near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(min(_K, n - 1), largest=False).indices
+        yield
+        labels = split.labels[:n]
+
+        def agreement(moved: torch.Tensor) -> float:
+            return float((moved[near] == moved[:, None]).double().mean())
+
+        now = agreement(labels)
+        moved = {by: agreement(labels.roll(by)) for by in (-3, -2, -1, 1, 2, 3)}
+        yield
+        best = max(moved, key=lambda by: moved[by])
+        numbers = {"agreement": now, "chance": 1 / max(1, len(set(labels.tolist()))), f"moved by {best}": moved[best]}
+        if moved[best] > now + 0.15 and moved[best] > 1.5 * now:
+            text = (
+                f"labels fit the images once they are moved by {best}: neighbours then agree in {100 * moved[best]:.0f} %, "
+                f"as they are in {100 * now:.0f} %"
+            )
+            return {"implementation": 7.0}, text, numbers
+        return {}, "", numbers

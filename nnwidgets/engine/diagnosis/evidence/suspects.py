@@ -1,0 +1,97 @@
+"""Labels that a network which has not seen them contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.diagnosis._context import Context, NnwError
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.diagnosis.evidence.refit import blames_training
+from nnwidgets.engine.diagnosis.records import Evidence
+
+__all__ = ["Suspects", "confident_errors", "out_of_fold"]
+
+_FOLDS = 3
+
+
+def confident_errors(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """(N,) bool: images whose label is contradicted with confidence (confident learning, Northcutt, Jiang and Chuang 2021).
+
+    A class counts as likely for an image where its probability is at least the mean that images labelled so have for it.
+
+    Args:
+        probabilities: (N, K) out of fold. labels: (N,) given.
+    """
+    k = probabilities.shape[1]
+    own = probabilities.gather(1, labels[:, None])[:, 0]
+    counts = torch.bincount(labels, minlength=k).clamp_min(1)
+    thresholds = torch.zeros(k, dtype=own.dtype).index_add_(0, labels, own) / counts
+    likely = torch.where(probabilities >= thresholds, probabilities, torch.zeros_like(probabilities))
+    found = likely.argmax(1)
+    return (likely.max(1).values > 0) & (found != labels)
+
+
+def out_of_fold(ctx: Context) -> Generator[None, None, Tensor]:
+    """(N, K) probabilities for S_train of networks that have not seen the image: those that were given, or of three folds."""
+    given = ctx.exp.pred_probs
+    if given is not None:
+        return torch.as_tensor(np.asarray(given), dtype=torch.float32)
+    split = ctx.splits["train"]
+    n = len(split)
+    fold = torch.from_numpy(np.random.default_rng(0).permutation(n) % _FOLDS)
+    logits = yield from ctx.logits("train")
+    found = torch.zeros(n, logits.shape[1])
+    for k in range(_FOLDS):
+        rest, held = (fold != k).nonzero()[:, 0], (fold == k).nonzero()[:, 0]
+        run = yield from ctx.refit(ctx.fresh(seed=5 + k), ctx.usual, split.take(rest), most_s=0.9)
+        with torch.inference_mode():
+            found[held] = run.network(split.inputs(held)).softmax(1)[:, : found.shape[1]]
+        yield
+    return found
+
+
+class Suspects(EvidenceTest):
+    """Wrong labels are contradicted by networks that have not seen them, in more cases than those are unsure."""
+
+    name = "suspects"
+    title = "Suspect labels"
+    method = "confident learning on out-of-fold probabilities of S_train; share of images contradicted beside the error on S_test"
+    source = "Northcutt, Jiang and Chuang 2021"
+    seconds = 3.0
+
+    def worth(self, branch: str, found: Mapping[str, Evidence]) -> float:
+        if branch == "train_high":
+            return {None: 0.5, True: 0.2, False: 3.2}[blames_training(found)]
+        return 2.0 if branch == "test_high" else 0.0
+
+    def why_not(self, ctx: Context) -> str:
+        if "train" not in ctx.splits:
+            return "it needs S_train"
+        if len(ctx.splits["train"]) < 100:
+            return "it needs 100 images or more"
+        try:
+            ctx.fresh()
+        except NnwError as error:
+            return str(error)
+        return ""
+
+    def steps(self, ctx: Context) -> Steps:
+        labels = ctx.labels("train")
+        probabilities = yield from ctx.kept("out of fold", lambda: out_of_fold(ctx))
+        suspects = confident_errors(probabilities, labels)
+        share = float(suspects.double().mean())
+        answers = probabilities.argmax(1)
+        error = float((answers != labels).double().mean())
+        sure = float(((answers != labels) & (probabilities.max(1).values > 0.8)).double().mean())
+        numbers = {"suspect": share, "error out of fold": error, "contradicted with 0.8 or more": sure}
+        e_test = (yield from ctx.error("test")).value if "test" in ctx.splits else error
+        numbers["E_test"] = e_test
+        excess = error - e_test
+        if share > 0.04 and share > 0.35 * error:
+            text = f"{100 * share:.0f} % of the labels of S_train are contradicted with confidence"
+            return {"labels": min(5.0, 25 * share + (2.0 if excess > 0.03 else 0.0))}, text, numbers
+        return {"labels": -1.5}, "", numbers

@@ -1,0 +1,45 @@
+"""Dead units."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.inspect import statistics_steps, structure
+
+__all__ = ["Units"]
+
+_IMAGES = 300
+
+
+class Units(EvidenceTest):
+    """A ReLU that answers zero for every image learns no more, and what comes behind it sees nothing."""
+
+    name = "units"
+    title = "Dead units"
+    method = "share of channels behind each ReLU that give one constant for every image"
+    source = "Glorot, Bordes and Bengio 2011; Lu et al. 2020 (dying ReLU)"
+    seconds = 0.3
+
+    def steps(self, ctx: Context) -> Steps:
+        split = ctx.splits["train" if "train" in ctx.splits else "test"]
+        few = split.take(range(min(_IMAGES, len(split))))
+        found = structure(ctx.network, ctx.exp.input_shape)
+        rows = [row for row in found.rows if row.maps and "relu" in row.kind.lower()]
+        if not rows:
+            return {}, "", {}
+        layouts = {row.site: row.layout for row in found.rows}
+        steps = statistics_steps(ctx.network, few, [row.site for row in rows], own=True, layouts=layouts)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                measured = end.value
+                break
+            yield
+        shares = {unit.site.name: float(unit.dead.mean()) for unit in measured.units}
+        worst = max(shares, key=lambda name: shares[name], default="")
+        share = shares.get(worst, 0.0)
+        if share < 0.5:
+            return {"dead_units": -1.0}, "", {"largest share of dead units": share}
+        text = f"{100 * share:.0f} % of the units behind {worst} give one constant for every image"
+        return {"dead_units": 6.0 * share - 1.0, "learning_rate_high": 1.0}, text, {"largest share of dead units": share}

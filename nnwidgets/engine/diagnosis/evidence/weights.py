@@ -1,0 +1,65 @@
+"""Weights beside those that a fresh network begins with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.errors import NnwError
+from nnwidgets.engine.trace import weight_layers, weight_of
+
+__all__ = ["Weights"]
+
+
+class Weights(EvidenceTest):
+    """Weights that are as at the start were hardly trained; far smaller ones were decayed; far larger ones were thrown about."""
+
+    name = "weights"
+    title = "Size of the weights"
+    method = "root mean square of each weight / that of the same layer in a fresh network; how alike their distributions are"
+
+    def steps(self, ctx: Context) -> Steps:
+        try:
+            fresh = ctx.fresh(seed=1)
+        except NnwError as error:
+            return {}, str(error), {}
+        yield
+        ratios, distances = [], []
+        for mine, new in zip(weight_layers(ctx.network), weight_layers(fresh), strict=False):
+            a, b = (weight_of(n, layer).detach().float().flatten() for n, layer in ((ctx.network, mine), (fresh, new)))
+            if a.numel() < 32 or a.numel() != b.numel():
+                continue
+            ratios.append(float(a.square().mean().sqrt() / b.square().mean().sqrt().clamp_min(1e-12)))
+            distances.append(_distance(a, b) * math.sqrt(a.numel() / 2))
+            yield
+        if not ratios:
+            return {}, "", {}
+        smallest, largest, unlike = min(ratios), max(ratios), max(distances)
+        numbers = {
+            "smallest ratio": smallest,
+            "largest ratio": largest,
+            "largest Kolmogorov-Smirnov distance x sqrt(n / 2)": unlike,
+        }
+        middle = sorted(ratios)[len(ratios) // 2]
+        if unlike < 1.6 and smallest > 0.9 and largest < 1.1:
+            return {"learning_rate_low": 5.0}, "its weights are as those of a fresh network: they have hardly moved", numbers
+        if middle < 0.35:
+            text = f"its weights have shrunk to {100 * middle:.0f} % of those of a fresh network"
+            return {"regularization_too_strong": 5.0}, text, numbers
+        if middle > 4:
+            return (
+                {"learning_rate_high": 3.5},
+                f"its weights are {middle:.0f} times as large as those of a fresh network",
+                numbers,
+            )
+        return {"learning_rate_low": -1.0, "regularization_too_strong": -1.5}, "", numbers
+
+
+def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Kolmogorov-Smirnov distance of two samples of one size."""
+    a, b = a.sort().values, b.sort().values
+    both = torch.cat([a, b])
+    return float((torch.searchsorted(a, both, right=True) - torch.searchsorted(b, both, right=True)).abs().max() / len(a))

@@ -1,0 +1,50 @@
+"""A wider network, trained alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from nnwidgets.engine.diagnosis._context import Context, NnwError, Refit
+from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.diagnosis.evidence.refit import blames_training, retrained
+from nnwidgets.engine.diagnosis.records import Evidence
+
+__all__ = ["Wider"]
+
+_WIDTH = 4.0
+
+
+class Wider(EvidenceTest):
+    """Where four times the width learns S_train and this one does not, the network is too small."""
+
+    name = "wider"
+    title = "Four times as wide"
+    method = "E_train after a short run of the same recipe, at width 1 and at width 4"
+    source = "the lecture, L4"
+    seconds = 2.5
+
+    def worth(self, branch: str, found: Mapping[str, Evidence]) -> float:
+        return {None: 0.5, True: 0.2, False: 3.0}[blames_training(found)] if branch == "train_high" else 0.0
+
+    def why_not(self, ctx: Context) -> str:
+        if "train" not in ctx.splits:
+            return "it needs S_train"
+        try:
+            ctx.fresh(_WIDTH)
+        except NnwError as error:
+            return str(error)
+        except Exception as error:
+            return f"build({_WIDTH}) raised {type(error).__name__}: {error}"
+        return ""
+
+    def steps(self, ctx: Context) -> Steps:
+        same: Refit = yield from ctx.kept("retrain", lambda: retrained(ctx))
+        wide: Refit = yield from ctx.refit(ctx.fresh(_WIDTH, seed=3), ctx.usual, most_s=2.2)
+        a, b = same.train, wide.train
+        z = (a.value - b.value) / math.sqrt(sum(max(s.value * (1 - s.value), 1 / s.n) / s.n for s in (a, b)))
+        numbers = {"E_train at width 1": a.value, "E_train at width 4": b.value, "z": z}
+        if z > 4 and a.value - b.value > 0.08 and a.value > 0.1:
+            text = f"four times as wide, it reaches E_train {100 * b.value:.1f} % where this width reaches {100 * a.value:.1f} %"
+            return {"enlarge_network": min(6.0, 2.0 + 10 * (a.value - b.value))}, text, numbers
+        return {"enlarge_network": -2.0}, "", numbers
