@@ -12,6 +12,7 @@ from nnwidgets._lazy import lazy_names
 if TYPE_CHECKING:
     from nnwidgets.engine.compression import bake, compress, cost, load_packed, save_packed
     from nnwidgets.engine.costs import latency
+    from nnwidgets.engine.diagnosis import Cause, Diagnosis, Evidence, EvidenceTest, diagnose
     from nnwidgets.engine.diagnosis.plants import list_faults, plant
     from nnwidgets.engine.errors import (
         DataError,
@@ -57,10 +58,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "Cause",
     "Cost",
     "DataError",
+    "Diagnosis",
     "Estimate",
     "Evaluation",
+    "Evidence",
+    "EvidenceTest",
     "Experiment",
     "FileError",
     "Filters",
@@ -94,6 +99,7 @@ __all__ = [
     "compress",
     "cost",
     "deconvnet",
+    "diagnose",
     "evaluate",
     "feature_maps",
     "filters",
@@ -159,6 +165,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),
+        **dict.fromkeys(("Cause", "Diagnosis", "Evidence", "EvidenceTest", "diagnose"), ".diagnosis"),
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         "latency": ".costs",
         "sensitivity_scan": ".scans",

@@ -1,7 +1,7 @@
 """How often the diagnosis is right on faults whose cause is known: ``python tests/benchmarks/planted_faults.py [--into FILE]``.
 
-Rules: a plant that does not hurt is dropped and counted; each run is also scored without the training setup. Runs are kept in FILE, one
-line of JSON each, so that a broken run goes on where it was. ``--workers 2`` uses processes.
+Rules: a plant that does not hurt is dropped and counted; each run can also be scored without the training setup. Runs are kept in
+FILE, one line of JSON each, so that a broken run goes on where it was. ``--workers 2`` uses processes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def one(job: tuple[str, int, bool]) -> dict[str, Any]:
     """Plant a fault, diagnose it, and say what came out."""
     import numpy as np
     import torch
-    from nnwidgets.engine.diagnosis.plants import planted
 
-    from nnwidgets import engine as E  # noqa: N812
+    from nnwidgets.engine.diagnosis._diagnose import diagnose
+    from nnwidgets.engine.diagnosis.plants import planted
 
     torch.set_num_threads(1)
     name, seed, known = job
@@ -39,7 +39,7 @@ def one(job: tuple[str, int, bool]) -> dict[str, Any]:
     row |= {"net": found.net, "data": found.data, "hurts": bool(found.hurts), "branch_wanted": found.branch}
     if not (found.hurts or name == "healthy"):
         return row
-    said = E.diagnose(found.experiment, BUDGET_S)
+    said = diagnose(found.experiment, BUDGET_S)
     row |= {
         "branch": said.branch,
         "decided": said.decided,
@@ -70,9 +70,8 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         dropped = sum("said" not in row for row in mine)
         if not faults and not healthy:
             continue
-        print(
-            f"\n## {'with' if known else 'without'} the training setup: {len(mine)} runs, {dropped} dropped as the plant did not hurt"
-        )
+        which = "with" if known else "without"
+        print(f"\n## {which} the training setup: {len(mine)} runs, {dropped} dropped as the plant did not hurt")
         right = [row["said"][0] in row["answers"] for row in faults]
         third = [bool(set(row["said"][:3]) & set(row["answers"])) for row in faults]
         print(f"top-1 {wilson(sum(right), len(right))} (to reach .80)")

@@ -38,4 +38,7 @@ class Drift(EvidenceTest):
         if z > 3.0 and e_test > e_val + 0.03:
             text = f"E_test is {100 * e_test:.1f} % where E_val, of S_train's source, is {100 * e_val:.1f} % (z = {z:.1f})"
             return {"mismatch": min(5.0, z)}, text, numbers
-        return {"mismatch": -2.0, "preprocessing": 0.0}, "", numbers
+        if z < -2.5:
+            text = f"E_val is {100 * e_val:.1f} %, E_test {100 * e_test:.1f} %: what S_train calls right S_test does not"
+            return {"mismatch": -2.0, "labels": 3.0}, text, numbers
+        return {"mismatch": -2.0}, "", numbers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from nnwidgets.engine.diagnosis._context import Context, NnwError, loss_of
@@ -43,7 +45,8 @@ class Gradients(EvidenceTest):
             return {}, "", {}
         ratio = ratios[0] / max(ratios[-1], 1e-30)
         numbers = {"first / last": ratio}
-        if ratio > 1e-3:
-            return {"training_algorithm": -1.5}, "", numbers
+        weight = max(-1.5, min(5.0, -2.0 * (math.log10(max(ratio, 1e-30)) + 1.5)))
+        if weight < 1:
+            return {"training_algorithm": weight}, "", numbers
         text = f"the gradient of the first layer is {ratio:.0e} of that of the last one, for the size of their weights"
-        return {"training_algorithm": 5.0}, text, numbers
+        return {"training_algorithm": weight}, text, numbers

@@ -48,9 +48,16 @@ class Rate(EvidenceTest):
                 errors[factor] = found.train.value
             except ModelError:  # it diverged
                 errors[factor] = 1.0
+        light = 1.0
+        if setup.weight_decay > 0:
+            found = yield from ctx.refit(ctx.fresh(seed=4), replace(setup, weight_decay=0.0, schedule=None), most_s=0.5)
+            light = found.train.value
         numbers = {f"E_train at {setup.lr * factor:.1e}": error for factor, error in errors.items()}
         lower, higher = min(errors[0.1], errors[0.01]), min(errors[10.0], errors[100.0])
         now = errors[1.0]
+        if light < 0.6 * now and now - light > 0.1:
+            text = f"without weight decay E_train is {100 * light:.0f} % after as many steps, not {100 * now:.0f} %"
+            return {"regularization_too_strong": 5.0}, text, {**numbers, "E_train without weight decay": light}
         if lower < 0.6 * now and now - lower > 0.1 and lower < higher:
             return (
                 {"learning_rate_high": 4.5},

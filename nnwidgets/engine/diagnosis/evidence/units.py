@@ -42,4 +42,8 @@ class Units(EvidenceTest):
         if share < 0.5:
             return {"dead_units": -1.0}, "", {"largest share of dead units": share}
         text = f"{100 * share:.0f} % of the units behind {worst} give one constant for every image"
-        return {"dead_units": 6.0 * share - 1.0, "learning_rate_high": 1.0}, text, {"largest share of dead units": share}
+        return (
+            {"dead_units": 7.0 * share - 1.0, "learning_rate_high": 1.0, "learning_rate_low": -5.0},
+            text,
+            {"largest share of dead units": share},
+        )

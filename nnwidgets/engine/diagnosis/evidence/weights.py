@@ -13,6 +13,8 @@ from nnwidgets.engine.trace import weight_layers, weight_of
 
 __all__ = ["Weights"]
 
+_LEAST = 200  # numbers; the size of fewer tells little
+
 
 class Weights(EvidenceTest):
     """Weights that are as at the start were hardly trained; far smaller ones were decayed; far larger ones were thrown about."""
@@ -30,7 +32,7 @@ class Weights(EvidenceTest):
         ratios, distances = [], []
         for mine, new in zip(weight_layers(ctx.network), weight_layers(fresh), strict=False):
             a, b = (weight_of(n, layer).detach().float().flatten() for n, layer in ((ctx.network, mine), (fresh, new)))
-            if a.numel() < 32 or a.numel() != b.numel():
+            if a.numel() < _LEAST or a.numel() != b.numel():
                 continue
             ratios.append(float(a.square().mean().sqrt() / b.square().mean().sqrt().clamp_min(1e-12)))
             distances.append(_distance(a, b) * math.sqrt(a.numel() / 2))
@@ -55,6 +57,9 @@ class Weights(EvidenceTest):
                 f"its weights are {middle:.0f} times as large as those of a fresh network",
                 numbers,
             )
+        if smallest < 0.6:
+            text = f"weights of a layer have shrunk to {100 * smallest:.0f} % of those of a fresh network"
+            return {"learning_rate_low": -1.0, "regularization_too_strong": 1.5}, text, numbers
         return {"learning_rate_low": -1.0, "regularization_too_strong": -1.5}, "", numbers
 
 
