@@ -53,7 +53,7 @@ class Weights(EvidenceTest):
             return {"regularization_too_strong": 5.0}, text, numbers
         if middle > 4:
             return (
-                {"learning_rate_high": 3.5},
+                {"learning_rate_high": 3.5, "dead_units": -2.0},
                 f"its weights are {middle:.0f} times as large as those of a fresh network",
                 numbers,
             )
