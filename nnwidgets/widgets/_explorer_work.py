@@ -204,6 +204,7 @@ class ExplorerWork:
         maps = self._known_maps(row, picture).values[0]
         channel = min(wish.channel, len(maps) - 1)
         place = place_in(wish.position, maps[channel])
+        self.inspection.make_room(picture, row)
         steps = projection_steps(
             self.inspection.network, picture.inputs, row.name, channel, place, row.call, own=True, layouts=self.inspection.layouts
         )
