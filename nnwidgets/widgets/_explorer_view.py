@@ -203,24 +203,27 @@ def maps_panel(
     other_words: str = "",
 ) -> dict[str, Any]:
     """All channels of a layer for one image; with ``other`` the compressed network's beside them, and the difference."""
-    chosen = torch.from_numpy(order.channels)
-    values = maps.values[0][chosen]
+    values = _chosen(maps, order)
+    lows, highs, means = values.flatten(1).amin(1), values.flatten(1).amax(1), values.flatten(1).mean(1)
     side = tile_side(len(values) * (3 if other is not None else 1))
-    signs = bool((values < 0).any())  # NaN hides the smallest number
+    signs = bool((lows < 0).any()) or (bool(lows.isnan().any()) and bool((values < 0).any()))
     what = _count(order.total, "map" if values.shape[-1] * values.shape[-2] > 1 else "unit")
     shown = "" if len(values) == order.total else f", the first {len(values)} of {text.count(order.total)}"
     notes = [{"text": maps.note}] if maps.note else []
-    notes += _not_numbers(values, "")
+    notes += _not_numbers(lows, highs, "")
     rasters: dict[str, Any] = {"raster": raster_record(grid(values, side, signs, per_tile, clip=True))}
     if other is not None:
-        twin = other.values[0][chosen]
+        twin = _chosen(other, order)
         rasters = _compared(values, twin, side, per_tile)
-        notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(twin, "compressed: ")]
+        ends = twin.flatten(1).amin(1), twin.flatten(1).amax(1)
+        notes += [{"text": f"dense, {other_words}, and the difference"}, *_not_numbers(*ends, "compressed: ")]
     size = _size((values.shape[-2], values.shape[-1]), rasters["raster"])
     scale = "each on its own scale" if per_tile else "one scale"
     scale += ", the largest values cut off" if rasters["raster"].get("clipped") else ""
     caption = ", ".join(part for part in (around, size, scale, order.words) if part) + shown
-    tiles = [_tile(int(channel), values[i], int(channel) in off) for i, channel in enumerate(order.channels)]
+    single = values[0].numel() == 1
+    told = zip(order.channels.tolist(), means.tolist(), highs.tolist(), strict=True)
+    tiles = [_tile(channel, mean, None if single else high, channel in off) for channel, mean, high in told]
     parts = {"caption": caption, "notes": notes, "tiles": tiles, **rasters}
     parts["channels"] = order.total if order.total > len(tiles) else None
     return panel("maps", row.id, f"{what} of {row.path}", **parts)
@@ -248,17 +251,26 @@ def _compared(values: Tensor, twin: Tensor, side: int, per_tile: bool) -> dict[s
     }
 
 
-def _not_numbers(values: Tensor, whose: str) -> list[dict[str, str]]:
-    """A warning where maps (C, H, W) hold NaN or infinity."""
-    maps = int((~torch.isfinite(values)).flatten(1).any(1).sum())
-    return [{"text": f"{whose}NaN or infinity in {maps} of {len(values)} channels", "role": "warn"}] if maps else []
+def _chosen(maps: Maps, order: Ranked) -> Tensor:
+    """(n, H, W) the maps of some channels in their order, without a copy where that is the order they are in."""
+    values, count = maps.values[0], len(order.channels)
+    if np.array_equal(order.channels, np.arange(count)):
+        return values[:count]
+    return values[torch.from_numpy(order.channels)]
 
 
-def _tile(channel: int, values: Tensor, off: bool) -> dict[str, Any]:
-    if values.numel() == 1:
-        told = f"channel {channel}: {number(float(values))}"
+def _not_numbers(lows: Tensor, highs: Tensor, whose: str) -> list[dict[str, str]]:
+    """A warning where maps hold NaN or infinity: (C,) the smallest and largest number of each."""
+    maps = int((~(torch.isfinite(lows) & torch.isfinite(highs))).sum())
+    return [{"text": f"{whose}NaN or infinity in {maps} of {len(lows)} channels", "role": "warn"}] if maps else []
+
+
+def _tile(channel: int, mean: float, largest: float | None, off: bool) -> dict[str, Any]:
+    """One tile's record; a single number has no largest one."""
+    if largest is None:
+        told = f"channel {channel}: {number(mean)}"
     else:
-        told = f"channel {channel}: mean {number(float(values.mean()))}, maximum {number(float(values.max()))}"
+        told = f"channel {channel}: mean {number(mean)}, maximum {number(largest)}"
     return {"id": channel, "label": str(channel), "text": told + (", switched off" if off else ""), "off": off}
 
 

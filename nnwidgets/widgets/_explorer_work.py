@@ -54,6 +54,7 @@ class ExplorerWork:
         self.inspection = Inspection(experiment)
         self.own: Picture | None = None
         self.off: tuple[tuple[str, int], ...] = ()
+        self._told: tuple[object, ...] | None = None  # the image card that was published last
         self.declined: set[tuple[str, ...]] = set()  # what was cancelled or failed is not begun again by itself
 
     # --- the image --------------------------------------------------------------------------------------------------
@@ -81,7 +82,17 @@ class ExplorerWork:
             first = int(forward.answer.argmax())
             answer = records.name_of(names, first)
             right = None if picture.label is None else first == picture.label
+        told = (picture.key, place, count, answer, right)
+        if told == self._told:
+            return {}
+        self._told = told
         return {"input": records.input_record(picture, place, count, answer, names, right)}
+
+    def _tell_input(self, wish: Wish, picture: Picture, place: int, count: int) -> None:
+        """Publish the image card, where it says something new."""
+        card = self._input(wish, picture, place, count)
+        if card:
+            self.publish(card)
 
     # --- one position -----------------------------------------------------------------------------------------------
 
@@ -92,7 +103,7 @@ class ExplorerWork:
             for _ in self.inspection.answer_all(wish.sample):
                 yield
         picture, place, count = self.picture(wish)
-        self.publish(self._input(wish, picture, place, count))
+        self._tell_input(wish, picture, place, count)
         yield
         if self._asks(wish, row):
             return
@@ -102,7 +113,7 @@ class ExplorerWork:
             if self.inspection.look(picture, row, seen=show, stale=stale) is None:
                 return
             yield
-        self.publish(self._input(wish, picture, place, count))
+        self._tell_input(wish, picture, place, count)
         yield from self._panel(wish, row, picture, stale)
         yield
         yield from self._unit(wish, row, picture)
@@ -204,6 +215,7 @@ class ExplorerWork:
         maps = self._known_maps(row, picture).values[0]
         channel = min(wish.channel, len(maps) - 1)
         place = place_in(wish.position, maps[channel])
+        self.inspection.make_room(picture, row)
         steps = projection_steps(
             self.inspection.network, picture.inputs, row.name, channel, place, row.call, own=True, layouts=self.inspection.layouts
         )

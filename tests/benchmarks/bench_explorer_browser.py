@@ -101,14 +101,16 @@ pngs
 _CLICK = """async ([root, target, seconds, stop]) => {
   const painted = [];
   const number = () => Number(root.dataset.nnwSeq ?? -1);
+  let changed = performance.now();
   const watch = new MutationObserver(() => {
     const seq = number();
+    changed = performance.now();
     requestAnimationFrame(() => requestAnimationFrame(() => painted.push([seq, performance.now()])));
   });
   watch.observe(root, {attributes: true, attributeFilter: ['data-nnw-seq']});
   const before = number(), began = performance.now();
   target.click();
-  const rest = () => root.dataset.nnwStatus === 'idle' && number() > before + 1;
+  const rest = () => root.dataset.nnwStatus === 'idle' && number() > before && performance.now() - changed > 400;
   while (performance.now() - began < 1000 * seconds) {
     await new Promise(done => setTimeout(done, 20));
     if (stop ? painted.length >= stop : rest()) break;

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.evaluation import Prepared
 from nnwidgets.engine.inspect import feature_maps
-from nnwidgets.engine.trace import unvisited_copy, visited
+from nnwidgets.engine.inspect._own import own_copy
+from nnwidgets.engine.inspect._sites import Site, run, unwatched
+from nnwidgets.engine.trace import plain_copy, unvisited_copy, visited
 
 
 class Gated(nn.Module):
@@ -113,3 +117,29 @@ def test_what_cannot_be_copied_still_says_so(net: Gated) -> None:
     net.first.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(TypeError, match="pickle"):
         unvisited_copy(net)
+
+
+def test_whoever_copies_a_network_while_it_is_looked_at_gets_none_of_the_hooks() -> None:
+    """A pass is at the second layer, as of an explorer in its thread; meanwhile somebody makes a lab, a recipe, a run."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval(), torch.randn(2, 1, 8, 8)
+    expected, made = net(x).detach(), []
+
+    def copies() -> list[nn.Module]:
+        recipe = E.Recipe(E.Pruning(0.0))
+        return [
+            plain_copy(net),
+            own_copy(net),
+            Prepared(net, (1, 8, 8), x).network,
+            E.compress(net, recipe, input_shape=(1, 8, 8)),
+        ]
+
+    def at_the_place(result: Any) -> None:
+        with unwatched():
+            made.extend(copies())
+
+    run(net, x, {Site("1"): at_the_place}, stop=True)
+    assert len(made) == 4
+    for twin in made:
+        assert not visited(twin)
+        torch.testing.assert_close(twin(x).detach(), expected)

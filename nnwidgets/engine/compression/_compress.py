@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,7 @@ from nnwidgets.engine.compression.parametrizations import add, holders, is_compr
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.quantization import FakeQuantize
-from nnwidgets.engine.trace import trace
+from nnwidgets.engine.trace import trace, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
 
 __all__ = ["bake", "compress", "decision_for", "latent_state"]
@@ -50,7 +49,7 @@ def compress(
         _refuse_parametrized(model, decision)
     with torch.inference_mode(False), torch.no_grad():
         masks = {name: decision.keep(name) for name in decision.decider.layers}
-        twin = copy.deepcopy(model)
+        twin = unvisited_copy(model)
         _register(twin, decision, masks)
     return twin
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.quantization import FakeQuantize
+from nnwidgets.engine.trace import unvisited_copy
 
 __all__ = ["add", "holders", "is_compressed", "taken_off"]
 
@@ -50,7 +50,7 @@ def taken_off(model: nn.Module, quantized: bool) -> nn.Module:
     """Return a plain copy whose parameters hold what the masks, and where ``quantized`` the grids, made of them."""
     values = {(name, attribute): _value(parts, quantized) for name, attribute, parts in _ours(model)}
     with torch.inference_mode(False), torch.no_grad():
-        plain = copy.deepcopy(model)
+        plain = unvisited_copy(model)
         for name in {name for name, _ in values}:
             _strip(plain.get_submodule(name))
         for (module_name, attribute), value in values.items():

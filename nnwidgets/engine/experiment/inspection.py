@@ -53,7 +53,8 @@ __all__ = ["ASK_BYTES", "MOST_IMAGES", "Forward", "Inspection"]
 ASK_BYTES = 12_000_000  # activations of one layer above which it is asked for before they are captured
 MOST_IMAGES = 2000  # of a sample, for statistics and strongest images
 _PROBE = 8
-_BUDGET = 32 * 2**20  # bytes of activations kept: all layers of a small network, the deeper half of a VGG16
+_BUDGET = 64 * 2**20  # bytes of activations kept: all layers of a small network, all but the first ones of a VGG16
+_SPARE = 16 * 2**20  # of them may stay while work runs that needs room of its own
 _SWITCHING = 32 * 2**20  # and of those behind which channels are switched
 _PICTURES = 2  # images whose activations are kept
 _ACTIVATIONS = frozenset(
@@ -218,6 +219,17 @@ class Inspection:
                 left -= size
         return found
 
+    def make_room(self, picture: Picture | None = None, row: Row | None = None) -> None:
+        """Let kept activations go, but for one layer, before work that needs room of its own, where they are many."""
+        with self._lock:
+            if self._held() <= _SPARE:
+                return
+            kept = None if picture is None else self._forwards.get(self._key(picture, False))
+            self._forwards.clear()
+            if kept is not None and picture is not None and row is not None:
+                maps = {site: maps for site, maps in kept.maps.items() if site == row.site}
+                self._forwards[self._key(picture, False)] = Forward(maps, dict(kept.refused), kept.answer)
+
     def _key(self, picture: Picture, compressed: bool) -> tuple[object, ...]:
         return (picture.key, self._exp.state if compressed else None)
 
@@ -294,6 +306,7 @@ class Inspection:
 
     def measure(self, sample: str) -> Generator[StatisticsStep, None, None]:
         """Measure the outputs of all layers over a sample, at most 2,000 images of it."""
+        self.make_room()
         split = some_of(getattr(self._exp, sample), MOST_IMAGES)
         sites = [row.site for row in self.structure.rows if row.maps and not row.container]
         found: Statistics = yield from statistics_steps(self.network, split, sites, own=True, layouts=self.layouts)
@@ -329,6 +342,7 @@ class Inspection:
 
     def find_top(self, row: Row, sample: str) -> Generator[Progress, None, None]:
         """Find the nine strongest images of each channel of a layer, among at most 2,000 images of a sample."""
+        self.make_room()
         split = some_of(getattr(self._exp, sample), MOST_IMAGES)
         found = yield from top_steps(self.network, split, row.name, call=row.call, layouts=self.layouts)
         self._tops[row.id, sample] = (split, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +16,7 @@ from nnwidgets.engine.costs import latency_of, latency_runs
 from nnwidgets.engine.errors import DataError, FileError
 from nnwidgets.engine.experiment.events import Event, Task
 from nnwidgets.engine.experiment.state import Attempt, State
+from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.records import Latency, StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -137,7 +137,7 @@ def start_disk(experiment: Experiment) -> Job:
             path = Path(folder) / "network.safetensors"
             size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
             yield Task("disk", "Writing a file", 0.5)
-            load_packed(path, copy.deepcopy(bench.base))
+            load_packed(path, unvisited_copy(bench.base))
         return state, size
 
     def ended(measured: tuple[State, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from torch import nn
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment.tasks import default_setup
 from nnwidgets.engine.inspect import watch_training
-from nnwidgets.engine.trace import preserved_rng
+from nnwidgets.engine.trace import preserved_rng, unvisited_copy
 from nnwidgets.engine.values.records import StepRecord
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class TrainingWatch:
     def __init__(self, experiment: Experiment, network: nn.Module, epochs: int, rate: float, fresh: bool) -> None:
         if experiment.train is None:
             raise DataError("training needs data; make the experiment with train=Split(images, labels) or a torch data set.")
-        self.network = copy.deepcopy(network)
+        self.network = unvisited_copy(network)
         for parameter in self.network.parameters():
             parameter.requires_grad_(True)
         if fresh:

@@ -15,6 +15,7 @@ __all__ = ["Raster", "colours", "grid", "pooled", "sequential", "signed"]
 
 _Bytes = npt.NDArray[np.uint8]
 _FEWEST = 4  # rows or columns that a long thin map keeps: averaged into one they would tell nothing
+_ASKED = 2**16  # numbers that tell where a scale ends
 _NEAR = 1.5  # a side is at most so much longer, or shorter, than was wished
 
 
@@ -54,7 +55,12 @@ def pooled(maps: Tensor, most: int | tuple[int, int]) -> Tensor:
         size = (_shrunk(height, times), _shrunk(width, times))
     else:
         size = (min(height, most[0]), min(width, most[1]))
-    return maps if size == (height, width) else F.adaptive_avg_pool2d(maps[:, None].float(), size)[:, 0]
+    if size == (height, width):
+        return maps
+    cells = height // size[0], width // size[1]
+    if (cells[0] * size[0], cells[1] * size[1]) == (height, width):
+        return F.avg_pool2d(maps[:, None].float(), cells)[:, 0]  # the same, and five times as quick
+    return F.adaptive_avg_pool2d(maps[:, None].float(), size)[:, 0]
 
 
 def _times(length: int, most: int) -> int:
@@ -84,7 +90,7 @@ def sequential(
     ranges = _ranges(scale)
     bottom = float(ranges[:, 0].min()) if low is None else low
     largest = float(ranges[:, 1].max())
-    top = max(_reach(scale) if clip and not per_tile else largest, bottom)
+    top = max(min(_reach(scale), largest) if clip and not per_tile else largest, bottom)
     lows, highs = (ranges[:, 0], ranges[:, 1]) if per_tile else (torch.tensor(bottom), torch.tensor(top))
     scaled = (maps - _over(lows, maps)).div_(_over(_nonzero(highs - lows), maps)).mul_(255)
     scaled.nan_to_num_(0.0, torch.inf, -torch.inf)
@@ -125,8 +131,13 @@ def grid(maps: Tensor, side: int, signs: bool, per_tile: bool = False, clip: boo
 
 
 def _reach(numbers: Tensor) -> float:
-    """What 99.5 % of the finite numbers do not exceed, nor 90 % of those other than zero; 0.0 where there is none."""
-    fine = numbers[torch.isfinite(numbers)]
+    """What 99.5 % of the finite numbers do not exceed, nor 90 % of those other than zero; 0.0 where there is none.
+
+    Of many numbers some are asked, at equal steps.
+    """
+    flat = numbers.flatten()
+    flat = flat[:: max(1, len(flat) // _ASKED)]
+    fine = flat[torch.isfinite(flat)]
     told = fine[fine != 0]
     return max(_held(fine, 995), _held(told, 900)) if len(told) else 0.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from nnwidgets.engine.inspect._live import Live
 from nnwidgets.engine.inspect._maps import Layouts, Reader
 from nnwidgets.engine.inspect._sites import Site, reading, run
 from nnwidgets.engine.inspect._way import Way, way_back
+from nnwidgets.engine.trace import unvisited_copy
 
 __all__ = ["Unit", "recording", "unit_of"]
 
@@ -94,7 +94,7 @@ def _usable(model: nn.Module) -> nn.Module:
     if not any(tensor.is_inference() for tensors in (model.parameters(), model.buffers()) for tensor in tensors):
         return model
     try:
-        return copy.deepcopy(model).eval()
+        return unvisited_copy(model).eval()
     except Exception as error:
         raise UnsupportedError(
             "the network was made in torch.inference_mode(), so that no gradient can be taken, and it cannot be copied "

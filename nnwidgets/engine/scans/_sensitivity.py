@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import pickle
 from collections.abc import Generator, Iterable, Sequence
@@ -18,7 +17,7 @@ from nnwidgets.engine.errors import DataError, InputError, ModelError, Unsupport
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.scans._count import Candidates, counting, counts
 from nnwidgets.engine.scans.records import Counts, Progress
-from nnwidgets.engine.trace import preserved_rng
+from nnwidgets.engine.trace import preserved_rng, unvisited_copy
 from nnwidgets.engine.values._fields import share, whole
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
@@ -104,7 +103,7 @@ class _Steps:
             raise DataError("got images without labels; a scan counts right answers and needs Split(images, labels).")
         check_model(model, split)
         with torch.inference_mode(False), torch.no_grad():
-            self.model = copy.deepcopy(model).eval()
+            self.model = unvisited_copy(model).eval()
         self.plan = CompressionPlan(self.model, split.sample_shape)
         _refuse_parametrized(self.model, self.plan)
         names = tuple(layer.name for layer in self.plan.layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,20 +9,22 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.trace._visits import unvisited_copy
 from nnwidgets.engine.trace.weights import kind_of
 
 __all__ = ["plain_copy"]
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """Return a copy in eval mode whose parametrized weights are plain parameters with the values of now. Hooks are kept.
+    """Return a copy in eval mode whose parametrized weights are plain parameters with the values of now. Hooks are kept,
+    but for those of functions of the engine that are looking at it just now, in whichever thread.
 
     Raises:
         ModelError: the network cannot be copied.
     """
     with torch.inference_mode(False), torch.no_grad():
         try:
-            twin = copy.deepcopy(model).eval()
+            twin = unvisited_copy(model).eval()
         except Exception as error:
             raise ModelError(
                 f"The network ({kind_of(model)}) cannot be copied: {type(error).__name__}: {error}. Keep what cannot be copied "
