@@ -42,8 +42,7 @@ class Units(EvidenceTest):
         if share < 0.5:
             return {"dead_units": -1.0}, "", {"largest share of dead units": share}
         text = f"{100 * share:.0f} % of the units behind {worst} give one constant for every image"
-        return (
-            {"dead_units": 7.0 * share - 1.0, "learning_rate_high": 1.0, "learning_rate_low": -5.0},
-            text,
-            {"largest share of dead units": share},
-        )
+        # What is dead does not move, but for what weight decay does to it.
+        weights = {"dead_units": 7.0 * share - 1.0, "learning_rate_high": 1.0}
+        weights |= {"learning_rate_low": -5.0, "regularization_too_strong": -4.0}
+        return weights, text, {"largest share of dead units": share}
