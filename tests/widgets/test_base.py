@@ -166,6 +166,7 @@ def test_observers_run_outside_the_lock(probe: Any) -> None:
     assert probe.result == 1.0 and probe.error is None
 
 
+@pytest.mark.slow
 def test_worker_writes_and_messages_do_not_roll_each_other_back(probe: Any) -> None:
     stop = threading.Event()
     lost: list[tuple[float, float]] = []
