@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
 BUDGET_S = 8.0
+BRANCHES = {"train": "train_high", "test": "test_high", "met": "goal_met"}
 FITTED = 5  # seeds below were looked at while thresholds were set; those from here on are scored
 
 
@@ -76,7 +77,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         third = [bool(set(row["said"][:3]) & set(row["answers"])) for row in faults]
         print(f"top-1 {wilson(sum(right), len(right))} (to reach .80)")
         print(f"top-3 {wilson(sum(third), len(third))} (to reach .95)")
-        branches = [row["branch"] == row["branch_wanted"] for row in faults if row["branch_wanted"]]
+        branches = [row["branch"] == BRANCHES[row["branch_wanted"]] for row in faults if row["branch_wanted"]]
         print(f"branch {wilson(sum(branches), len(branches))} (to reach .95)")
         alarms = [row["said"][0] != "goal_met" for row in healthy]
         print(f"false alarms {wilson(sum(alarms), len(alarms))} (to reach .05 at most)")
@@ -101,7 +102,7 @@ def main() -> int:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--first", type=int, default=FITTED)
     parser.add_argument("--names", nargs="*")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--into", type=Path)
