@@ -14,6 +14,8 @@ from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.diagnosis.plants import FAULTS, Planted, _data, _plant, planted
 from nnwidgets.engine.training._optimizers import optimizer_for
 
+pytestmark = pytest.mark.slow  # each trains a network and its twin
+
 NAMES = E.list_faults()
 CAUSES = {
     "goal_met", "enlarge_network", "learning_rate_high", "learning_rate_low", "training_algorithm", "dead_units", "labels",

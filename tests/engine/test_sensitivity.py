@@ -54,6 +54,7 @@ BUNDLED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n", "amounts"), BUNDLED, ids=[name for name, _, _ in BUNDLED])
 def test_bundled_networks_equal_the_slow_twin(name: str, n: int, amounts: tuple[float, ...]) -> None:
     parts = example_parts(name)

@@ -158,6 +158,7 @@ def test_a_write_into_a_slice_within_a_layer_is_not_lost() -> None:
     assert found.output_layers == ("2",)
 
 
+@pytest.mark.slow
 def test_detection_net_is_followed_to_its_boxes(way: str) -> None:
     """Padding, anchors and non-maximum suppression need real numbers; the answer still leads back to the heads."""
     torchvision = pytest.importorskip("torchvision")
@@ -519,6 +520,7 @@ def test_layer_that_is_never_called_has_no_calls() -> None:
     assert found.params == 12
 
 
+@pytest.mark.slow
 def test_compiled_network_is_traced_without_compiling() -> None:
     """``torch.compile`` wraps the network; its layers are seen under the wrapper's name for it."""
     found = trace(torch.compile(Small()), (1, 8, 8))

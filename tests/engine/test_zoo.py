@@ -18,6 +18,7 @@ from nnwidgets.engine.zoo.weights import read_record
 WEIGHTS = {"lenet300": 266_200, "lenet5": 430_500}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", list(RECIPES))
 def test_the_recorded_errors_are_those_of_the_shipped_weights(net: str) -> None:
     parts = example_parts(f"{RECIPES[net].data}/{net}")
