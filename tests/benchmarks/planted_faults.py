@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -53,13 +52,11 @@ def one(job: tuple[str, int, bool]) -> dict[str, Any]:
     return row
 
 
-def wilson(right: int, n: int) -> str:
+def share(right: int, n: int) -> str:
     """A share with its 95 % interval."""
-    if not n:
-        return "no runs"
-    z, p = 1.96, right / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return f"{p:.2f} ({(middle - half) / (1 + z * z / n):.2f} to {(middle + half) / (1 + z * z / n):.2f}), n = {n}"
+    from nnwidgets.engine.values.intervals import wilson
+
+    return "no runs" if not n else f"{right / n:.2f} ({wilson(right, n)[0]:.2f} to {wilson(right, n)[1]:.2f}), n = {n}"
 
 
 def report(rows: Sequence[dict[str, Any]]) -> None:
@@ -75,12 +72,12 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         print(f"\n## {which} the training setup: {len(mine)} runs, {dropped} dropped as the plant did not hurt")
         right = [row["said"][0] in row["answers"] for row in faults]
         third = [bool(set(row["said"][:3]) & set(row["answers"])) for row in faults]
-        print(f"top-1 {wilson(sum(right), len(right))} (to reach .80)")
-        print(f"top-3 {wilson(sum(third), len(third))} (to reach .95)")
+        print(f"top-1 {share(sum(right), len(right))} (to reach .80)")
+        print(f"top-3 {share(sum(third), len(third))} (to reach .95)")
         branches = [row["branch"] == BRANCHES[row["branch_wanted"]] for row in faults if row["branch_wanted"]]
-        print(f"branch {wilson(sum(branches), len(branches))} (to reach .95)")
+        print(f"branch {share(sum(branches), len(branches))} (to reach .95)")
         alarms = [row["said"][0] != "goal_met" for row in healthy]
-        print(f"false alarms {wilson(sum(alarms), len(alarms))} (to reach .05 at most)")
+        print(f"false alarms {share(sum(alarms), len(alarms))} (to reach .05 at most)")
         bands: dict[int, list[bool]] = defaultdict(list)
         for row, hit in zip(faults, right, strict=True):
             bands[min(9, int(10 * row["confidence"]))].append(hit)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.diagnosis import EvidenceTest, flowchart
-from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis._context import Context, first_of
 from nnwidgets.engine.diagnosis._diagnose import diagnose_steps
 from nnwidgets.engine.diagnosis.evidence import ALL, suspects
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, FAMILIES, NODES, Share, branch_of
 from nnwidgets.engine.diagnosis.plants import planted
 from nnwidgets.engine.diagnosis.records import Evidence
+from nnwidgets.engine.inspect._sites import Site, run, unwatched
 
 BY_NAME = {test.name: test for test in ALL}
 
@@ -271,13 +272,17 @@ def test_few_images_and_vectors_are_no_failure(n: int) -> None:
     exp = E.Experiment(network, train=vectors, test=vectors, goal=0.05)
     said = E.diagnose(exp, 6)
     assert {evidence.test for evidence in said.evidence} == set(BY_NAME)
+    assert all(evidence.state != "failed" for evidence in said.evidence), [e for e in said.evidence if e.state == "failed"]
     assert "images" in next(evidence.text for evidence in said.evidence if evidence.test == "transforms")
 
 
 def test_one_class_alone() -> None:
     split = blobs(60)
     one = E.Split(split.images, torch.zeros(60, dtype=torch.int64), [0.2], [0.25])
-    assert E.diagnose(E.Experiment(dense().eval(), train=one, test=one, goal=0.05), 5).causes
+    said = E.diagnose(E.Experiment(dense().eval(), train=one, test=one, goal=0.05), 5)
+    states = {evidence.test: evidence.state for evidence in said.evidence}
+    assert states["counts"] == states["neighbours"] == "done" and "failed" not in states.values()
+    assert said.errors["test"].n == 60 and said.branch in ("goal_met", "train_high")
 
 
 def test_a_network_that_cannot_be_made_anew_says_what_it_needs() -> None:
@@ -292,6 +297,66 @@ def test_a_network_that_cannot_be_made_anew_says_what_it_needs() -> None:
     said = E.diagnose(E.Experiment(Own().eval(), train=blobs(), test=blobs(200, 1), goal=0.01), 5)
     retrain = next(evidence for evidence in said.evidence if evidence.test == "retrain")
     assert retrain.state == "does not apply" and "build=lambda width" in retrain.text
+
+
+def test_own_code_that_raises_is_named_and_the_other_tests_go_on() -> None:
+    def broken(*given: Any) -> Any:
+        raise RuntimeError("broken on purpose")
+
+    exp = trained(goal=0.001)
+    again = E.Experiment(exp.model, train=exp.train, val=exp.val, test=exp.test, goal=0.001, train_step=broken, build=broken)
+    said = {evidence.test: evidence for evidence in E.diagnose(again, 10).evidence}
+    assert (said["step"].state, said["step"].text) == ("failed", "RuntimeError: broken on purpose")
+    assert said["retrain"].state == "does not apply" and "build(1.0) raised RuntimeError" in said["retrain"].text
+    assert said["outputs"].state == said["duplicates"].state == "done" and set(said) == set(BY_NAME)
+
+
+def test_short_runs_use_ones_own_loss() -> None:
+    calls: list[int] = []
+
+    def own(logits: Tensor, labels: Tensor) -> Tensor:
+        calls.append(len(labels))
+        return nn.functional.cross_entropy(logits, labels)
+
+    exp = trained(lambda width: nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 3)), goal=0.001, loss=own)
+    assert found("gradients", exp).state == "done" and len(calls) == 1
+    assert found("retrain", exp).state == "done" and len(calls) > 10
+
+
+def test_of_large_samples_and_images_a_part_is_looked_at() -> None:
+    """Given probabilities stay with their images; as many large images as fit are fed at once."""
+    many = blobs(2600)
+    assert many.labels is not None
+    given = np.full((2600, 3), 0.05)
+    given[np.arange(2600), many.labels.numpy()] = 0.9
+    given[::26] = np.roll(given[::26], 1, axis=1)
+    exp = E.Experiment(dense().eval(), train=many, val=blobs(60, 2), test=blobs(200, 1), build=dense, pred_probs=given)
+    ctx = Context(exp, 5)
+    assert len(ctx.splits["train"]) == 2000 and len(ctx.rows["train"]) == 2000
+    assert torch.equal(ctx.splits["train"].images, many.images[ctx.rows["train"]])
+    evidence = found("suspects", exp)
+    wrong = sum(int(row) % 26 == 0 for row in ctx.rows["train"])
+    assert evidence.state == "not tested" or evidence.numbers["suspect"] == pytest.approx(wrong / 2000)
+    work = BY_NAME["suspects"].steps(ctx)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(work)
+    assert end.value.value[2]["suspect"] == pytest.approx(wrong / 2000)
+    large = E.Split(torch.zeros(20, 3, 512, 512, dtype=torch.uint8), torch.arange(20) % 3, [0.5] * 3, [0.5] * 3)
+    assert len(first_of(large, 300)) == 5 and len(first_of(many, 300)) == 300
+
+
+def test_a_pass_of_another_thread_is_not_met() -> None:
+    """An explorer is in the middle of a pass over the experiment's copy, with hooks on it."""
+    exp, said = trained(), list[Evidence]()
+
+    def meanwhile(result: Any) -> None:
+        with unwatched():
+            said.append(found("outputs", exp))
+
+    base = exp.bench(None).base
+    run(base, blobs(4).inputs(slice(0, 4)), {Site("2"): meanwhile}, stop=True)
+    assert [evidence.state for evidence in said] == ["done"]
 
 
 def test_the_budget_is_kept_and_what_did_not_fit_is_named() -> None:

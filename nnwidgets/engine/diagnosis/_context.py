@@ -1,14 +1,13 @@
-"""What the tests of one diagnosis share: the frozen network, its answers, and short training runs."""
+"""What the tests of one diagnosis share: a copy of the network, its answers, and short training runs."""
 
 from __future__ import annotations
 
-import copy
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -17,25 +16,30 @@ from nnwidgets.engine.diagnosis.flowchart import Share
 from nnwidgets.engine.errors import ModelError, NnwError
 from nnwidgets.engine.evaluation import Frozen, passes
 from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.experiment.strongest import some_rows
+from nnwidgets.engine.inspect._own import own_copy
+from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Context", "Refit", "share_of"]
+__all__ = ["Context", "Refit", "answers_of", "apart", "first_of", "share_of"]
 
 _MOST = 2000  # images of a sample that are looked at
+_MOST_NUMBERS = 2**22  # in images that are held as floats at once: 16 MB
+_MEASURED = 1000  # images that a short run is measured on
 _SAMPLES = ("train", "val", "test")
+_FACTORY = "give Experiment(..., build=lambda width: MyNet(width))"
 
 
 @dataclass(frozen=True)
 class Refit:
-    """A short training run of a fresh network: its errors on S_train and S_val, its loss on S_train, and how long it took."""
+    """A short training run of a fresh network: its errors on S_train and S_val, and how long it took."""
 
     network: nn.Module
     train: Share
     val: Share
-    loss: float
     seconds: float
 
 
@@ -45,26 +49,62 @@ def share_of(wrong: int, n: int) -> Share:
     return Share(wrong / n, low, high, n)
 
 
+def apart(a: Share, b: Share) -> float:
+    """z: how many standard errors the first error is above the second."""
+    spread = math.sqrt(sum(max(each.value * (1 - each.value), 1 / each.n) / each.n for each in (a, b)))
+    return (a.value - b.value) / spread
+
+
+def answers_of(network: nn.Module, split: Split) -> Generator[None, None, Tensor]:
+    """(N, K) logits of a network of one's own, in batches of about 20 ms.
+
+    Raises:
+        ModelError: they are no logits, or hold NaN. OutOfMemoryError: not even one image fits.
+    """
+    found: Tensor | None = None
+    for index, logits in passes(Frozen(network), split):
+        found = torch.zeros(len(split), logits.shape[1]) if found is None else found
+        found[index] = logits.cpu()
+        yield
+    assert found is not None  # a split holds at least one image
+    return found
+
+
+def _error_of(network: nn.Module, split: Split) -> Generator[None, None, Share]:
+    few = split.take(range(min(len(split), _MEASURED)))
+    logits = yield from answers_of(network, few)
+    return share_of(int((logits.argmax(1) != _labels(few)).sum()), len(few))
+
+
+def _labels(split: Split) -> Tensor:
+    assert split.labels is not None
+    return split.labels.cpu()
+
+
 class Context:
     """Made once a diagnosis; tests ask it instead of computing twice.
 
     Attributes:
-        network: the experiment's own copy in eval mode, which nobody changes. splits: by sample, at most 2,000 images of each.
+        network: a copy in eval mode that shares the experiment's weights: nobody else runs it, so that no hook of a pass in
+            another thread is met. splits: by sample, at most 2,000 images of each; rows: where those stand in the sample.
         classes: K. ends: when the budget is over (time.monotonic()).
     """
 
     def __init__(self, exp: Experiment, budget_s: float) -> None:
         self.exp = exp
-        self.network: nn.Module = exp.bench(None).base
+        self.network: nn.Module = own_copy(exp.bench(None).base)
         self.splits: dict[str, Split] = {}
+        self.rows: dict[str, Tensor] = {}
         for name in _SAMPLES:
             split = getattr(exp, name)
             if split is not None and split.labels is not None:
-                self.splits[name] = _some(split)
+                self.rows[name] = some_rows(len(split), _MOST)
+                self.splits[name] = split if len(split) <= _MOST else split.take(self.rows[name])
         self.ends = time.monotonic() + budget_s
         self.classes = 0
         self._logits: dict[str, Tensor] = {}
         self._kept: dict[str, Any] = {}
+        self._untrainable: dict[float, str] = {}
 
     @property
     def left(self) -> float:
@@ -74,13 +114,7 @@ class Context:
     def logits(self, sample: str) -> Generator[None, None, Tensor]:
         """(N, K) answers to a sample."""
         if sample not in self._logits:
-            split = self.splits[sample]
-            found: Tensor | None = None
-            for index, logits in passes(Frozen(self.network), split):
-                found = torch.zeros(len(split), logits.shape[1]) if found is None else found
-                found[index] = logits
-                yield
-            assert found is not None
+            found = yield from answers_of(self.network, self.splits[sample])
             self._logits[sample] = found
             self.classes = found.shape[1]
         return self._logits[sample]
@@ -88,19 +122,16 @@ class Context:
     def error(self, sample: str) -> Generator[None, None, Share]:
         """Error on a sample."""
         logits = yield from self.logits(sample)
-        labels = self.splits[sample].labels
-        assert labels is not None
+        labels = self.labels(sample)
         return share_of(int((logits.argmax(1) != labels).sum()), len(labels))
 
     def labels(self, sample: str) -> Tensor:
         """(N,) labels of a sample."""
-        found = self.splits[sample].labels
-        assert found is not None
-        return found
+        return _labels(self.splits[sample])
 
     def inputs(self, sample: str, most: int = _MOST) -> Tensor:
-        """(n, *input_shape) as the network is fed, the first images of a sample."""
-        return self.splits[sample].inputs(slice(0, min(most, len(self.splits[sample]))))
+        """(n, *input_shape) as the network is fed, the first images of a sample: fewer than ``most`` of large ones."""
+        return first_of(self.splits[sample], most)
 
     def kept(self, name: str, make: Callable[[], Generator[None, None, Any]]) -> Generator[None, None, Any]:
         """What several tests use, made by the first of them."""
@@ -119,22 +150,41 @@ class Context:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self.exp.build is not None:
-                return self.exp.build(width)
+                try:
+                    return self.exp.build(width)
+                except Exception as error:
+                    raise ModelError(f"build({width}) raised {type(error).__name__}: {error}") from error
             if width != 1.0:
-                raise ModelError("another size needs a factory: Experiment(..., build=lambda width: MyNet(width)).")
-            network = copy.deepcopy(self.network)
+                raise ModelError(f"another size needs a factory: {_FACTORY}.")
+            network = unvisited_copy(self.network)
             for parameter in network.parameters():
                 parameter.requires_grad_(True)
             for name, module in network.named_modules():
                 if any(True for _ in module.parameters(recurse=False)):
                     reset = getattr(module, "reset_parameters", None)
                     if reset is None:
-                        raise ModelError(
-                            f"{name or type(module).__name__} has no reset_parameters(), so it cannot be trained anew; "
-                            "give Experiment(..., build=lambda width: MyNet(width))."
-                        )
+                        what = name or type(module).__name__
+                        raise ModelError(f"{what} has no reset_parameters(), so it cannot be trained anew; {_FACTORY}.")
                     reset()
             return network
+
+    def why_untrainable(self, width: float = 1.0) -> str:
+        """Why no fresh network can be trained; "" where one can."""
+        if "train" not in self.splits:
+            return "it needs S_train"
+        if width not in self._untrainable:
+            try:
+                self.fresh(width)
+                self._untrainable[width] = ""
+            except NnwError as error:
+                self._untrainable[width] = str(error)
+        return self._untrainable[width]
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """The experiment's own loss, else mean cross entropy."""
+        logits = network(images)
+        found: Tensor = F.cross_entropy(logits, labels) if self.exp.loss is None else self.exp.loss(logits, labels)
+        return found
 
     @property
     def usual(self) -> TrainingSetup:
@@ -145,43 +195,25 @@ class Context:
     def refit(
         self, network: nn.Module, setup: TrainingSetup, train: Split | None = None, most_s: float = 2.0
     ) -> Generator[None, None, Refit]:
-        """Train a network for a while; it is the caller's own."""
+        """Train a network for a while, with the experiment's own loss; it is the caller's own.
+
+        Raises:
+            ModelError: it diverged.
+        """
         train = self.splits["train"] if train is None else train
-        began, loss = time.monotonic(), float("nan")
+        began = time.monotonic()
         network.train()
-        steps = fit(network, train, setup=setup)
-        for record in steps:
-            loss = record.loss
+        for _ in fit(network, train, setup=setup, loss=self.exp.loss):
             yield
             if time.monotonic() - began > most_s or self.left < 0:
                 break
         network.eval()
-        shares = [measured(network, train), measured(network, self.splits.get("val", train))]
-        yield
-        return Refit(network, shares[0], shares[1], loss, time.monotonic() - began)
+        of_train = yield from _error_of(network, train)
+        of_val = yield from _error_of(network, self.splits.get("val", train))
+        return Refit(network, of_train, of_val, time.monotonic() - began)
 
 
-def measured(network: nn.Module, split: Split) -> Share:
-    """Error of a network of one's own in eval mode, at most 1,000 images."""
-    wrong, n = 0, min(len(split), 1000)
-    labels = split.labels
-    assert labels is not None
-    with torch.inference_mode():
-        for start in range(0, n, 250):
-            part = slice(start, min(n, start + 250))
-            wrong += int((network(split.inputs(part)).argmax(1) != labels[part]).sum())
-    return share_of(wrong, n)
-
-
-def _some(split: Split) -> Split:
-    if len(split) <= _MOST:
-        return split
-    return split.take(torch.from_numpy(np.random.default_rng(0).permutation(len(split))[:_MOST].copy()).sort().values)
-
-
-def loss_of(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy."""
-    return F.cross_entropy(network(images), labels)
-
-
-__all__ += ["NnwError", "loss_of", "measured"]
+def first_of(split: Split, most: int) -> Tensor:
+    """(n, *input_shape) as a network is fed, the first images of a sample, at most so many and not more than fit."""
+    fit_in = max(1, _MOST_NUMBERS // math.prod(split.sample_shape))
+    return split.inputs(slice(0, min(most, fit_in, len(split))))

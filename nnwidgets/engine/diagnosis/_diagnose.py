@@ -97,22 +97,24 @@ def diagnose_steps(
     waiting = list(tests)
     while waiting:
         known = {each.test: each for each in found}
-        test = max(waiting, key=lambda each: each.worth(branch, known) / each.seconds)
+        worth, test = max(((each.worth(branch, known), each) for each in waiting), key=lambda pair: pair[0] / pair[1].seconds)
         waiting.remove(test)
-        why = test.why_not(ctx)
-        if why:
-            found.append(test.without("does not apply", why))
-        elif test.worth(branch, known) <= 0:
-            found.append(test.without("not tested", "it would tell nothing here"))
-        elif ctx.left < 0.5 * test.seconds:
-            found.append(test.without("not tested", f"it takes about {test.seconds:.1f} s, the budget was over"))
-        else:
-            at = time.monotonic()
-            try:
+        at = time.monotonic()
+        try:
+            why = test.why_not(ctx)
+            if why:
+                found.append(test.without("does not apply", why))
+            elif worth <= 0:
+                found.append(test.without("not tested", "it would tell nothing here"))
+            elif ctx.left < 0.5 * test.seconds:
+                found.append(test.without("not tested", f"it takes about {test.seconds:.1f} s, the budget was over"))
+            else:
                 finding = yield from _told(test.steps(ctx), partial(step, test.title))
                 found.append(test.evidence(finding, time.monotonic() - at))
-            except NnwError as error:
-                found.append(test.without("does not apply", str(error)))
+        except NnwError as error:
+            found.append(test.without("does not apply", str(error)))
+        except Exception as error:  # one's own step, loss or test of evidence: the others go on
+            found.append(test.without("failed", f"{type(error).__name__}: {error}"))
     causes = _ranked(branch, found)
     notes = () if "train" in ctx.splits else ("Without S_train only S_test could be looked at.",)
     return Diagnosis(branch, decided, causes, errors, experiment.goal, tuple(found), time.monotonic() - began, notes)

@@ -21,7 +21,8 @@ class Evidence:
     Attributes:
         test: its name. title: in words. weights: by cause, how much it speaks for it (natural logarithm of the odds; below 0:
             against it). text: what was found, with its numbers. numbers: the same as data. seconds: that it took.
-        state: "done", "not tested" (the budget was over) or "does not apply" (``text`` says why).
+        state: "done", "not tested" (the budget was over, or it would tell nothing), "does not apply" or "failed" (one's own code
+            raised); ``text`` says why.
         method, source: how it works, and where that is from.
     """
 
@@ -36,7 +37,7 @@ class Evidence:
     source: str = ""
 
     def badge(self, cause: str) -> str:
-        """ "strong", "weak", "none" or "not tested": what it says for a cause."""
+        """What it says for a cause: "strong", "weak", "none" or "not tested"."""
         if self.state != "done":
             return "not tested"
         weight = self.weights.get(cause, 0.0)

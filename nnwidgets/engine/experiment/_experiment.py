@@ -44,10 +44,9 @@ class Experiment:
         build: ``build(width: float) -> nn.Module``, for probes that need another size.
         training: how the network was trained, the starting point of fine-tuning.
         loss: ``loss(logits, labels) -> scalar`` for fine-tuning, by default cross entropy.
-        fit: one's own training, ``fit(model, train: Split) -> None``: trains a fresh network in place.
         train_step: one's own step, ``train_step(model, optimizer, images, labels) -> loss``: one update on one batch.
         pred_probs: out-of-fold probabilities (N, K), a row for each image of ``train``; rows sum to 1.
-        metric: not in this version.
+        metric, fit: not in this version.
         title: a name to show; example: the bundled example it is, for ``copy as code``.
 
     Raises:
@@ -66,7 +65,7 @@ class Experiment:
         training: TrainingSetup | None = None,
         metric: object = None,
         loss: Callable[..., Any] | None = None,
-        fit: Callable[[nn.Module, Split], None] | None = None,
+        fit: object = None,
         train_step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor] | None = None,
         pred_probs: Any = None,
         *,
@@ -74,8 +73,8 @@ class Experiment:
         title: str | None = None,
         example: str | None = None,
     ) -> None:
-        inputs.refuse_later(metric=metric)
-        inputs.check_functions(fit=fit, train_step=train_step)
+        inputs.refuse_later(metric=metric, fit=fit)
+        inputs.check_function("train_step", train_step)
         self._model = inputs.check_model_type(model)
         self._goal = inputs.check_goal(goal)
         self.train, self.test = inputs.as_split(train, "train"), inputs.as_split(test, "test")
@@ -95,7 +94,7 @@ class Experiment:
         names = class_names if class_names is not None else known[0].class_names
         self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
         self.build, self.training, self.loss = build, training, loss
-        self.fit, self.train_step = fit, train_step
+        self.train_step = train_step
         self.title, self.example = title or type(model).__name__, example
         self.jobs, self.weights = Jobs(), WeightStore()
         self._lock = threading.RLock()

@@ -15,7 +15,7 @@ from nnwidgets.engine.values.split import Split
 __all__ = [
     "as_probabilities",
     "as_split",
-    "check_functions",
+    "check_function",
     "check_goal",
     "check_model_type",
     "class_names_for",
@@ -94,17 +94,14 @@ def refuse_later(**given: object) -> None:
         )
 
 
-def check_functions(**given: object) -> None:
-    """Check that what was given in one's own place can be called.
+def check_function(name: str, value: object) -> None:
+    """Check that what was given as a function can be called.
 
     Raises:
         InputError: it cannot.
     """
-    for name, value in given.items():
-        if value is not None and not callable(value):
-            raise InputError(
-                f"{name}: got {type(value).__name__}, expected a function; see help(Experiment) for what it is given."
-            )
+    if value is not None and not callable(value):
+        raise InputError(f"{name}: got {type(value).__name__}, expected a function; see help(Experiment) for what it is given.")
 
 
 def as_probabilities(values: Any, train: Split | None) -> npt.NDArray[np.float64] | None:

@@ -15,7 +15,7 @@ from nnwidgets.engine.experiment.pictures import Picture, picture_of
 from nnwidgets.engine.inspect import Projections, ReceptiveField, Row, TopActivations, contrast, projection_steps
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Strongest", "projection_pixels", "some_of", "strongest_of"]
+__all__ = ["Strongest", "projection_pixels", "some_of", "some_rows", "strongest_of"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,14 @@ class Strongest:
 
 def some_of(split: Split, most: int) -> Split:
     """At most so many images of a sample, drawn with a fixed seed and kept in order."""
-    if len(split) <= most:
-        return split
-    return split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:most].sort().values)
+    return split if len(split) <= most else split.take(some_rows(len(split), most))
+
+
+def some_rows(count: int, most: int) -> Tensor:
+    """(n,) at most so many of the positions of a sample, drawn with a fixed seed, in order."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def strongest_of(

@@ -53,5 +53,5 @@ class EvidenceTest(ABC):
         return Evidence(self.name, self.title, weights, text, numbers, seconds, "done", self.method, self.source)
 
     def without(self, state: str, text: str) -> Evidence:
-        """Nothing was found: "not tested" or "does not apply", and why."""
+        """Nothing was found: "not tested", "does not apply" or "failed", and why."""
         return Evidence(self.name, self.title, {}, text, {}, 0.0, state, self.method, self.source)

@@ -17,7 +17,7 @@ class Duplicates(EvidenceTest):
 
     name = "duplicates"
     title = "Images in both samples"
-    method = "images of S_test that stand in S_train (or S_val) pixel by pixel; those that S_test holds twice are left out"
+    method = "images of S_test that stand in S_train or S_val, equal in every pixel as stored"
     source = "Barz and Denzler 2020 (duplicates in CIFAR)"
     seconds = 0.2
 

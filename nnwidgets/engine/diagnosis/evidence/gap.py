@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis._context import Context, apart
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 
 __all__ = ["Gap"]
@@ -23,8 +23,7 @@ class Gap(EvidenceTest):
 
     def steps(self, ctx: Context) -> Steps:
         train, val = (yield from ctx.error("train")), (yield from ctx.error("val"))
-        spread = math.sqrt(sum(max(s.value * (1 - s.value), 1 / s.n) / s.n for s in (train, val)))
-        gap, z = val.value - train.value, (val.value - train.value) / spread
+        gap, z = val.value - train.value, apart(val, train)
         size = len(ctx.exp.train) if ctx.exp.train is not None else 0
         a_class = size / max(ctx.classes, 1)
         numbers = {"E_train": train.value, "E_val": val.value, "z": z, "images a class": a_class}

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from nnwidgets.engine.diagnosis._context import Context, NnwError, loss_of
+from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.trace import weight_layers, weight_of
 
@@ -22,19 +22,17 @@ class Gradients(EvidenceTest):
     source = "Glorot and Bengio 2010"
 
     def why_not(self, ctx: Context) -> str:
-        return "" if "train" in ctx.splits else "it needs S_train"
+        return ctx.why_untrainable()
 
     def steps(self, ctx: Context) -> Steps:
-        try:
-            fresh = ctx.fresh(seed=2).train()
-        except NnwError as error:
-            return {}, str(error), {}
-        images, labels = ctx.inputs("train", 64), ctx.labels("train")[:64]
+        fresh = ctx.fresh(seed=2).train()
+        images = ctx.inputs("train", 64)
+        labels = ctx.labels("train")[: len(images)].to(images.device)
         yield
         layers = weight_layers(fresh)
         weights = [weight_of(fresh, layer) for layer in layers]
         with torch.enable_grad():
-            gradients = torch.autograd.grad(loss_of(fresh, images, labels), weights, allow_unused=True)
+            gradients = torch.autograd.grad(ctx.loss(fresh, images, labels), weights, allow_unused=True)
         yield
         ratios = [
             float(gradient.norm() / weight.detach().norm().clamp_min(1e-12))

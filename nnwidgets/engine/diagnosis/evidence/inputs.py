@@ -19,7 +19,7 @@ class Inputs(EvidenceTest):
     source = "LeCun et al. 1998, Efficient BackProp"
 
     def steps(self, ctx: Context) -> Steps:
-        fed = {name: ctx.inputs(name, 1000).double() for name in ("train", "test") if name in ctx.splits}
+        fed = {name: ctx.inputs(name, 1000) for name in ("train", "test") if name in ctx.splits}
         yield
         told = {name: (float(x.mean()), float(x.std())) for name, x in fed.items()}
         numbers = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis._context import Context, first_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 
 __all__ = ["Neighbours"]
@@ -26,8 +26,8 @@ class Neighbours(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         split = ctx.exp.train
         assert split is not None and split.labels is not None
-        n = min(_IMAGES, len(split))
-        x = split.inputs(slice(0, n)).flatten(1)
+        x = first_of(split, _IMAGES).flatten(1)  # as stored: neighbours in the sample stand side by side
+        n = len(x)
         near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(min(_K, n - 1), largest=False).indices
         yield
         labels = split.labels[:n]

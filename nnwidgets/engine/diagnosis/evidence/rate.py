@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 
-from nnwidgets.engine.diagnosis._context import Context, NnwError
+from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.diagnosis.evidence.refit import blames_training
 from nnwidgets.engine.diagnosis.records import Evidence
 from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["Rate"]
 
@@ -29,45 +30,37 @@ class Rate(EvidenceTest):
     def why_not(self, ctx: Context) -> str:
         if ctx.exp.training is None:
             return "it needs training=: how the network was trained"
-        if "train" not in ctx.splits:
-            return "it needs S_train"
-        try:
-            ctx.fresh()
-        except NnwError as error:
-            return str(error)
-        return ""
+        return ctx.why_untrainable()
 
     def steps(self, ctx: Context) -> Steps:
         setup = ctx.exp.training
         assert setup is not None
+        setup = replace(setup, schedule=None)
         errors: dict[float, float] = {}
         for factor in (1.0, 0.1, 10.0, 0.01, 100.0):
-            rate = setup.lr * factor
-            try:
-                found = yield from ctx.refit(ctx.fresh(seed=4), replace(setup, lr=rate, schedule=None), most_s=0.5)
-                errors[factor] = found.train.value
-            except ModelError:  # it diverged
-                errors[factor] = 1.0
+            errors[factor] = yield from _error_with(ctx, replace(setup, lr=setup.lr * factor))
         light = 1.0
         if setup.weight_decay > 0:
-            found = yield from ctx.refit(ctx.fresh(seed=4), replace(setup, weight_decay=0.0, schedule=None), most_s=0.5)
-            light = found.train.value
+            light = yield from _error_with(ctx, replace(setup, weight_decay=0.0))
         numbers = {f"E_train at {setup.lr * factor:.1e}": error for factor, error in errors.items()}
         lower, higher = min(errors[0.1], errors[0.01]), min(errors[10.0], errors[100.0])
         now = errors[1.0]
         if light < 0.6 * now and now - light > 0.1:
-            text = f"without weight decay E_train is {100 * light:.0f} % after as many steps, not {100 * now:.0f} %"
+            text = f"without weight decay E_train is {100 * light:.0f} % after as long, not {100 * now:.0f} %"
             return {"regularization_too_strong": 5.0}, text, {**numbers, "E_train without weight decay": light}
         if lower < 0.6 * now and now - lower > 0.1 and lower < higher:
-            return (
-                {"learning_rate_high": 4.5},
-                f"at a lower rate E_train is {100 * lower:.0f} % after as many steps, not {100 * now:.0f} %",
-                numbers,
-            )
+            text = f"at a lower rate E_train is {100 * lower:.0f} % after as long, not {100 * now:.0f} %"
+            return {"learning_rate_high": 4.5}, text, numbers
         if higher < 0.6 * now and now - higher > 0.25 and higher < lower:
-            return (
-                {"learning_rate_low": 2.5},
-                f"at a higher rate E_train is {100 * higher:.0f} % after as many steps, not {100 * now:.0f} %",
-                numbers,
-            )
+            text = f"at a higher rate E_train is {100 * higher:.0f} % after as long, not {100 * now:.0f} %"
+            return {"learning_rate_low": 2.5}, text, numbers
         return {"learning_rate_high": -1.0, "learning_rate_low": -0.5}, "", numbers
+
+
+def _error_with(ctx: Context, setup: TrainingSetup) -> Generator[None, None, float]:
+    """E_train after a short run of a recipe, from the same weights each time; 1 where it diverges."""
+    try:
+        found = yield from ctx.refit(ctx.fresh(seed=4), setup, most_s=0.5)
+    except ModelError:
+        return 1.0
+    return found.train.value

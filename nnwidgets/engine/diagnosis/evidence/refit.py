@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping
 
-from nnwidgets.engine.diagnosis._context import Context, NnwError, Refit
+from nnwidgets.engine.diagnosis._context import Context, Refit, apart
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.diagnosis.records import Evidence
 
@@ -23,7 +22,7 @@ def retrained(ctx: Context) -> Generator[None, None, Refit]:
 def blames_training(found: Mapping[str, Evidence]) -> bool | None:
     """Whether a usual recipe learnt what this training did not; None before that was tried."""
     run = found.get("retrain")
-    return None if run is None or run.state != "done" else bool(run.text)
+    return None if run is None or run.state != "done" else run.weights.get(_TRAINING[0], 0.0) > 0
 
 
 class Retrain(EvidenceTest):
@@ -39,19 +38,12 @@ class Retrain(EvidenceTest):
         return 3.0 if branch == "train_high" else 0.0
 
     def why_not(self, ctx: Context) -> str:
-        if "train" not in ctx.splits:
-            return "it needs S_train"
-        try:
-            ctx.fresh()
-        except NnwError as error:
-            return str(error)
-        return ""
+        return ctx.why_untrainable()
 
     def steps(self, ctx: Context) -> Steps:
         found: Refit = yield from ctx.kept("retrain", lambda: retrained(ctx))
         now = yield from ctx.error("train")
-        spread = math.sqrt(sum(max(s.value * (1 - s.value), 1 / s.n) / s.n for s in (now, found.train)))
-        z, gain = (now.value - found.train.value) / spread, now.value - found.train.value
+        z, gain = apart(now, found.train), now.value - found.train.value
         numbers = {"E_train": now.value, "E_train anew": found.train.value, "E_val anew": found.val.value, "z": z}
         if z > 4 and gain > 0.05:
             errors = f"{100 * now.value:.0f} % to {100 * found.train.value:.1f} %"

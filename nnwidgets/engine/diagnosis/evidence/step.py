@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.trace import unvisited_copy
 
 __all__ = ["Step"]
 
@@ -27,11 +26,12 @@ class Step(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         step = ctx.exp.train_step
         assert step is not None
-        network = copy.deepcopy(ctx.network).train()
+        network = unvisited_copy(ctx.network).train()
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
-        images, labels = ctx.inputs("train", 32), ctx.labels("train")[:32]
+        images = ctx.inputs("train", 32)
+        labels = ctx.labels("train")[: len(images)].to(images.device)
         norms = []
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             for _ in range(2):
@@ -44,9 +44,6 @@ class Step(EvidenceTest):
             return {"implementation": 4.0}, "the training step leaves no gradient at the weights", {"gradient": norms[0]}
         ratio = norms[1] / norms[0]
         if ratio > 1.5:
-            return (
-                {"implementation": 7.0},
-                f"gradients are not cleared: after a second step they are {ratio:.1f} times as large",
-                {"ratio": ratio},
-            )
+            text = f"gradients are not cleared: after a second step they are {ratio:.1f} times as large"
+            return {"implementation": 7.0}, text, {"ratio": ratio}
         return {}, "", {"ratio": ratio}

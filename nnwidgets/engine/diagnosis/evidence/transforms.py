@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from nnwidgets.engine.diagnosis._context import Context
+from nnwidgets.engine.diagnosis._context import Context, answers_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.values.split import Split
 
 __all__ = ["Transforms"]
 
@@ -31,7 +31,8 @@ class Transforms(EvidenceTest):
         return "" if len(ctx.exp.input_shape) == 3 else "it needs images"
 
     def steps(self, ctx: Context) -> Steps:
-        x, labels = ctx.inputs("test", _IMAGES), ctx.labels("test")[:_IMAGES]
+        x = ctx.inputs("test", _IMAGES)
+        labels = ctx.labels("test")[: len(x)]
         train = ctx.inputs("train", _IMAGES)
         mean, std = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
         own = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True).clamp_min(1e-9)
@@ -48,16 +49,14 @@ class Transforms(EvidenceTest):
         if x.shape[1] > 1:
             ways["with channels reversed"] = lambda: x.flip(1)
 
-        def error(images: Tensor) -> float:
-            with torch.inference_mode():
-                return float((ctx.network(images).argmax(1) != labels).double().mean())
+        def error(images: Tensor) -> Generator[None, None, float]:
+            logits = yield from answers_of(ctx.network, Split(images, labels))  # floats are fed as they are
+            return float((logits.argmax(1) != labels).double().mean())
 
-        now = error(x)
-        yield
+        now = yield from error(x)
         found = {}
         for name, make in ways.items():
-            found[name] = error(make())
-            yield
+            found[name] = yield from error(make())
         best = min(found, key=lambda name: found[name])
         gain, n = now - found[best], len(labels)
         z = gain / math.sqrt((now * (1 - now) + found[best] * (1 - found[best])) / n + 1e-9)

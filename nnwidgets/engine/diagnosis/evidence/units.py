@@ -23,7 +23,7 @@ class Units(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         split = ctx.splits["train" if "train" in ctx.splits else "test"]
         few = split.take(range(min(_IMAGES, len(split))))
-        found = structure(ctx.network, ctx.exp.input_shape)
+        found = structure(ctx.network, ctx.exp.input_shape, ctx.exp.bench(None).trace)
         rows = [row for row in found.rows if row.maps and "relu" in row.kind.lower()]
         if not rows:
             return {}, "", {}

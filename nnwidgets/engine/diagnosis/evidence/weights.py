@@ -8,7 +8,6 @@ import torch
 
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
-from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.trace import weight_layers, weight_of
 
 __all__ = ["Weights"]
@@ -24,10 +23,7 @@ class Weights(EvidenceTest):
     method = "root mean square of each weight / that of the same layer in a fresh network; how alike their distributions are"
 
     def steps(self, ctx: Context) -> Steps:
-        try:
-            fresh = ctx.fresh(seed=1)
-        except NnwError as error:
-            return {}, str(error), {}
+        fresh = ctx.fresh(seed=1)  # where that cannot be made, its error says what is needed
         yield
         ratios, distances = [], []
         for mine, new in zip(weight_layers(ctx.network), weight_layers(fresh), strict=False):
@@ -52,11 +48,8 @@ class Weights(EvidenceTest):
             text = f"its weights have shrunk to {100 * middle:.0f} % of those of a fresh network"
             return {"regularization_too_strong": 5.0}, text, numbers
         if middle > 4:
-            return (
-                {"learning_rate_high": 3.5, "dead_units": -2.0},
-                f"its weights are {middle:.0f} times as large as those of a fresh network",
-                numbers,
-            )
+            text = f"its weights are {middle:.0f} times as large as those of a fresh network"
+            return {"learning_rate_high": 3.5, "dead_units": -2.0}, text, numbers
         if smallest < 0.6:
             text = f"weights of a layer have shrunk to {100 * smallest:.0f} % of those of a fresh network"
             return {"learning_rate_low": -1.0, "regularization_too_strong": 1.5}, text, numbers

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from nnwidgets.engine.diagnosis._context import Context, NnwError, Refit
+from nnwidgets.engine.diagnosis._context import Context, Refit, apart
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.diagnosis.evidence.refit import blames_training, retrained
 from nnwidgets.engine.diagnosis.records import Evidence
@@ -28,21 +27,13 @@ class Wider(EvidenceTest):
         return {None: 0.5, True: 0.2, False: 3.0}[blames_training(found)] if branch == "train_high" else 0.0
 
     def why_not(self, ctx: Context) -> str:
-        if "train" not in ctx.splits:
-            return "it needs S_train"
-        try:
-            ctx.fresh(_WIDTH)
-        except NnwError as error:
-            return str(error)
-        except Exception as error:
-            return f"build({_WIDTH}) raised {type(error).__name__}: {error}"
-        return ""
+        return ctx.why_untrainable(_WIDTH)
 
     def steps(self, ctx: Context) -> Steps:
         same: Refit = yield from ctx.kept("retrain", lambda: retrained(ctx))
         wide: Refit = yield from ctx.refit(ctx.fresh(_WIDTH, seed=3), ctx.usual, most_s=2.2)
         a, b = same.train, wide.train
-        z = (a.value - b.value) / math.sqrt(sum(max(s.value * (1 - s.value), 1 / s.n) / s.n for s in (a, b)))
+        z = apart(a, b)
         numbers = {"E_train at width 1": a.value, "E_train at width 4": b.value, "z": z}
         # What is only learnt by heart says nothing about the size that the task needs.
         better = same.val.value - wide.val.value > 0.3 * (a.value - b.value)
