@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence import ALL, EvidenceTest
@@ -15,10 +14,9 @@ from nnwidgets.engine.diagnosis.flowchart import CAUSES, Share, branch_of
 from nnwidgets.engine.diagnosis.records import Cause, Diagnosis, Evidence, described
 from nnwidgets.engine.errors import DataError, InputError, NnwError
 from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.values.steps import result_of, retold
 
 __all__ = ["DiagnosisStep", "diagnose", "diagnose_steps"]
-
-T = TypeVar("T")
 
 # Before any test: how likely a cause is on a branch, as logarithms of odds. Without evidence the lecture's first advice stands.
 _PRIORS = {
@@ -61,13 +59,7 @@ def diagnose(experiment: Experiment, budget_s: float = 60, tests: Sequence[Evide
     Raises:
         InputError: not an experiment, or a budget that is no positive number. DataError: no labels at all.
     """
-    steps = diagnose_steps(experiment, budget_s, tests)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Diagnosis = end.value
-            return found
+    return result_of(diagnose_steps(experiment, budget_s, tests))
 
 
 def diagnose_steps(
@@ -91,7 +83,7 @@ def diagnose_steps(
     for name in ("train", "val", "test"):
         if name in ctx.splits:
             work = ctx.error(name)
-            errors[name] = yield from _told(work, partial(step, "Measuring the errors"))
+            errors[name] = yield from retold(work, partial(step, "Measuring the errors"))
     of_test = errors.get("test") or errors.get("val") or errors["train"]
     branch, decided = branch_of(errors.get("train"), of_test, experiment.goal)
     waiting = list(tests)
@@ -109,7 +101,7 @@ def diagnose_steps(
             elif ctx.left < 0.5 * test.seconds:
                 found.append(test.without("not tested", f"it takes about {test.seconds:.1f} s, the budget was over"))
             else:
-                finding = yield from _told(test.steps(ctx), partial(step, test.title))
+                finding = yield from retold(test.steps(ctx), partial(step, test.title))
                 found.append(test.evidence(finding, time.monotonic() - at))
         except NnwError as error:
             found.append(test.without("does not apply", str(error)))
@@ -118,17 +110,6 @@ def diagnose_steps(
     causes = _ranked(branch, found)
     notes = () if "train" in ctx.splits else ("Without S_train only S_test could be looked at.",)
     return Diagnosis(branch, decided, causes, errors, experiment.goal, tuple(found), time.monotonic() - began, notes)
-
-
-def _told(work: Generator[None, None, T], step: Callable[[], DiagnosisStep]) -> Generator[DiagnosisStep, None, T]:
-    """Pass on that something was done, in other words."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            made: T = end.value
-            return made
-        yield step()
 
 
 def _ranked(branch: str, found: Sequence[Evidence]) -> tuple[Cause, ...]:

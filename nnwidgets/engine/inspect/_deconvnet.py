@@ -15,6 +15,7 @@ from nnwidgets.engine.inspect._rules import RULES, RuledBackward
 from nnwidgets.engine.inspect._sites import as_inputs, site_of
 from nnwidgets.engine.inspect._unit import Unit, recording, unit_of
 from nnwidgets.engine.values._fields import nearest
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Projection", "Projections", "deconvnet", "projection_steps", "projections"]
 
@@ -102,13 +103,7 @@ def projections(
     rules: Sequence[str] = RULES,
 ) -> Projections:
     """As `deconvnet`, by several rules from one forward pass; a rule that does not fit the network is told in ``refused``."""
-    steps = projection_steps(model, images, layer, channel, position, call, rules)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: Projections = end.value
-            return made
+    return result_of(projection_steps(model, images, layer, channel, position, call, rules))
 
 
 def projection_steps(

@@ -20,6 +20,7 @@ from nnwidgets.engine.inspect._taps import Taps, Visitor
 from nnwidgets.engine.inspect.statistics_records import Statistics, StatisticsStep, UnitStatistics
 from nnwidgets.engine.trace import tensors_in, trace
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["default_sites", "statistics", "statistics_steps"]
 
@@ -45,13 +46,7 @@ def statistics(
     """
     wanted = None if layers is None else [layers] if isinstance(layers, str | Site) else list(layers)
     sites = None if wanted is None else [site_of(layer) for layer in wanted]
-    steps = statistics_steps(model, split, sites, bins)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Statistics = end.value
-            break
+    found = result_of(statistics_steps(model, split, sites, bins))
     if sites is not None and found.skipped:
         raise UnsupportedError(" ".join(reason for _, reason in found.skipped))
     return found

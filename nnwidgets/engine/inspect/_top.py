@@ -15,6 +15,7 @@ from nnwidgets.engine.inspect._receptive import Box, ReceptiveField
 from nnwidgets.engine.inspect._sites import Site, site_of
 from nnwidgets.engine.trace import preserved_rng
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["TopActivations", "patch", "top_activations", "top_patches", "top_steps"]
 
@@ -59,12 +60,7 @@ def top_activations(
     """
     steps = top_steps(model, split, layer, channel, k, call)
     with preserved_rng():
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                made: TopActivations = end.value
-                return made
+        return result_of(steps)
 
 
 def top_steps(

@@ -22,6 +22,7 @@ from nnwidgets.engine.scans.records import Counts, Progress
 from nnwidgets.engine.trace import Point, Resumable, Trace, resuming, whole
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Candidates", "counting", "counts"]
 
@@ -54,12 +55,7 @@ def counts(
     plan: CompressionPlan | None = None,
 ) -> Counts:
     """As `counting`, in one go: the task that an executor is given."""
-    steps = counting(model, split, candidates, budget_bytes, share_prefix, _FEWEST_AT_ONCE, plan)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return result_of(counting(model, split, candidates, budget_bytes, share_prefix, _FEWEST_AT_ONCE, plan))
 
 
 def counting(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace.state import preserved_buffers
 from nnwidgets.engine.trace.weights import WeightLayer, sources_of, weight_layers
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Point", "Resumable", "UnfitError", "resumable", "resuming", "users_of", "whole"]
 
@@ -138,12 +139,7 @@ def resumable(network: nn.Module, images: Tensor) -> Resumable:
     Raises:
         ModelError: the network cannot be run.
     """
-    steps = resuming(network, images)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return result_of(resuming(network, images))
 
 
 def users_of(network: nn.Module, layer: WeightLayer) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.inspect import statistics_steps, structure
+from nnwidgets.engine.values.steps import retold
 
 __all__ = ["Units"]
 
@@ -29,13 +30,7 @@ class Units(EvidenceTest):
             return {}, "", {}
         layouts = {row.site: row.layout for row in found.rows}
         steps = statistics_steps(ctx.network, few, [row.site for row in rows], own=True, layouts=layouts)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                measured = end.value
-                break
-            yield
+        measured = yield from retold(steps, lambda: None)
         shares = {unit.site.name: float(unit.dead.mean()) for unit in measured.units}
         worst = max(shares, key=lambda name: shares[name], default="")
         share = shares.get(worst, 0.0)
