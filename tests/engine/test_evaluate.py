@@ -12,7 +12,9 @@ from oracle_data import accuracy_of, confusion_of, exact_finite_slow
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
-from nnwidgets.engine.evaluation import Frozen, Tally, evaluate, in_order, passes, stream_accuracy
+from nnwidgets.engine.evaluation import Frozen, Tally, evaluate, in_batches, in_order, passes, stream_accuracy
+from nnwidgets.engine.evaluation import _evaluate as evaluate_module
+from nnwidgets.engine.evaluation import _passes as passes_module
 from nnwidgets.engine.evaluation.checks import check_weights
 from nnwidgets.engine.trace import fingerprint
 from nnwidgets.engine.values.intervals import exact_finite, wilson
@@ -311,3 +313,48 @@ def test_the_fastest_dtype_is_measured_and_never_taken_for_compressed_networks(
         compressed = engine.compress(model, Recipe(Pruning(0.5)))
         assert evaluate(compressed, split, dtype="auto").accuracy == evaluate(compressed, split).accuracy and asked == [1]
         monkeypatch.setattr(_evaluate, "fastest_dtype", real)
+
+
+class Clock:
+    """Time that only work moves on: so much once a batch, and so much for each image, more of it beyond some."""
+
+    def __init__(self, once: float, each: float, most: int, beyond: float) -> None:
+        self.now, self.sizes = 0.0, list[int]()
+        self._once, self._each, self._most, self._beyond = once, each, most, beyond
+
+    def work(self, index: Tensor) -> None:
+        self.sizes.append(len(index))
+        self.now += self._once + self._each * len(index) + self._beyond * max(0, len(index) - self._most)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("once", "each", "most", "largest", "ends_at"),
+    [
+        (2e-3, 1e-4, 64, 1024, 64),  # larger ones are dearer an image
+        (2e-3, 1e-4, 9999, 128, 128),  # no larger one is allowed
+        (0.0, 1e-4, 9999, 1024, 16),  # a larger one gains nothing
+        (5e-2, 1e-2, 9999, 1024, 32),  # a larger one would take more than half a second
+    ],
+)
+def test_without_a_time_a_batch_grows_as_long_as_an_image_gets_cheaper(
+    monkeypatch: pytest.MonkeyPatch, once: float, each: float, most: int, largest: int, ends_at: int
+) -> None:
+    clock = Clock(once, each, most, 2e-3)
+    monkeypatch.setattr(passes_module, "time", clock)
+    list(in_batches(clock.work, in_order(np.arange(4000)), None, largest=largest))
+    assert sum(clock.sizes) == 4000 and max(clock.sizes) <= min(largest, 2 * ends_at)
+    assert clock.sizes[-2] == ends_at, clock.sizes
+    assert clock.sizes[:2] == [16, 16], "each size is measured twice: at first libraries build kernels"
+
+
+def test_the_exact_pass_is_one_of_these(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    real = evaluate_module.passes
+    monkeypatch.setattr(
+        evaluate_module, "passes", lambda *given, **named: asked.append(named["target_s"]) or real(*given, **named)
+    )
+    evaluate(net(), split)
+    assert asked == [None]

@@ -175,6 +175,22 @@ def test_activations_are_kept_within_a_budget(made: Any, monkeypatch: pytest.Mon
     assert [inspection.known(picture) for picture in pictures[4:]] == [None] * 4
 
 
+def test_work_that_needs_room_leaves_the_layer_that_is_looked_at(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    exp, inspection = made
+    first, second, row = picture_of(exp.test, "test", 0), picture_of(exp.test, "test", 1), inspection.structure.find("conv2")
+    for picture in (first, second):
+        inspection.look(picture, row)
+    inspection.make_room(second, row)
+    assert inspection.known(first, Site("conv1")) is not None, "little is kept: it stays"
+    monkeypatch.setattr(module, "_SPARE", 100)
+    answer = inspection.known(second).answer
+    inspection.make_room(second, row)
+    assert inspection.known(first) is None and set(inspection.known(second).maps) == {Site("conv2")}
+    assert inspection.known(second).answer is answer
+    list(inspection.measure("test"))
+    assert inspection.known(second) is None, "a pass over a sample looks at no picture"
+
+
 def test_of_pictures_no_more_than_four_passes_are_kept(made: Any) -> None:
     exp, inspection = made
     for index in range(12):

@@ -221,3 +221,12 @@ def test_a_grid_pools_first_and_takes_its_scale_from_what_is_drawn() -> None:
     raster = grid(maps, 4, signs=False)
     assert raster.pixels.shape == (2, 4, 4) and (raster.low, raster.high) == (0.0, 16.0)
     assert grid(maps - 1, 4, signs=True).kind == "diverging"
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_of_many_numbers_some_tell_where_a_scale_ends(signs: bool) -> None:
+    """Within a tenth of a percent of all of them."""
+    numbers = torch.randn((400, 50, 50), generator=torch.Generator().manual_seed(0))
+    numbers = numbers if signs else numbers.abs()
+    raster = (signed if signs else sequential)(numbers, clip=True)
+    assert raster.clipped and 0.004 < float((numbers.abs() > raster.high).double().mean()) < 0.006

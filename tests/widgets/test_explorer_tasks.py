@@ -128,3 +128,13 @@ def test_other_images_than_those_that_were_measured_change_the_tree() -> None:
     assert explorer.tree[0]["dead"] is None, "not measured there yet"
     explorer.close()
     exp.close()
+
+
+def test_the_image_card_is_told_only_when_it_says_something_new(explorer: Any) -> None:
+    told: list[str] = []
+    explorer.observe(lambda change: told.append(change["new"]["title"]), "input")
+    for name, value in (("scale", "tile"), ("layer", "conv2"), ("channel", 2), ("scale", "layer")):
+        show(explorer, **{name: value})
+    assert told == []
+    show(explorer, image_index=2)
+    assert told and set(told) == {explorer.input["title"]} and "answered" in explorer.input["caption"]
