@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from nnwidgets import engine
     from nnwidgets.engine.experiment import Experiment, list_examples, load_example
     from nnwidgets.widgets.compression_lab import CompressionLab
+    from nnwidgets.widgets.error_analysis import ErrorAnalysis
     from nnwidgets.widgets.layer_explorer import LayerExplorer
 
 __version__ = "0.1.0"
 
-__all__ = ["CompressionLab", "Experiment", "LayerExplorer", "engine", "list_examples", "load_example"]
+__all__ = ["CompressionLab", "ErrorAnalysis", "Experiment", "LayerExplorer", "engine", "list_examples", "load_example"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "CompressionLab": ".widgets.compression_lab",
+        "ErrorAnalysis": ".widgets.error_analysis",
         "Experiment": ".engine.experiment",
         "LayerExplorer": ".widgets.layer_explorer",
         "engine": ".engine.",

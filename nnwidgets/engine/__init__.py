@@ -12,8 +12,19 @@ from nnwidgets._lazy import lazy_names
 if TYPE_CHECKING:
     from nnwidgets.engine.compression import bake, compress, cost, load_packed, save_packed
     from nnwidgets.engine.costs import latency
-    from nnwidgets.engine.diagnosis import Cause, Diagnosis, Evidence, EvidenceTest, diagnose
+    from nnwidgets.engine.diagnosis import (
+        Cause,
+        Diagnosis,
+        Evidence,
+        EvidenceTest,
+        Remedy,
+        Trial,
+        diagnose,
+        list_remedies,
+        try_remedy,
+    )
     from nnwidgets.engine.diagnosis.plants import list_faults, plant
+    from nnwidgets.engine.diagnosis.practice import PracticeResult, check_practice
     from nnwidgets.engine.errors import (
         DataError,
         FileError,
@@ -78,12 +89,14 @@ __all__ = [
     "ModelError",
     "NnwError",
     "OutOfMemoryError",
+    "PracticeResult",
     "Projection",
     "Pruning",
     "Quantization",
     "ReceptiveField",
     "Recipe",
     "RecipeError",
+    "Remedy",
     "Split",
     "State",
     "Statistics",
@@ -91,11 +104,13 @@ __all__ = [
     "Structure",
     "TopActivations",
     "TrainingSetup",
+    "Trial",
     "UnitStatistics",
     "UnsupportedError",
     "ablate",
     "attention_maps",
     "bake",
+    "check_practice",
     "compress",
     "cost",
     "deconvnet",
@@ -108,6 +123,7 @@ __all__ = [
     "latency",
     "layers",
     "list_faults",
+    "list_remedies",
     "load_packed",
     "plant",
     "receptive_field",
@@ -119,6 +135,7 @@ __all__ = [
     "structure",
     "top_activations",
     "torchvision_net",
+    "try_remedy",
     "watch_training",
 ]
 
@@ -131,6 +148,17 @@ _ERRORS = (
     "OutOfMemoryError",
     "RecipeError",
     "UnsupportedError",
+)
+_DIAGNOSIS = (
+    "Cause",
+    "Diagnosis",
+    "Evidence",
+    "EvidenceTest",
+    "Remedy",
+    "Trial",
+    "diagnose",
+    "list_remedies",
+    "try_remedy",
 )
 _INSPECT = (
     "Filters",
@@ -165,7 +193,8 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),
-        **dict.fromkeys(("Cause", "Diagnosis", "Evidence", "EvidenceTest", "diagnose"), ".diagnosis"),
+        **dict.fromkeys(_DIAGNOSIS, ".diagnosis"),
+        **dict.fromkeys(("PracticeResult", "check_practice"), ".diagnosis.practice"),
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         "latency": ".costs",
         "sensitivity_scan": ".scans",

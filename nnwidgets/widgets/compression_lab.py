@@ -253,6 +253,8 @@ class CompressionLab(LiveWidget):
             self._show_estimate()
         elif event.kind == "rest":
             self._show_rest()
+        elif event.kind == "goal":
+            self._exp.live.refresh()
         elif event.kind == "task" and event.task is not None:
             self._show_task(event.task)
         elif event.kind == "notice":

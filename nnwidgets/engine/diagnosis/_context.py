@@ -87,7 +87,8 @@ class Context:
     Attributes:
         network: a copy in eval mode that shares the experiment's weights: nobody else runs it, so that no hook of a pass in
             another thread is met. splits: by sample, at most 2,000 images of each; rows: where those stand in the sample.
-        classes: K. ends: when the budget is over (time.monotonic()).
+        classes: K. ends: when the budget is over (time.monotonic()). decisions: what a person said of an image of S_train, by
+            its row: "keep", "drop" or "relabel".
     """
 
     def __init__(self, exp: Experiment, budget_s: float) -> None:
@@ -101,6 +102,7 @@ class Context:
                 self.rows[name] = some_rows(len(split), _MOST)
                 self.splits[name] = split if len(split) <= _MOST else split.take(self.rows[name])
         self.ends = time.monotonic() + budget_s
+        self.decisions: dict[int, str] = {}
         self.classes = 0
         self._logits: dict[str, Tensor] = {}
         self._kept: dict[str, Any] = {}
@@ -166,7 +168,7 @@ class Context:
                         what = name or type(module).__name__
                         raise ModelError(f"{what} has no reset_parameters(), so it cannot be trained anew; {_FACTORY}.")
                     reset()
-            return network
+            return network.train()
 
     def why_untrainable(self, width: float = 1.0) -> str:
         """Why no fresh network can be trained; "" where one can."""

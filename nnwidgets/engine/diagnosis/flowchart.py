@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CAUSES", "FAMILIES", "NODES", "CauseText", "Node", "Share", "branch_of"]
+__all__ = ["CAUSES", "FAMILIES", "NODES", "CauseText", "Node", "Share", "branch_of", "causes_of", "states_of"]
 
 FAMILIES = ("data", "architecture", "hyper-parameters", "overfitting", "implementation")
 """The five families of causes of the lecture (L1)."""
@@ -100,21 +100,27 @@ NODES: tuple[Node, ...] = (
     Node("train_high", "E_train above E_goal", ("start",)),
     Node("test_high", "E_train below E_goal, E_test above it", ("start",)),
     Node("enlarge_network", "Enlarge the network", ("train_high",)),
-    Node("training_algorithm", "Improve the training algorithm", ("train_high", "test_high")),
+    Node("training_algorithm", "Improve the training algorithm", ("train_high",)),
     Node("training_hyperparameters", "Tune the hyper-parameters of training", ("train_high",)),
     Node("data", "Look at the data", ("train_high",)),
     Node("low_signal", "Low signal-to-noise", ("data",)),
     Node("preprocessing", "Errors in preprocessing", ("data",)),
     Node("labels", "Unreliable reference values", ("data",)),
     Node("imbalance", "Unbalanced sample", ("data",)),
-    Node("data_too", "The same data leaves", ("test_high",), from_lecture=False),
     Node("more_data", "Enlarge S_train", ("test_high",)),
     Node("shrink_network", "Shrink the network", ("test_high",)),
     Node("regularization", "Tune the network's hyper-parameters", ("test_high",)),
+    Node("another_algorithm", "Choose another training algorithm", ("test_high",)),
     Node("mismatch", "S_train and S_test do not match", ("test_high",)),
     Node("leakage", "Images of S_test in S_train", ("test_high",), from_lecture=False),
     Node("implementation", "Errors in the implementation", ("train_high", "test_high"), from_lecture=False),
 )
+
+
+def causes_of(leaf: str) -> tuple[str, ...]:
+    """Names of the causes that stand at a leaf."""
+    same = {"another_algorithm": "training_algorithm"}.get(leaf, leaf)
+    return tuple(name for name, text in CAUSES.items() if text.leaf == same)
 
 
 @dataclass(frozen=True)
@@ -141,3 +147,23 @@ def branch_of(train: Share | None, test: Share, goal: float) -> tuple[str, bool]
     if train.value > goal:
         return "train_high", sure and train.low > goal
     return "test_high", sure and train.high <= goal
+
+
+def states_of(train: Share | None, test: Share | None, goal: float) -> dict[str, str]:
+    """How far the way to each node is known: "lit", "undecided" (inside the noise) or "off"."""
+    if test is None:
+        return {node.id: "off" for node in NODES}
+    above, met = test.low > goal, test.high <= goal
+    way = "off" if met else "lit" if above else "undecided"
+    states = {"start": "lit", "goal_met": "lit" if met else "off" if above else "undecided"}
+    high = None if train is None else True if train.low > goal else False if train.high <= goal else None
+    states["train_high"] = "off" if high is False else way if high or way == "off" else "undecided"
+    states["test_high"] = "off" if high else way if high is False or way == "off" else "undecided"
+    order = ("off", "undecided", "lit")
+    for node in NODES:
+        if node.id not in states:
+            states[node.id] = max((states[parent] for parent in node.parents), key=order.index)
+    for node in NODES:  # the data leaves are reached from the other branch too
+        if node.parents == ("data",) or node.id == "data":
+            states[node.id] = max(states[node.id], states["test_high"], key=order.index)
+    return states

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, Share
 
-__all__ = ["Cause", "Diagnosis", "Evidence"]
+__all__ = ["Cause", "Diagnosis", "DiagnosisStep", "Evidence"]
 
 _STRONG, _WEAK = 2.5, 0.8
 
@@ -88,7 +88,7 @@ class Diagnosis:
                 "cause": cause.name,
                 "family": cause.family,
                 "confidence": cause.confidence,
-                "evidence": "; ".join(each.text for each in cause.evidence if each.weights.get(cause.name, 0) > 0),
+                "evidence": "; ".join(e.text for e in cause.evidence if e.text and e.weights.get(cause.name, 0) > 0),
                 "action": cause.action,
             }
             for cause in self.causes
@@ -109,8 +109,21 @@ class Diagnosis:
         ]
         for place, cause in enumerate(self.causes[:3], 1):
             lines.append(f"{place}. {cause.title} ({100 * cause.confidence:.0f} %). {cause.action}")
-            lines += [f"   {each.text}" for each in cause.evidence if each.weights.get(cause.name, 0) > 0]
+            lines += [f"   {each.text}" for each in cause.evidence if each.text and each.weights.get(cause.name, 0) > 0]
         return "\n".join(lines + list(self.notes))
+
+
+@dataclass(frozen=True)
+class DiagnosisStep:
+    """How far a diagnosis is.
+
+    Attributes:
+        share: of the budget. text: what is being looked at. evidence: what was found so far.
+    """
+
+    share: float
+    text: str
+    evidence: tuple[Evidence, ...]
 
 
 def described(name: str, confidence: float, evidence: tuple[Evidence, ...]) -> Cause:

@@ -46,6 +46,7 @@ class Experiment:
         loss: ``loss(logits, labels) -> scalar`` for fine-tuning, by default cross entropy.
         train_step: one's own step, ``train_step(model, optimizer, images, labels) -> loss``: one update on one batch.
         pred_probs: out-of-fold probabilities (N, K), a row for each image of ``train``; rows sum to 1.
+        reserve: images that can be added to ``train``, a ``Split`` of the same form; without it nothing is held back.
         metric, fit: not in this version.
         title: a name to show; example: the bundled example it is, for ``copy as code``.
 
@@ -70,6 +71,7 @@ class Experiment:
         pred_probs: Any = None,
         *,
         val: Any = None,
+        reserve: Any = None,
         title: str | None = None,
         example: str | None = None,
     ) -> None:
@@ -78,11 +80,11 @@ class Experiment:
         self._model = inputs.check_model_type(model)
         self._goal = inputs.check_goal(goal)
         self.train, self.test = inputs.as_split(train, "train"), inputs.as_split(test, "test")
-        self.val = inputs.as_split(val, "val")
+        self.val, self.reserve = inputs.as_split(val, "val"), inputs.as_split(reserve, "reserve")
         known = [split for split in (self.test, self.val, self.train) if split is not None]
         if not known:
             raise DataError("got no data; expected train=, test= or both, as Split(images, labels) or a torch data set.")
-        for split in known:
+        for split in (*known, *([] if self.reserve is None else [self.reserve])):
             check_model(self._model, split)
         self.pred_probs = inputs.as_probabilities(pred_probs, self.train)
         if self.val is None and self.train is not None and len(self.train) > 1:
@@ -132,7 +134,7 @@ class Experiment:
     @goal.setter
     def goal(self, value: float) -> None:
         self._goal = inputs.check_goal(value)
-        self.live.refresh()  # what is known is shown again, against the new goal
+        self.emit(Event("goal"))  # what is known is shown again, against the new goal
 
     @property
     def state(self) -> State:

@@ -45,11 +45,11 @@ class Event:
 
     Attributes:
         kind: state (recipe, history, snapshots), figures (size and arithmetic), estimate (accuracy), rest (the live figures are
-            final), task, notice or error.
+            final), goal (another one), task, notice or error.
         task, notice, error: what the event is about, for those kinds; title: of an error, in words.
     """
 
-    kind: Literal["state", "figures", "estimate", "rest", "task", "notice", "error"]
+    kind: Literal["state", "figures", "estimate", "rest", "goal", "task", "notice", "error"]
     task: Task | None = None
     notice: Notice | None = None
     error: BaseException | None = None

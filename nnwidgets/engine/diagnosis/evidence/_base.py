@@ -21,12 +21,14 @@ class EvidenceTest(ABC):
     """One question that is put to an experiment.
 
     Attributes:
-        name: unique. title: what is looked at. method: how, with its formula. source: where that is from. seconds: what it
+        name: unique. title: what is looked at. causes: that it can speak for (see `flowchart.CAUSES`).
+        method: how, with its formula. source: where that is from. seconds: what it
             usually takes; cheap tests come first, and what does not fit into the budget stays "not tested".
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    causes: ClassVar[tuple[str, ...]] = ()
     method: ClassVar[str]
     source: ClassVar[str] = ""
     seconds: ClassVar[float] = 0.1

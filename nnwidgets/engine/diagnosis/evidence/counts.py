@@ -15,6 +15,7 @@ class Counts(EvidenceTest):
 
     name = "counts"
     title = "Images of each class"
+    causes = ("imbalance",)
     method = "rarest / most frequent class of S_train; recall on S_test of those below half of an equal share, and of the others"
     source = "Buda, Maki and Mazurowski 2018"
 

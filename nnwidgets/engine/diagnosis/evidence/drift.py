@@ -17,6 +17,7 @@ class Drift(EvidenceTest):
 
     name = "drift"
     title = "E_test beside E_val"
+    causes = ("mismatch", "labels")
     method = "difference of the two errors / its standard error, S_test weighted to the classes of S_val"
     source = "Ng, Machine Learning Yearning, chapter 40 (train-dev set)"
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 
-__all__ = ["Duplicates"]
+__all__ = ["Duplicates", "marks_of"]
 
 
 class Duplicates(EvidenceTest):
@@ -17,6 +17,7 @@ class Duplicates(EvidenceTest):
 
     name = "duplicates"
     title = "Images in both samples"
+    causes = ("leakage",)
     method = "images of S_test that stand in S_train or S_val, equal in every pixel as stored"
     source = "Barz and Denzler 2020 (duplicates in CIFAR)"
     seconds = 0.2
@@ -29,14 +30,15 @@ class Duplicates(EvidenceTest):
         there = set()
         for split in (exp.train, exp.val):
             if split is not None:
-                there |= set(_marks(split.images))
+                there |= set(marks_of(split.images))
                 yield
-        marks = _marks(exp.test.images)  # type: ignore[union-attr]
+        marks = marks_of(exp.test.images)  # type: ignore[union-attr]
         share = sum(mark in there for mark in marks) / len(marks)
         text = f"{100 * share:.1f} % of S_test stand in S_train too" if share >= 0.005 else ""
         return {"leakage": 7.0} if share >= 0.005 else {"leakage": -3.0}, text, {"share of S_test": share}
 
 
-def _marks(images: Tensor) -> list[bytes]:
+def marks_of(images: Tensor) -> list[bytes]:
+    """A short mark of each image, equal for images that are equal in every number as stored."""
     rows = images.detach().cpu().contiguous().flatten(1).numpy()
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

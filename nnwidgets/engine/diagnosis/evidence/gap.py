@@ -15,6 +15,7 @@ class Gap(EvidenceTest):
 
     name = "gap"
     title = "E_val beside E_train"
+    causes = ("more_data", "regularize", "shrink_network")
     method = "difference of the two errors / its standard error; images a class"
     source = "the lecture, L11 to L13"
 

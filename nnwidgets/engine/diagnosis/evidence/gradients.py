@@ -18,6 +18,7 @@ class Gradients(EvidenceTest):
 
     name = "gradients"
     title = "Gradient at the first and the last layer"
+    causes = ("training_algorithm",)
     method = "‖gradient‖ / ‖weight‖ at the start of training, first layer / last layer"
     source = "Glorot and Bengio 2010"
 

@@ -15,6 +15,7 @@ class Inputs(EvidenceTest):
 
     name = "inputs"
     title = "Scale of the images"
+    causes = ("preprocessing", "mismatch")
     method = "mean and standard deviation of what is fed, S_train beside S_test"
     source = "LeCun et al. 1998, Efficient BackProp"
 

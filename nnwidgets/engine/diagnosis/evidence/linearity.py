@@ -16,6 +16,7 @@ class Linearity(EvidenceTest):
 
     name = "linearity"
     title = "Activations between the layers"
+    causes = ("implementation",)
     method = "f(a) + f(b) - f(a + b) - f(0) is 0 for every a and b only where f is affine"
 
     def why_not(self, ctx: Context) -> str:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import torch
 
 from nnwidgets.engine.diagnosis._context import Context, first_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.values.split import Split
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "moved_by"]
 
 _K, _IMAGES = 5, 1500
+
+
+def moved_by(split: Split) -> Generator[None, None, tuple[int, float, float]]:
+    """(places by which labels fit best, agreement of neighbours as labels are, and moved so), among moves of 1 to 3 places."""
+    assert split.labels is not None
+    x = first_of(split, _IMAGES).flatten(1)  # as stored: neighbours in the sample stand side by side
+    n = len(x)
+    near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(min(_K, n - 1), largest=False).indices
+    yield
+    labels = split.labels[:n]
+
+    def agreement(moved: torch.Tensor) -> float:
+        return float((moved[near] == moved[:, None]).double().mean())
+
+    now = agreement(labels)
+    moved = {by: agreement(labels.roll(by)) for by in (-3, -2, -1, 1, 2, 3)}
+    yield
+    best = max(moved, key=lambda by: moved[by])
+    return best, now, moved[best]
 
 
 class Neighbours(EvidenceTest):
@@ -17,6 +39,7 @@ class Neighbours(EvidenceTest):
 
     name = "neighbours"
     title = "Labels of similar images"
+    causes = ("implementation",)
     method = "how often an image has the label of each of its 5 nearest ones, as labels are and moved by 1 to 3 places"
     seconds = 0.3
 
@@ -26,23 +49,11 @@ class Neighbours(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         split = ctx.exp.train
         assert split is not None and split.labels is not None
-        x = first_of(split, _IMAGES).flatten(1)  # as stored: neighbours in the sample stand side by side
-        n = len(x)
-        near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(min(_K, n - 1), largest=False).indices
-        yield
-        labels = split.labels[:n]
-
-        def agreement(moved: torch.Tensor) -> float:
-            return float((moved[near] == moved[:, None]).double().mean())
-
-        now = agreement(labels)
-        moved = {by: agreement(labels.roll(by)) for by in (-3, -2, -1, 1, 2, 3)}
-        yield
-        best = max(moved, key=lambda by: moved[by])
-        numbers = {"agreement": now, "chance": 1 / max(1, len(set(labels.tolist()))), f"moved by {best}": moved[best]}
-        if moved[best] > now + 0.15 and moved[best] > 1.5 * now:
+        best, now, moved = yield from moved_by(split)
+        numbers = {"agreement": now, "chance": 1 / max(1, len(set(split.labels.tolist()))), f"moved by {best}": moved}
+        if moved > now + 0.15 and moved > 1.5 * now:
             text = (
-                f"labels fit the images once they are moved by {best}: neighbours then agree in {100 * moved[best]:.0f} %, "
+                f"labels fit the images once they are moved by {best}: neighbours then agree in {100 * moved:.0f} %, "
                 f"as they are in {100 * now:.0f} %"
             )
             return {"implementation": 7.0}, text, numbers

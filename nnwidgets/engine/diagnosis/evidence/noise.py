@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 
-__all__ = ["Noise"]
+__all__ = ["Noise", "sigma_of"]
 
 _MASK = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
 _MUCH, _MORE = 0.62, 1.4
@@ -22,6 +22,7 @@ class Noise(EvidenceTest):
 
     name = "noise"
     title = "Noise in the images"
+    causes = ("low_signal", "mismatch")
     method = "sigma = sqrt(pi / 2) mean |image * M| / 6 with the second-difference mask M; share of the whole deviation"
     source = "Immerkær 1996, Fast noise variance estimation"
 
@@ -36,7 +37,7 @@ class Noise(EvidenceTest):
             if name in ctx.splits:
                 images = ctx.inputs(name, 300)
                 spread[name] = float(images.std())
-                found[name] = _sigma(images)
+                found[name] = sigma_of(images)
                 yield
         first = "train" if "train" in found else "test"
         share = found[first] / max(spread[first], 1e-9)
@@ -52,6 +53,7 @@ class Noise(EvidenceTest):
         return weights or {"low_signal": -1.5}, text, numbers
 
 
-def _sigma(images: Tensor) -> float:
+def sigma_of(images: Tensor) -> float:
+    """Standard deviation of the noise in images (n, C, H, W), in their own unit."""
     mask = _MASK.to(images).expand(images.shape[1], 1, 3, 3)
     return math.sqrt(math.pi / 2) / 6 * float(F.conv2d(images, mask, groups=images.shape[1]).abs().mean())

@@ -13,6 +13,7 @@ class Outputs(EvidenceTest):
 
     name = "outputs"
     title = "Answers of the network"
+    causes = ("implementation",)
     method = "Do the answers of each image lie in [0, 1] and add up to 1?"
     source = "torch's documentation of cross_entropy: it expects unnormalised logits"
 

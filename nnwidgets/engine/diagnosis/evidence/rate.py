@@ -20,6 +20,7 @@ class Rate(EvidenceTest):
 
     name = "rate"
     title = "The learning rate"
+    causes = ("learning_rate_high", "learning_rate_low", "regularization_too_strong")
     method = "E_train after short runs of the recipe that was used, at 0.01, 0.1, 1, 10 and 100 times its rate"
     source = "Smith 2017 (learning-rate range test)"
     seconds = 2.5

@@ -30,6 +30,7 @@ class Retrain(EvidenceTest):
 
     name = "retrain"
     title = "Trained anew by a usual recipe"
+    causes = ("learning_rate_high", "learning_rate_low", "training_algorithm", "regularization_too_strong")
     method = "E_train after a short run of Adam at 1e-3 from new weights, beside E_train as it is"
     source = "the lecture, L5 and L6"
     seconds = 2.0

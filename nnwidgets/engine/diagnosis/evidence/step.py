@@ -16,6 +16,7 @@ class Step(EvidenceTest):
 
     name = "step"
     title = "The training step"
+    causes = ("implementation",)
     method = "gradient after a second step / after the first one, with the same weights and the same batch"
 
     def why_not(self, ctx: Context) -> str:

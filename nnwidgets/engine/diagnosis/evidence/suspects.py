@@ -59,6 +59,7 @@ class Suspects(EvidenceTest):
 
     name = "suspects"
     title = "Suspect labels"
+    causes = ("labels",)
     method = "confident learning on out-of-fold probabilities of S_train; share contradicted beside share missed"
     source = "Northcutt, Jiang and Chuang 2021"
     seconds = 3.0

@@ -12,9 +12,28 @@ from nnwidgets.engine.diagnosis._context import Context, answers_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Transforms"]
+__all__ = ["Transforms", "ways_of"]
 
 _IMAGES = 400
+
+
+def ways_of(x: Tensor, train: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Images (n, C, H, W) prepared in other ways, by name; ``train``: what they should be like."""
+    mean, std = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
+    own = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True).clamp_min(1e-9)
+    ways: dict[str, Callable[[], Tensor]] = {
+        "mirrored": lambda: x.flip(3),
+        "upside down": lambda: x.flip(2),
+        "inverted": lambda: 2 * mean - x,
+        "scaled as S_train": lambda: own * std + mean,
+    }
+    for by in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (0, 2), (0, -2), (2, 0), (-2, 0)):
+        ways[f"shifted by {by[0]}, {by[1]}"] = partial(x.roll, by, (2, 3))
+    if x.shape[2] == x.shape[3]:
+        ways["transposed"] = lambda: x.transpose(2, 3)
+    if x.shape[1] > 1:
+        ways["with channels reversed"] = lambda: x.flip(1)
+    return ways
 
 
 class Transforms(EvidenceTest):
@@ -22,6 +41,7 @@ class Transforms(EvidenceTest):
 
     name = "transforms"
     title = "S_test, prepared in other ways"
+    causes = ("mismatch", "preprocessing")
     method = "error on S_test transposed, mirrored, channels reversed, inverted, shifted by 1 or 2 pixels, or scaled as S_train"
     seconds = 0.6
 
@@ -33,21 +53,7 @@ class Transforms(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         x = ctx.inputs("test", _IMAGES)
         labels = ctx.labels("test")[: len(x)]
-        train = ctx.inputs("train", _IMAGES)
-        mean, std = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
-        own = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True).clamp_min(1e-9)
-        ways: dict[str, Callable[[], Tensor]] = {
-            "mirrored": lambda: x.flip(3),
-            "upside down": lambda: x.flip(2),
-            "inverted": lambda: 2 * mean - x,
-            "scaled as S_train": lambda: own * std + mean,
-        }
-        for by in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (0, 2), (0, -2), (2, 0), (-2, 0)):
-            ways[f"shifted by {by[0]}, {by[1]}"] = partial(x.roll, by, (2, 3))
-        if x.shape[2] == x.shape[3]:
-            ways["transposed"] = lambda: x.transpose(2, 3)
-        if x.shape[1] > 1:
-            ways["with channels reversed"] = lambda: x.flip(1)
+        ways = ways_of(x, ctx.inputs("train", _IMAGES))
 
         def error(images: Tensor) -> Generator[None, None, float]:
             logits = yield from answers_of(ctx.network, Split(images, labels))  # floats are fed as they are

@@ -17,6 +17,7 @@ class Units(EvidenceTest):
 
     name = "units"
     title = "Dead units"
+    causes = ("dead_units",)
     method = "share of channels behind each ReLU that give one constant for every image"
     source = "Glorot, Bordes and Bengio 2011; Lu et al. 2020 (dying ReLU)"
     seconds = 0.3

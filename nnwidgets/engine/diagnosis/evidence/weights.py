@@ -20,6 +20,7 @@ class Weights(EvidenceTest):
 
     name = "weights"
     title = "Size of the weights"
+    causes = ("learning_rate_low", "regularization_too_strong", "learning_rate_high")
     method = "root mean square of each weight / that of the same layer in a fresh network; how alike their distributions are"
 
     def steps(self, ctx: Context) -> Steps:

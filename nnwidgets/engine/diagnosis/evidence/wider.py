@@ -19,6 +19,7 @@ class Wider(EvidenceTest):
 
     name = "wider"
     title = "Four times as wide"
+    causes = ("enlarge_network",)
     method = "E_train after a short run of the same recipe, at width 1 and at width 4"
     source = "the lecture, L4"
     seconds = 2.5

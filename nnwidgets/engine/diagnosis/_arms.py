@@ -1,0 +1,200 @@
+"""One arm of a comparison: how a network is made, on what it is trained and how, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.diagnosis._context import Context, answers_of, share_of
+from nnwidgets.engine.diagnosis.flowchart import Share
+from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.trace import trace
+from nnwidgets.engine.training import fit
+from nnwidgets.engine.training._optimizers import optimizer_for
+from nnwidgets.engine.training.augment import augment
+from nnwidgets.engine.values.setup import TrainingSetup
+from nnwidgets.engine.values.split import Split
+
+__all__ = ["Arm", "Run", "Spent", "error_of", "seconds_an_epoch", "start_of", "train_arm"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Make = Callable[[int, float], nn.Module]
+Mend = Callable[[Tensor, torch.Generator], Tensor]
+
+_PROBE_STEPS = 4
+_BACKWARD = 3  # a training step costs about three forward passes (Kaplan et al. 2020)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm differs in from another.
+
+    Attributes:
+        make: ``make(seed, width)``, a network with new random weights. width: of it, in shares of the present one.
+        train, val, test: samples; val and test may be None. setup: the recipe. loss, step: one's own, or None.
+        jitter: what is done to each batch before a step, None for nothing. given: a trained network instead of a new one.
+    """
+
+    make: Make
+    train: Split
+    val: Split | None
+    test: Split | None
+    setup: TrainingSetup
+    width: float = 1.0
+    loss: Loss | None = None
+    step: Callable[..., Any] | None = None
+    jitter: Mend | None = None
+    given: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What training cost: seconds, images passed (each epoch anew), and floating-point operations (about 6 x MACs an image)."""
+
+    seconds: float = 0.0
+    samples: int = 0
+    flops: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.samples + other.samples, self.flops + other.flops)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network, what it cost, and the loss of its steps."""
+
+    network: nn.Module
+    spent: Spent
+    losses: tuple[float, ...] = field(default=(), repr=False)
+
+
+def start_of(exp: Experiment, ctx: Context) -> Arm:
+    """The arm that does again what was done.
+
+    Raises:
+        ModelError: no S_train, or a network that cannot be made anew; says what is needed.
+    """
+    why = ctx.why_untrainable()
+    if why:
+        raise ModelError(f"this network cannot be trained anew: {why}.")
+    assert exp.train is not None
+    setup = exp.training or ctx.usual
+    return Arm(lambda seed, width: ctx.fresh(width, seed), exp.train, exp.val, exp.test, setup, 1.0, exp.loss, exp.train_step)
+
+
+def train_arm(arm: Arm, seed: int, input_shape: tuple[int, ...]) -> Generator[None, None, Run]:
+    """Train one network of an arm, from the weights, the order of images and the dropout that a seed gives.
+
+    Raises:
+        ModelError: it diverged.
+    """
+    if arm.given is not None:
+        return Run(arm.given, Spent())
+    network = arm.make(seed, arm.width)
+    setup = replace(arm.setup, seed=seed)
+    began = time.perf_counter()
+    losses: list[float] = []
+    if arm.step is None and arm.jitter is None:
+        for record in fit(network, arm.train, setup=setup, loss=arm.loss).in_parts():
+            if record is not None:
+                losses.append(record.loss)
+            yield
+    else:
+        for loss in _own_loop(network, arm, setup):
+            losses.append(loss)
+            yield
+    network.eval()
+    for parameter in network.parameters():
+        parameter.grad = None
+    samples = setup.epochs * len(arm.train)
+    flops = 2.0 * _BACKWARD * trace(network, input_shape).macs * samples
+    return Run(network, Spent(time.perf_counter() - began, samples, flops), tuple(losses))
+
+
+def _own_loop(network: nn.Module, arm: Arm, setup: TrainingSetup) -> Generator[float, None, None]:
+    """One's own step, or changed batches, over the epochs of a setup; the rate is the setup's at each step."""
+    from nnwidgets.engine.training._fit import _rate
+
+    labels = arm.train.labels
+    assert labels is not None
+    optimizer = optimizer_for([p for p in network.parameters() if p.requires_grad], setup)
+    draw = torch.Generator().manual_seed(setup.seed)
+    n, size = len(arm.train), setup.batch_size
+    batches = max(1, n // size + (n % size > 1))
+    step = arm.step or _plain_step(arm.loss)
+    done = 0
+    for _ in range(setup.epochs):
+        order = torch.randperm(n, generator=draw)
+        for batch in range(batches):
+            rows = order[batch * size : (batch + 1) * size]
+            images = augment(arm.train.inputs(rows), setup.augmentation, draw)
+            images = images if arm.jitter is None else arm.jitter(images, draw)
+            for group in optimizer.param_groups:
+                group["lr"] = _rate(setup, done, setup.epochs * batches)
+            done += 1
+            network.train()
+            with torch.enable_grad():
+                loss = step(network, optimizer, images, labels[rows])
+            value = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+            if value != value:
+                raise ModelError(f"the loss became {value} at step {done} with a learning rate of {setup.lr:g}.")
+            yield value
+
+
+def _plain_step(loss: Loss | None) -> Callable[..., Tensor]:
+    found = loss or torch.nn.functional.cross_entropy
+
+    def step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        value: Tensor = found(network(images), labels)
+        torch.autograd.backward(value)
+        optimizer.step()
+        return value
+
+    return step
+
+
+def seconds_an_epoch(arm: Arm) -> Generator[None, None, float]:
+    """Measured on a few steps of a network that is thrown away."""
+    if arm.given is not None:
+        return 0.0
+    network = arm.make(0, arm.width)
+    few = arm.train.take(range(min(len(arm.train), _PROBE_STEPS * arm.setup.batch_size)))
+    probe = replace(arm, train=few, setup=replace(arm.setup, epochs=2), given=None, make=lambda seed, width: network)
+    times: list[float] = []
+    began = time.perf_counter()
+    if arm.step is None and arm.jitter is None:
+        for record in fit(network, few, setup=probe.setup, loss=arm.loss):
+            times.append(time.perf_counter() - began)
+            yield
+            began = time.perf_counter()
+            del record
+    else:
+        for _ in _own_loop(network, probe, probe.setup):
+            times.append(time.perf_counter() - began)
+            yield
+            began = time.perf_counter()
+    middle = sorted(times)[len(times) // 2]
+    return middle * len(arm.train) / min(arm.setup.batch_size, len(few))
+
+
+def error_of(network: nn.Module, split: Split, balanced: bool = False) -> Generator[None, None, tuple[Share, Tensor]]:
+    """(error, wrong (N,) bool); ``balanced``: each class counts alike, the interval then as of so many images all the same."""
+    logits = yield from answers_of(network, split)
+    assert split.labels is not None
+    labels = split.labels.cpu()
+    wrong = logits.argmax(1) != labels
+    if not balanced:
+        return share_of(int(wrong.sum()), len(split)), wrong
+    counts = torch.bincount(labels, minlength=logits.shape[1]).double()
+    a_class = torch.zeros(logits.shape[1], dtype=torch.float64).index_add_(0, labels, wrong.double())
+    there = counts > 0
+    value = float((a_class[there] / counts[there]).mean())
+    found = share_of(round(value * len(split)), len(split))
+    return Share(value, found.low, found.high, found.n), wrong

@@ -1,0 +1,158 @@
+"""Charts of an error analysis: errors beside each other, classes, calibration, training runs, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Points, Role, Rule, Series, Text, Tick
+from nnwidgets.figures.scales import round_marks
+
+__all__ = ["calibration_chart", "classes_chart", "cost_chart", "counts_chart", "error_axis", "errors_chart", "losses_chart"]
+
+
+def error_axis(highest: float, label: str = "error", grid: bool = True) -> Axis:
+    """An axis of an error from 0, in per cent."""
+    top = min(1.0, max(0.02, 1.12 * highest))
+    marks = round_marks(0.0, top, 5)
+    digits = 0 if all(abs(100 * mark - round(100 * mark)) < 1e-6 for mark in marks) else 1
+    return Axis((0.0, top), label, "%", ticks=tuple(Tick(mark, f"{100 * mark:.{digits}f}") for mark in marks), grid=grid)
+
+
+def errors_chart(errors: Mapping[str, float], goal: float | None = None, title: str = "Errors beside each other") -> Chart:
+    """One horizontal bar an error, the smallest marked."""
+    names, values = list(errors), list(errors.values())
+    rows = range(len(names))
+    least = min(values, default=0.0)
+    roles: list[Role] = ["good" if value == least else "accent" for value in values]
+    series: list[Series] = [
+        Bars([0.0] * len(values), values, [i + 0.16 for i in rows], [i + 0.84 for i in rows], roles=roles, opacity=0.8,
+             titles=[f"{name}: {text.share(value)} %" for name, value in errors.items()])
+    ]  # fmt: skip
+    series += [
+        Text(value, i + 0.5, f"{text.share(value)} %", "ink", dx=0.35, dy=0.35) for i, value in zip(rows, values, strict=True)
+    ]
+    highest = max([*values, goal or 0.0], default=0.1)
+    if goal is not None:
+        series.append(Rule("v", goal, "good", text="goal"))
+    x = error_axis(1.15 * highest)
+    y = Axis((float(len(names)), 0.0), "", ticks=tuple(Tick(i + 0.5, _short(name)) for i, name in enumerate(names)))
+    said = "; ".join(f"{name} {text.share(value)} %" for name, value in errors.items())
+    return Chart("errors", title, x, y, tuple(series), said, 420, 40 + 26 * max(2, len(names)))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else name[:29] + "…"
+
+
+def counts_chart(counts: Sequence[int], names: Sequence[str]) -> Chart:
+    """Images of each class of S_train."""
+    n = len(counts)
+    middle = sum(counts) / max(n, 1)
+    roles: list[Role] = ["bad" if count < 0.5 * middle else "accent" for count in counts]
+    titles = [f"{name}: {text.count(int(count))} images" for name, count in zip(names, counts, strict=True)]
+    bars = Bars([i + 0.12 for i in range(n)], [i + 0.88 for i in range(n)], [0.0] * n, [float(c) for c in counts], roles=roles,
+                opacity=0.85, titles=titles)  # fmt: skip
+    top = 1.1 * max([*counts, 1])
+    step = max(1, math.ceil(n / 12))
+    x = Axis((0.0, float(n)), "class", ticks=tuple(Tick(i + 0.5, str(names[i])[:8]) for i in range(0, n, step)))
+    y = Axis((0.0, top), "images", ticks=tuple(Tick(mark, text.count(int(mark))) for mark in round_marks(0, top, 4)), grid=True)
+    said = f"from {text.count(min(counts))} to {text.count(max(counts))} images a class"
+    return Chart(
+        "classes",
+        "Images of each class in S_train",
+        x,
+        y,
+        (bars, Rule("h", middle, "muted", text="equal shares")),
+        said,
+        420,
+        200,
+    )
+
+
+def classes_chart(recalls: Sequence[float], lows: Sequence[float], highs: Sequence[float], names: Sequence[str]) -> Chart:
+    """Error on each class with its interval."""
+    n = len(recalls)
+    errors, low, high = [1 - r for r in recalls], [1 - h for h in highs], [1 - v for v in lows]
+    places = [i + 0.5 for i in range(n)]
+    titles = [f"{name}: {text.share(e)} % missed" for name, e in zip(names, errors, strict=True)]
+    series: tuple[Series, ...] = (
+        Interval("v", places, low, high, "accent", opacity=0.5),
+        Points(places, errors, size=4, titles=titles),
+    )
+    step = max(1, math.ceil(n / 12))
+    x = Axis((0.0, float(n)), "class", ticks=tuple(Tick(places[i], str(names[i])[:8]) for i in range(0, n, step)))
+    return Chart(
+        "per-class", "Error on each class", x, error_axis(max(high)), series, "share missed of each class, 95 %", 420, 220
+    )
+
+
+def calibration_chart(stated: Sequence[float], right: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Chart:
+    """How often it is right, by how sure it says it is."""
+    ticks = tuple(Tick(i / 5, f"{20 * i}") for i in range(6))
+    series: tuple[Series, ...] = (
+        Line([0, 1], [0, 1], "muted", dash=True, label="perfect"),
+        Interval("v", list(stated), list(low), list(high), "accent", opacity=0.5),
+        Points(list(stated), list(right), size=4.5, label="measured"),
+    )
+    x, y = Axis((0, 1), "stated confidence", "%", ticks=ticks), Axis((0, 1.02), "right", "%", ticks=ticks, grid=True)
+    return Chart(
+        "calibration", "How sure it is, and how often right", x, y, series, "by stated confidence, 95 % intervals", 320, 280
+    )
+
+
+def losses_chart(losses: Sequence[float], smooth: int = 20) -> Chart:
+    """Loss of each step of a run, smoothed by a running mean."""
+    values = np.asarray(losses, dtype=float)
+    width = max(1, min(smooth, len(values) // 5))
+    mean: npt.NDArray[np.float64] = np.convolve(values, np.ones(width) / width, mode="valid") if len(values) else values
+    positive = np.maximum(mean, 1e-6)
+    low, high = float(positive.min(initial=0.1)), float(positive.max(initial=1.0))
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = tuple(Tick(10.0**k, f"{10.0**k:g}") for k in powers)
+    y = Axis((min(low * 0.8, high * 0.5), high * 1.25), "loss", scale="log", ticks=ticks, grid=True)
+    x = Axis(
+        (0, max(1, len(losses))), "step", ticks=tuple(Tick(m, text.count(int(m))) for m in round_marks(0, max(1, len(losses)), 6))
+    )
+    keep = np.unique(np.linspace(0, max(len(mean) - 1, 0), min(len(mean), 400)).astype(int))
+    line = Line([float(i + width / 2) for i in keep], [float(positive[i]) for i in keep], label=f"mean of {width} steps")
+    return Chart("loss", "Loss of the run", x, y, (line,), f"{len(losses)} steps, from {high:.2g} to {low:.2g}", 420, 220)
+
+
+def cost_chart(
+    flops: Sequence[float], errors: Sequence[float], low: Sequence[float], high: Sequence[float], titles: Sequence[str],
+    present: int, goal: float,
+) -> Chart:  # fmt: skip
+    """Error of each attempt over the operations its training took."""
+    series: list[Series] = [
+        Interval("v", list(flops), list(low), list(high), "accent", opacity=0.45),
+        Points(list(flops), list(errors), size=5, titles=list(titles), label="attempts"),
+        Points(
+            [flops[present]], [errors[present]], shape="diamond", role="alt", size=6.5, titles=[titles[present]], label="shown"
+        ),
+        Rule("h", goal, "good", text="goal"),
+    ]
+    least, most = min(flops), max(flops)
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    ticks = tuple(
+        Tick(
+            10.0**k,
+            text.scaled(10.0**k, ("", "k", "M", "G", "T", "P"))[0] + text.scaled(10.0**k, ("", "k", "M", "G", "T", "P"))[1],
+        )
+        for k in powers
+    )
+    x = Axis((least / 1.6, most * 1.6), "operations of training", "FLOP", scale="log", ticks=ticks)
+    return Chart(
+        "cost",
+        "Cost of training against error",
+        x,
+        error_axis(max([*high, goal]), "E_test"),
+        tuple(series),
+        "one point an attempt",
+        460,
+        260,
+    )
