@@ -14,9 +14,12 @@ from nnwidgets.engine.diagnosis.evidence.neighbours import Neighbours
 from nnwidgets.engine.diagnosis.evidence.noise import Noise
 from nnwidgets.engine.diagnosis.evidence.outputs import Outputs
 from nnwidgets.engine.diagnosis.evidence.rate import Rate
+from nnwidgets.engine.diagnosis.evidence.reachable import Reachable
 from nnwidgets.engine.diagnosis.evidence.refit import Retrain
+from nnwidgets.engine.diagnosis.evidence.start_loss import StartLoss
 from nnwidgets.engine.diagnosis.evidence.step import Step
 from nnwidgets.engine.diagnosis.evidence.suspects import Suspects
+from nnwidgets.engine.diagnosis.evidence.tiny import Tiny
 from nnwidgets.engine.diagnosis.evidence.transforms import Transforms
 from nnwidgets.engine.diagnosis.evidence.units import Units
 from nnwidgets.engine.diagnosis.evidence.weights import Weights
@@ -28,6 +31,7 @@ ALL: tuple[EvidenceTest, ...] = (
     Outputs(),
     Linearity(),
     Inputs(),
+    StartLoss(),
     Duplicates(),
     Counts(),
     Drift(),
@@ -38,7 +42,9 @@ ALL: tuple[EvidenceTest, ...] = (
     Step(),
     Units(),
     Neighbours(),
+    Reachable(),
     Transforms(),
+    Tiny(),
     Retrain(),
     Wider(),
     Rate(),

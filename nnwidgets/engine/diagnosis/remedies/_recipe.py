@@ -17,7 +17,7 @@ from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["AnotherOptimizer", "Augment", "Decay", "Dropout", "Longer", "NoDecay", "NoDropout", "Rate", "RateByTest", "Schedule"]
 
-_HIGHEST = 1.0
+_HIGHEST = 10.0
 _DROPOUT = 0.3
 
 
@@ -52,7 +52,7 @@ class Rate(_OfSetup):
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        if not ctx.why_untrainable() and self._present(ctx).lr * self.factor > _HIGHEST * 10:
+        if self.factor > 1 and not ctx.why_untrainable() and self._present(ctx).lr * self.factor > _HIGHEST:
             return f"the rate would be {self._present(ctx).lr * self.factor:g}"
         return ctx.why_untrainable()
 
