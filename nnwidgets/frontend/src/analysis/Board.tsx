@@ -67,8 +67,10 @@ function Content({ panel, dark }: { panel: Panel; dark: boolean }) {
           {charts.map(([name, chart]) => <div key={name}><h4>{chart.title}</h4><ChartView name={name} chart={chart} /></div>)}
         </div>
       )}
-      {panel.matrix && <MatrixView matrix={panel.matrix} title={panel.title} />}
-      {panel.rows.length > 0 && <Table panel={panel} />}
+      <div class="tables">
+        {panel.matrix && <MatrixView matrix={panel.matrix} title={panel.title} />}
+        {panel.rows.length > 0 && <Table panel={panel} />}
+      </div>
       <Images panel={panel} dark={dark} />
       {panel.notes.length > 0 && <p class="said-notes">{panel.notes.map((note, i) => <NoteView key={i} note={note} />)}</p>}
     </>

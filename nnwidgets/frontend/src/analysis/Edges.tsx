@@ -44,13 +44,13 @@ function Words({ points, em }: { points: Point[]; em: number }) {
   );
 }
 
-function Edge({ edge, d }: { edge: FlowEdge; d: string }) {
+function Edge({ edge, d, named }: { edge: FlowEdge; d: string; named: boolean }) {
   // Dashes over another line would look like no dashes: what lies below is covered first
-  const covers = edge.state === "undecided" && !edge.extension;
+  const covers = edge.state !== "off" && !edge.extension;
   return (
     <>
       {covers && <path class="edge casing" d={d} />}
-      <path class={`edge ${edge.state}${edge.extension ? " extension" : ""}`} d={d} data-nnw-edge={`${edge.from} ${edge.to}`} data-nnw-state={edge.state} />
+      <path class={`edge ${edge.state}${edge.extension ? " extension" : ""}${named ? " named" : ""}`} d={d} data-nnw-edge={`${edge.from} ${edge.to}`} data-nnw-state={edge.state} />
     </>
   );
 }
@@ -60,7 +60,7 @@ export function Edges(props: Props) {
   const drawn = drawnOf(props).sort((a, b) => height(a) - height(b));
   return (
     <svg class="edges" aria-hidden="true">
-      {drawn.map(({ edge, points }) => <Edge key={`${edge.from} ${edge.to}`} edge={edge} d={rounded(points, 0.6 * props.em)} />)}
+      {drawn.map(({ edge, points, labelled }) => <Edge key={`${edge.from} ${edge.to}`} edge={edge} d={rounded(points, 0.6 * props.em)} named={labelled} />)}
       {drawn.filter((each) => each.labelled).map(({ edge, points }) => <Words key={edge.from} points={points} em={props.em} />)}
     </svg>
   );

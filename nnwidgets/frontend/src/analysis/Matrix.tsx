@@ -3,8 +3,10 @@ import { words } from "../analysis_strings";
 import type { Matrix } from "../analysis_wire";
 import { useAnalysis } from "./contract";
 
-/** From 0 to 1, so that 2 % of the errors can still be told from none: the square root. */
-export const shadeOf = (count: number, total: number): number => (total > 0 && count > 0 ? Math.sqrt(count / total) : 0);
+const DARKEST = 0.55; // share of the hue at which figures are still read in both themes
+
+/** The square root of the share, so that 2 % can still be told from none. */
+export const shadeOf = (count: number, total: number): number => (total > 0 && count > 0 ? Math.min(DARKEST, Math.sqrt(count / total)) : 0);
 
 interface CellProps {
   matrix: Matrix;
@@ -17,7 +19,7 @@ interface CellProps {
 function Count({ matrix, i, j, total, onPair }: CellProps) {
   const count = matrix.counts[i]?.[j] ?? 0;
   const [label, answer] = [matrix.labels[i] ?? "", matrix.labels[j] ?? ""];
-  const style = { "--shade": `${(70 * shadeOf(count, total)).toFixed(0)}%` };
+  const style = { "--shade": `${(100 * shadeOf(count, total)).toFixed(0)}%` };
   if (i === j) return <td class="right" style={style}>{count}</td>;
   if (count === 0) return <td class="zero">0</td>;
   return (

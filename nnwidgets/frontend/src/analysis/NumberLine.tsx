@@ -56,14 +56,23 @@ function MarkView({ mark, x, lane, frame }: { mark: Mark; x: number; lane: numbe
   );
 }
 
-function Axis({ line, frame }: { line: Line; frame: Frame }) {
-  const { sx, em, axis, left, right, width } = frame;
+function Rail({ line, frame }: { line: Line; frame: Frame }) {
+  const { sx, em, axis, left, right } = frame;
   return (
     <g>
       <line class="rail" x1={left} x2={right} y1={axis} y2={axis} />
       {line.ticks.map((tick) => <line key={tick.at} class="rail thin" x1={sx(tick.at)} x2={sx(tick.at)} y1={axis} y2={axis + 0.45 * em} />)}
+    </g>
+  );
+}
+
+/** Over the goal's line, which they interrupt. */
+function TickTexts({ line, frame }: { line: Line; frame: Frame }) {
+  const { sx, em, axis, width } = frame;
+  return (
+    <g>
       {thin(line.ticks, (tick) => sx(tick.at), em).map((tick) => (
-        <text key={tick.at} class="r-muted" x={keepInside(sx(tick.at), tick.text, "middle", width, em)} y={axis + 1.6 * em} text-anchor="middle">{tick.text}</text>
+        <text key={tick.at} class="halo r-muted" x={keepInside(sx(tick.at), tick.text, "middle", width, em)} y={axis + 1.6 * em} text-anchor="middle">{tick.text}</text>
       ))}
     </g>
   );
@@ -95,11 +104,12 @@ function Drawing({ line, width, em }: { line: Line; width: number; em: number })
   return (
     <>
       <svg width={width} height={frame.height} viewBox={`0 0 ${width} ${frame.height}`} role="img" aria-label={said || words.unmeasured}>
-        <Axis line={line} frame={frame} />
+        <Rail line={line} frame={frame} />
         {placeLabels(line.marks, frame).map(({ mark, x }) => (
           <MarkView key={mark.name} mark={mark} x={x} lane={frame.lane[line.marks.indexOf(mark)] ?? 0} frame={frame} />
         ))}
         <Goal goal={goal} text={text} frame={frame} />
+        <TickTexts line={line} frame={frame} />
       </svg>
       <div class="handle" data-nnw-control="goal" style={{ left: `${frame.left}px`, width: `${frame.right - frame.left}px`, top: `${frame.axis - 1.2 * em}px`, height: `${4.7 * em}px` }}>
         <Track hold="goal" label={words.goal} range={range} value={goal} text={text} onValue={(value) => store.write("goal", value)} />

@@ -92,7 +92,7 @@ export class FakeAnalysis {
       practice: () => this.practise(Number(args["seed"])),
       guess: () => this.guess(text("cause")),
       end_practice: () => { this.practice = OFF; this.everything(); },
-      hall: () => this.everything({ hidden: Boolean(args["on"]) }),
+      hall: () => { this.model.receive({ hidden: Boolean(args["on"]) }); this.everything(); },
       reveal: () => { this.model.receive({ hidden: false }); this.everything(); },
       save: () => this.file(`${text("what")}.json`, id),
       figure: () => this.file(`analysis.${text("format")}`, id),
