@@ -19,12 +19,12 @@ function Budget() {
 
 export function Top({ title, ...size }: Size & { title: string }) {
   const store = useAnalysis();
-  const { about, practice } = store.shown;
+  const { about, loaded, practice } = store.shown;
   const recorded = store.get("recorded");
   return (
     <Bar title={title} subtitle={about?.subtitle} word={wordOf(store)} rest={words.ready}>
       {recorded && <span class="pill r-warn" data-nnw-recorded="">{recorded}</span>}
-      <CommandButton command="run_all" disabled={Boolean(store.get("task"))} className="main">{about?.all_cost ? words.testAllFor(about.all_cost) : words.testAll}</CommandButton>
+      <CommandButton command="run_all" disabled={Boolean(store.get("task")) || !loaded} className="main">{about?.all_cost ? words.testAllFor(about.all_cost) : words.testAll}</CommandButton>
       <Budget />
       {(!practice || practice.state === "off") && <PracticeButton />}
       <Menu {...size} />

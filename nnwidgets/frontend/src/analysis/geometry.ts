@@ -48,7 +48,7 @@ export function route(from: Placed, to: Placed, em: number): Point[] {
     case "down": return [[middleX(a), a.bottom], [middleX(a), (a.bottom + b.top) / 2], [middleX(b), (a.bottom + b.top) / 2], [middleX(b), b.top]];
     case "tree": return [[spine, a.bottom], [spine, middleY(b)], [b.left, middleY(b)]];
     case "bus": return [[spine, a.bottom], [spine, b.top - 0.9 * em], [middleX(b), b.top - 0.9 * em], [middleX(b), b.top]];
-    case "across": return across(a, b, 0.9 * em);
+    case "across": return across(a, b, 2.6 * em); // outside the column, leaves are set in by 1.8
   }
 }
 

@@ -35,7 +35,7 @@ test("leaves of a branch share its spine, so that their dashes fall together", (
 });
 
 test("an edge from right to left takes the facing sides", () => {
-  assert.deepEqual(route(BOXES.test, BOXES.leaf, 10), [[200, 100], [149, 100], [149, 160], [140, 160]]);
+  assert.deepEqual(route(BOXES.test, BOXES.leaf, 10), [[200, 100], [166, 100], [166, 160], [140, 160]]);
 });
 
 test("corners are rounded, by less where there is less room; a straight line has none", () => {
