@@ -1,4 +1,5 @@
-// The error analysis without Jupyter: ?theme=dark|contrast &goal= &selected= &panel= &width=600 &state=loading|fresh|running|applied|hall|practice|revealed|recorded|gone|error|large
+// The error analysis without Jupyter: ?theme=dark|contrast &goal= &selected= &panel= &width=600
+// &state=loading|fresh|running|applied|hall|practice|revealed|recorded|gone|error|large
 import type { AnalysisSheet } from "../src/analysis/contract";
 import type { Model } from "../src/contract";
 import { FakeAnalysis } from "./fake/analysis_kernel";
@@ -29,7 +30,8 @@ document.getElementById("page")?.append(el);
 const close = widget.render({ model: model.wrapper(el), el });
 
 const wait = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
-const command = (name: string, args: Record<string, string | number | boolean> = {}): void => model.send({ kind: "command", name: name as "run_all", args, id: "0" });
+const command = (name: string, args: Record<string, string | number | boolean> = {}): void => model.send({ kind: "command", name: name as "run_all",
+  args, id: "0" });
 
 if (!states.includes("loading")) kernel.start();
 if (states.includes("practice") || states.includes("revealed")) {
@@ -52,7 +54,9 @@ if (states.includes("large")) {
 if (states.includes("running")) command("run_all");
 if (states.includes("gone")) model.trigger("comm:close");
 if (states.includes("error")) {
-  model.receive({ status: "error", error: { title: "The test could not be run.", message: "The loss is not a number after 12 steps.", next: "Lower the learning rate, then test again.", retry: true, traceback: "Traceback (most recent call last):\nValueError: <img src=x onerror=alert(1)>" } });
+  model.receive({ status: "error", error: { title: "The test could not be run.", message: "The loss is not a number after 12 steps.",
+    next: "Lower the learning rate, then test again.", retry: true,
+    traceback: "Traceback (most recent call last):\nValueError: <img src=x onerror=alert(1)>" } });
 }
 await wait(100);
 Object.assign(window, { kernel, model, close, ready: true });

@@ -35,7 +35,8 @@ function PanelButtons() {
   const choices = panels.some((each) => each.value === "") ? panels : [{ value: "", label: words.none }, ...panels];
   return (
     <div class="panel-buttons">
-      <Segmented control="panel" label={words.panel} choices={choices} value={store.value("panel", "")} onValue={(value) => store.set("panel", String(value))} />
+      <Segmented control="panel" label={words.panel} choices={choices} value={store.value("panel", "")}
+        onValue={(value) => store.set("panel", String(value))} />
     </div>
   );
 }

@@ -5,7 +5,7 @@ import type { Cell, Panel } from "../analysis_wire";
 import { ChartView } from "../chart/Chart";
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
-import { continuous } from "../controls/positions";
+import { continuous, percent } from "../controls/positions";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
 import { NoteView, plain } from "../shell/Note";
@@ -23,7 +23,8 @@ function ControlOf({ name }: { name: Control }) {
   const store = useAnalysis();
   if (name === "threshold") {
     const value = store.value("threshold", 0.5);
-    return <Slider control="threshold" label={words.threshold} range={SHARE} value={value} text={`${Math.round(100 * value)} %`} onValue={(to) => store.write("threshold", to)} />;
+    const onValue = (to: number): void => store.write("threshold", to);
+    return <Slider control="threshold" label={words.threshold} range={SHARE} value={value} text={percent(value)} onValue={onValue} />;
   }
   const choices = (name === "pair" ? store.get("pairs") : store.get("options")?.[name]) ?? [];
   if (choices.length === 0) return null;

@@ -28,7 +28,8 @@ function TagForm({ item, used }: { item: TileItem; used: readonly string[] }) {
   };
   return (
     <form class="row start" onSubmit={save} data-nnw-control="tag">
-      <input type="text" list={id} value={text} maxLength={40} placeholder={words.tagHint} aria-label={words.tag} onInput={(event) => setText(event.currentTarget.value)} />
+      <input type="text" list={id} value={text} maxLength={40} placeholder={words.tagHint} aria-label={words.tag}
+        onInput={(event) => setText(event.currentTarget.value)} />
       <datalist id={id}>{used.map((tag) => <option key={tag} value={tag} />)}</datalist>
       <button type="submit" data-nnw-action="tag">{words.setTag}</button>
     </form>

@@ -26,14 +26,21 @@ function Test({ found }: { found: Found }) {
   return (
     <li class="test" data-nnw-test={found.test}>
       <div class="row head">
-        <span class="name"><b>{found.title}</b><HelpButton control={found.test} label={found.title} text={{ what: found.method, source: found.source }} /></span>
+        <span class="name">
+          <b>{found.title}</b>
+          <HelpButton control={found.test} label={found.title} text={{ what: found.method, source: found.source }} />
+        </span>
         {found.can_run && (
-          <CommandButton command="run_test" mark={`run_test ${found.test}`} args={{ test: found.test }} label={`${verb}: ${found.title}`} disabled={Boolean(store.get("task"))} className="small">
+          <CommandButton command="run_test" mark={`run_test ${found.test}`} args={{ test: found.test }}
+            label={`${verb}: ${found.title}`} disabled={Boolean(store.get("task"))} className="small">
             {verb}
           </CommandButton>
         )}
       </div>
-      <p><Badge badge={found.badge} cost={untested ? found.cost : ""} text={found.text} />{!untested && found.cost && <span class="cap cost"> {found.cost}</span>}</p>
+      <p>
+        <Badge badge={found.badge} cost={untested ? found.cost : ""} text={found.text} />
+        {!untested && found.cost && <span class="cap cost"> {found.cost}</span>}
+      </p>
       {found.numbers.length > 0 && <Numbers numbers={found.numbers} />}
     </li>
   );

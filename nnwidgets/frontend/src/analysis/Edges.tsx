@@ -36,7 +36,8 @@ const onSpine = ({ rule }: Drawn): boolean => rule === "tree" || rule === "bus";
 
 /** Dots between the dashes of the same spine would make it look unbroken: where another edge goes as far, they begin beside it. */
 function beside(one: Drawn, all: readonly Drawn[]): Drawn {
-  const goesAsFar = (other: Drawn): boolean => onSpine(other) && !other.edge.extension && other.edge.from === one.edge.from && other.points[1]![1] >= one.points[1]![1];
+  const goesAsFar = (other: Drawn): boolean =>
+    onSpine(other) && !other.edge.extension && other.edge.from === one.edge.from && other.points[1]![1] >= one.points[1]![1];
   return one.edge.extension && onSpine(one) && all.some(goesAsFar) ? { ...one, points: one.points.slice(1) } : one;
 }
 

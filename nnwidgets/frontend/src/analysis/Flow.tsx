@@ -74,13 +74,15 @@ export function FlowChart({ flow }: { flow: Flow }) {
     const id = (event.target as HTMLElement).dataset["nnwNode"];
     if (id) setLast(id);
   };
+  const draw = (node: FlowNode) => <Node key={node.id} node={node} selected={node.id === selected} reachable={node.id === stop} onSelect={select} />;
   return (
     <section class="flowing" aria-label={words.flowchart}>
       <p class="sentence" data-nnw-sentence="">{flow.sentence}</p>
       <div ref={box}>
-        <div ref={root} class={aside ? "flow aside" : "flow"} role="group" aria-label={words.flowchart} data-nnw-chart="flowchart" onKeyDown={onKey} onFocusIn={onFocus}>
+        <div ref={root} class={aside ? "flow aside" : "flow"} role="group" aria-label={words.flowchart} data-nnw-chart="flowchart"
+          onKeyDown={onKey} onFocusIn={onFocus}>
           {size && <Edges flow={flow} places={places} em={size.em} aside={aside} />}
-          <Boxes nodes={flow.nodes} draw={(node) => <Node key={node.id} node={node} selected={node.id === selected} reachable={node.id === stop} onSelect={select} />} />
+          <Boxes nodes={flow.nodes} draw={draw} />
         </div>
       </div>
     </section>

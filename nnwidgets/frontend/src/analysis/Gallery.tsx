@@ -68,8 +68,9 @@ export function Gallery({ label, items, raster, dark, selected, onSelect }: Prop
     <div ref={ref}>
       <div class="gallery" role="group" aria-label={label} ref={list} onKeyDown={onKey}>
         {box && items.slice(0, raster.count).map((item, i) => (
-          <button type="button" key={item.id} class={`image r-${item.role}`} aria-pressed={item.id === selected} tabIndex={i === stop ? 0 : -1} title={item.text}
-            aria-label={[item.label, item.text, item.mark].filter(Boolean).join(", ")} data-nnw-tile={item.id} style={{ width: `${side + 6}px` }} onClick={() => onSelect(item.id)}>
+          <button type="button" key={item.id} class={`image r-${item.role}`} aria-pressed={item.id === selected} tabIndex={i === stop ? 0 : -1}
+            title={item.text} aria-label={[item.label, item.text, item.mark].filter(Boolean).join(", ")} data-nnw-tile={item.id}
+            style={{ width: `${side + 6}px` }} onClick={() => onSelect(item.id)}>
             <Image raster={raster} at={i} side={side} dark={dark} />
             <span class="label" aria-hidden="true">{item.label}</span>
             {item.mark && <span class="mark" aria-hidden="true">{item.mark}</span>}

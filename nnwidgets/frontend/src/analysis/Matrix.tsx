@@ -18,13 +18,13 @@ interface CellProps {
 
 function Count({ matrix, i, j, total, onPair }: CellProps) {
   const count = matrix.counts[i]?.[j] ?? 0;
-  const [label, answer] = [matrix.labels[i] ?? "", matrix.labels[j] ?? ""];
+  const [pair, said] = [`${i},${j}`, words.cell(matrix.labels[i] ?? "", matrix.labels[j] ?? "", count)];
   const style = { "--shade": `${(100 * shadeOf(count, total)).toFixed(0)}%` };
   if (i === j) return <td class="right" style={style}>{count}</td>;
   if (count === 0) return <td class="zero">0</td>;
   return (
     <td class="wrong" style={style}>
-      <button type="button" aria-label={words.cell(label, answer, count)} title={words.cell(label, answer, count)} data-nnw-pair={`${i},${j}`} onClick={() => onPair(`${i},${j}`)}>{count}</button>
+      <button type="button" aria-label={said} title={said} data-nnw-pair={pair} onClick={() => onPair(pair)}>{count}</button>
     </td>
   );
 }

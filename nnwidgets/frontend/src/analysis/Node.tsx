@@ -19,7 +19,8 @@ function Line({ node }: { node: FlowNode }) {
 export function Node({ node, selected, reachable, onSelect }: Props) {
   const extra = node.extension ? " extension" : "";
   return (
-    <button type="button" class={`box ${node.kind} ${node.state}${extra}`} tabIndex={reachable ? 0 : -1} aria-pressed={selected} aria-current={selected ? "true" : undefined}
+    <button type="button" class={`box ${node.kind} ${node.state}${extra}`} tabIndex={reachable ? 0 : -1}
+      aria-pressed={selected} aria-current={selected ? "true" : undefined}
       data-nnw-node={node.id} data-nnw-state={node.state} aria-busy={node.busy} onClick={() => onSelect(node.id)}>
       <span class="name">{node.title}</span>
       {node.state === "undecided" && <span class="hidden">, {words.undecided}</span>}

@@ -4,7 +4,7 @@ import { keepInside, textWidth, thin } from "../chart/layout";
 import { scaleOf, type Scale } from "../chart/scale";
 import { HelpButton } from "../controls/Help";
 import { Track } from "../controls/Slider";
-import { continuous } from "../controls/positions";
+import { afterKey, continuous } from "../controls/positions";
 import { words } from "../analysis_strings";
 import type { Line, Mark } from "../analysis_wire";
 import { plain } from "../shell/Note";
@@ -21,6 +21,7 @@ interface Frame {
 }
 
 const [TOP, LANE] = [2.9, 0.95]; // em: room for the labels, from bar to bar
+const KEY = 0.001;
 const BELOW = 4.2; // em: ticks, then the goal
 
 const labelOf = (mark: Mark): string => `${mark.label} ${mark.text}`;
@@ -72,7 +73,9 @@ function TickTexts({ line, frame }: { line: Line; frame: Frame }) {
   return (
     <g>
       {thin(line.ticks, (tick) => sx(tick.at), em).map((tick) => (
-        <text key={tick.at} class="halo r-muted" x={keepInside(sx(tick.at), tick.text, "middle", width, em)} y={axis + 1.6 * em} text-anchor="middle">{tick.text}</text>
+        <text key={tick.at} class="halo r-muted" x={keepInside(sx(tick.at), tick.text, "middle", width, em)} y={axis + 1.6 * em} text-anchor="middle">
+          {tick.text}
+        </text>
       ))}
     </g>
   );
@@ -83,24 +86,44 @@ function Goal({ goal, text, frame }: { goal: number; text: string; frame: Frame 
   const x = sx(goal);
   const [tip, foot] = [axis + 2.05 * em, axis + 3.25 * em];
   const wide = textWidth(text, em) * 1.02;
-  const turned = x + 1.1 * em + wide > width;
+  const turned = x + 1.5 * em + wide > width;
   return (
     <g class="r-good goal">
       <path class="stroke" d={`M${x} ${axis - 1.1 * em}V${tip}`} stroke-width={0.24 * em} />
       <path class="fill" d={`M${x - 0.85 * em} ${foot}H${x + 0.85 * em}L${x} ${tip}Z`} />
-      <text class="halo bold" x={turned ? x - 1.2 * em : x + 1.2 * em} y={foot} text-anchor={turned ? "end" : "start"}>{text}</text>
+      <text class="halo bold" x={turned ? x - 1.45 * em : x + 1.45 * em} y={foot} text-anchor={turned ? "end" : "start"}>{text}</text>
     </g>
   );
 }
 
-function Drawing({ line, width, em }: { line: Line; width: number; em: number }) {
+/** The handle itself: a native slider of which only the thumb takes the pointer. */
+function Handle({ line, goal, text, frame }: { line: Line; goal: number; text: string; frame: Frame }) {
   const store = useAnalysis();
-  const goal = store.value("goal", 0.05);
+  const { em, axis, left, right } = frame;
+  const step = stepOf(line.domain);
+  const [low, high] = [Math.max(step, line.domain[0]), line.domain[1]];
+  const range = { ...continuous(line.domain[0], high, step), fromInput: (value: number) => Number(Math.max(low, value).toFixed(6)) };
+  // The pointer moves it finely; a key by as much as can be read off its words
+  const onKey = (event: KeyboardEvent): void => {
+    const to = afterKey(event.key, goal, { ...range, min: KEY, step: KEY });
+    if (to === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (to !== goal) store.write("goal", to);
+  };
+  return (
+    <div class="handle" data-nnw-control="goal" onKeyDownCapture={onKey}
+      style={{ left: `${left}px`, width: `${right - left}px`, top: `${axis - 1.2 * em}px`, height: `${4.7 * em}px` }}>
+      <Track hold="goal" label={words.goal} range={range} value={goal} text={text} onValue={(value) => store.write("goal", value)} />
+    </div>
+  );
+}
+
+function Drawing({ line, width, em }: { line: Line; width: number; em: number }) {
+  const goal = useAnalysis().value("goal", 0.05);
   const frame = frameOf(line, width, em);
   const text = withNumber(line.goal_text, 100 * goal);
   const said = line.marks.map((mark) => `${labelOf(mark)}: ${mark.tip}`).join(". ");
-  const step = stepOf(line.domain);
-  const range = { ...continuous(line.domain[0], line.domain[1], step), fromInput: (v: number) => Number(Math.max(step, v).toFixed(6)) };
   return (
     <>
       <svg width={width} height={frame.height} viewBox={`0 0 ${width} ${frame.height}`} role="img" aria-label={said || words.unmeasured}>
@@ -111,9 +134,7 @@ function Drawing({ line, width, em }: { line: Line; width: number; em: number })
         <Goal goal={goal} text={text} frame={frame} />
         <TickTexts line={line} frame={frame} />
       </svg>
-      <div class="handle" data-nnw-control="goal" style={{ left: `${frame.left}px`, width: `${frame.right - frame.left}px`, top: `${frame.axis - 1.2 * em}px`, height: `${4.7 * em}px` }}>
-        <Track hold="goal" label={words.goal} range={range} value={goal} text={text} onValue={(value) => store.write("goal", value)} />
-      </div>
+      <Handle line={line} goal={goal} text={text} frame={frame} />
     </>
   );
 }

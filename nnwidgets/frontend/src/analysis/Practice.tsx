@@ -36,7 +36,11 @@ function Start({ close }: { close: () => void }) {
 }
 
 export function PracticeButton() {
-  return <Popover label={words.practiceTitle} name={words.practiceTitle} action="practice_menu" text={words.practice}>{(close) => <Start close={close} />}</Popover>;
+  return (
+    <Popover label={words.practiceTitle} name={words.practiceTitle} action="practice_menu" text={words.practice}>
+      {(close) => <Start close={close} />}
+    </Popover>
+  );
 }
 
 function Guess({ practice }: { practice: Practice }) {
@@ -67,7 +71,10 @@ export function PracticeBox() {
   const revealed = practice.state === "revealed";
   return (
     <section class="card practice" aria-label={words.practiceTitle} data-nnw-practice={practice.state}>
-      <div class="row head"><h3 class="title">{words.practiceTitle}</h3><span class="cap">{words.faultNumber(practice.seed)}, {words.used(practice.used)}</span></div>
+      <div class="row head">
+        <h3 class="title">{words.practiceTitle}</h3>
+        <span class="cap">{words.faultNumber(practice.seed)}, {words.used(practice.used)}</span>
+      </div>
       {practice.text && <p>{practice.text}</p>}
       {revealed ? <Outcome practice={practice} /> : <Guess key={practice.seed} practice={practice} />}
       <div class="row start">

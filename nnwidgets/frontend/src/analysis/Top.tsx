@@ -6,6 +6,7 @@ import { Bar } from "../shell/Bar";
 import type { Size } from "../shell/MenuParts";
 import { Progress } from "../shell/Progress";
 import { wordOf } from "../shell/Shell";
+import type { Value } from "../wire";
 import { useAnalysis } from "./contract";
 import { Menu } from "./Menu";
 import { PracticeButton } from "./Practice";
@@ -14,7 +15,8 @@ function Budget() {
   const store = useAnalysis();
   const choices = store.get("options")?.budget ?? [];
   if (choices.length === 0) return null;
-  return <Select control="budget" label={words.budget} choices={choices} value={store.value("budget", 60)} onValue={(value) => store.set("budget", Number(value))} />;
+  const onValue = (value: Value): void => store.set("budget", Number(value));
+  return <Select control="budget" label={words.budget} choices={choices} value={store.value("budget", 60)} onValue={onValue} />;
 }
 
 export function Top({ title, ...size }: Size & { title: string }) {
@@ -24,7 +26,9 @@ export function Top({ title, ...size }: Size & { title: string }) {
   return (
     <Bar title={title} subtitle={about?.subtitle} word={wordOf(store)} rest={words.ready}>
       {recorded && <span class="pill r-warn" data-nnw-recorded="">{recorded}</span>}
-      <CommandButton command="run_all" disabled={Boolean(store.get("task")) || !loaded} className="main">{about?.all_cost ? words.testAllFor(about.all_cost) : words.testAll}</CommandButton>
+      <CommandButton command="run_all" disabled={Boolean(store.get("task")) || !loaded} className="main">
+        {about?.all_cost ? words.testAllFor(about.all_cost) : words.testAll}
+      </CommandButton>
       <Budget />
       {(!practice || practice.state === "off") && <PracticeButton />}
       <Menu {...size} />
@@ -50,7 +54,10 @@ export function HallBanner() {
   if (!store.get("hidden")) return null;
   return (
     <div class="banner r-accent" role="status" data-nnw-hall="">
-      <div class="row"><p><b class="lead">{words.hiddenNow}</b> {words.hiddenHow}</p><CommandButton command="reveal" className="main">{words.reveal}</CommandButton></div>
+      <div class="row">
+        <p><b class="lead">{words.hiddenNow}</b> {words.hiddenHow}</p>
+        <CommandButton command="reveal" className="main">{words.reveal}</CommandButton>
+      </div>
     </div>
   );
 }

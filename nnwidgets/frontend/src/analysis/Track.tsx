@@ -17,7 +17,11 @@ function Row({ attempt }: { attempt: Attempted }) {
       <td class="words cap">{attempt.cost}</td>
       <td>
         {attempt.current ? <span class="shown">✓ {words.shown}</span>
-          : <CommandButton command="adopt" mark={`adopt ${attempt.id}`} args={{ id: attempt.id }} label={words.showThis(attempt.title)}>{words.show}</CommandButton>}
+          : (
+            <CommandButton command="adopt" mark={`adopt ${attempt.id}`} args={{ id: attempt.id }} label={words.showThis(attempt.title)}>
+              {words.show}
+            </CommandButton>
+          )}
       </td>
     </tr>
   );

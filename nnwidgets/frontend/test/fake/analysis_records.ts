@@ -21,23 +21,40 @@ interface Leaf {
   extension?: boolean;
 }
 
-const leaf = (title: string, column: Leaf["column"], family: string, badge: BadgeWord, text: string, cost: string, method: string, source: string, remedies: Leaf["remedies"] = [], extension = false): Leaf =>
+const leaf = (title: string, column: Leaf["column"], family: string, badge: BadgeWord, text: string, cost: string, method: string, source: string,
+  remedies: Leaf["remedies"] = [], extension = false): Leaf =>
   ({ title, column, family, badge, text, cost, method, source, remedies, extension });
 
 export const LEAVES: Record<string, Leaf> = {
-  enlarge_network: leaf("Enlarge the network", "train", "architecture", "none", "width 2: no gain", "12 s", "The same network twice as wide, three paired seeds.", "Lecture 1", [["wider", "Twice as wide", "Every layer gets twice the channels."]]),
-  training_hyperparameters: leaf("Tune the hyper-parameters of training", "train", "hyper-parameters", "none", "rate near its optimum", "4 s", "The loss after 60 steps at nine learning rates.", "Smith 2017, Cyclical Learning Rates", [["rate", "Rate ten times smaller", "The learning rate goes from 0.05 to 0.005."]]),
-  low_signal: leaf("Low signal-to-noise", "data", "data", "none", "19 dB", "1 s", "Energy of the image against that of its high frequencies.", "Immerkær 1996"),
-  preprocessing: leaf("Errors in preprocessing", "data", "data", "none", "as declared", "1 s", "Mean and spread of S_train and S_test against what was declared.", "Lecture 1"),
-  labels: leaf("Unreliable reference values", "data", "data", "strong", "8 % look wrong", "9 s", "Confident learning on out-of-fold probabilities.", "Northcutt et al. 2021, Confident Learning", [["drop", "Drop the suspects", "272 images are taken out of S_train; compared with dropping as many at random."], ["relabel", "Relabel the suspects", "272 images take the answer of the held-out network."]]),
+  enlarge_network: leaf("Enlarge the network", "train", "architecture", "none", "width 2: no gain", "12 s",
+    "The same network twice as wide, three paired seeds.", "Lecture 1", [["wider", "Twice as wide", "Every layer gets twice the channels."]]),
+  training_hyperparameters: leaf("Tune the hyper-parameters of training", "train", "hyper-parameters", "none", "rate near its optimum", "4 s",
+    "The loss after 60 steps at nine learning rates.", "Smith 2017, Cyclical Learning Rates", [["rate", "Rate ten times smaller",
+    "The learning rate goes from 0.05 to 0.005."]]),
+  low_signal: leaf("Low signal-to-noise", "data", "data", "none", "19 dB", "1 s", "Energy of the image against that of its high frequencies.",
+    "Immerkær 1996"),
+  preprocessing: leaf("Errors in preprocessing", "data", "data", "none", "as declared", "1 s",
+    "Mean and spread of S_train and S_test against what was declared.", "Lecture 1"),
+  labels: leaf("Unreliable reference values", "data", "data", "strong", "8 % look wrong", "9 s", "Confident learning on out-of-fold probabilities.",
+    "Northcutt et al. 2021, Confident Learning", [["drop", "Drop the suspects",
+    "272 images are taken out of S_train; compared with dropping as many at random."], ["relabel", "Relabel the suspects",
+    "272 images take the answer of the held-out network."]]),
   imbalance: leaf("Unbalanced sample", "data", "data", "none", "862 to 1,127", "1 s", "Images a class, and the error on the rarest.", "Lecture 1"),
-  more_data: leaf("Enlarge S_train", "test", "overfitting", "weak", "goal at n = 9,400 (extrapolated)", "14 s", "A power law through the errors at a quarter, half and all of S_train.", "Hestness et al. 2017", [["more", "Twice the images", "3,000 further images of the same kind."]]),
-  shrink_network: leaf("Shrink the network", "test", "overfitting", "none", "width 1/2: worse", "8 s", "The same network half as wide, three paired seeds.", "Lecture 1", [["narrower", "Half as wide", "Every layer gets half the channels."]]),
-  regularization: leaf("Tune the network's hyper-parameters", "test", "overfitting", "none", "gain inside the noise", "10 s", "Weight decay at four strengths.", "Lecture 1", [["decay", "Weight decay 5e-4", "From none to 5e-4."]]),
-  mismatch: leaf("S_train and S_test do not match", "test", "data", "none", "p .41", "3 s", "A classifier that tells S_train from S_test.", "Lopez-Paz & Oquab 2017"),
-  leakage: leaf("Images of S_test in S_train", "test", "data", "none", "no copies", "2 s", "Nearest neighbours across the samples.", "Barz & Denzler 2020", [], true),
-  training_algorithm: leaf("Improve the training algorithm", "both", "hyper-parameters", "not tested", "", "12 s", "Norms of the gradient from layer to layer.", "He et al. 2015", [["adam", "Adam", "Adam at 1e-3 in place of SGD."]]),
-  implementation: leaf("Errors in the implementation", "both", "implementation", "none", "tiny subset fits, gradients flow", "5 s", "Sixteen images are learnt by heart; every weight gets a gradient.", "Karpathy 2019, A Recipe for Training Neural Networks", [], true),
+  more_data: leaf("Enlarge S_train", "test", "overfitting", "weak", "goal at n = 9,400 (extrapolated)", "14 s",
+    "A power law through the errors at a quarter, half and all of S_train.", "Hestness et al. 2017", [["more", "Twice the images",
+    "3,000 further images of the same kind."]]),
+  shrink_network: leaf("Shrink the network", "test", "overfitting", "none", "width 1/2: worse", "8 s",
+    "The same network half as wide, three paired seeds.", "Lecture 1", [["narrower", "Half as wide", "Every layer gets half the channels."]]),
+  regularization: leaf("Tune the network's hyper-parameters", "test", "overfitting", "none", "gain inside the noise", "10 s",
+    "Weight decay at four strengths.", "Lecture 1", [["decay", "Weight decay 5e-4", "From none to 5e-4."]]),
+  mismatch: leaf("S_train and S_test do not match", "test", "data", "none", "p .41", "3 s", "A classifier that tells S_train from S_test.",
+    "Lopez-Paz & Oquab 2017"),
+  leakage: leaf("Images of S_test in S_train", "test", "data", "none", "no copies", "2 s", "Nearest neighbours across the samples.",
+    "Barz & Denzler 2020", [], true),
+  training_algorithm: leaf("Improve the training algorithm", "both", "hyper-parameters", "not tested", "", "12 s",
+    "Norms of the gradient from layer to layer.", "He et al. 2015", [["adam", "Adam", "Adam at 1e-3 in place of SGD."]]),
+  implementation: leaf("Errors in the implementation", "both", "implementation", "none", "tiny subset fits, gradients flow", "5 s",
+    "Sixteen images are learnt by heart; every weight gets a gradient.", "Karpathy 2019, A Recipe for Training Neural Networks", [], true),
 };
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
@@ -52,7 +69,8 @@ const markOf = (name: Mark["name"], value: number, n: number, role: Role): Mark 
 export function lineOf({ train, val, test }: Errors, goal: number): Line {
   return {
     domain: [0, 0.1], ticks: [0, 0.02, 0.04, 0.06, 0.08, 0.1].map((at) => ({ at, text: `${Math.round(100 * at)} %` })),
-    marks: [markOf("train", train, 3000, "accent"), markOf("val", val, 1000, "muted"), markOf("test", test, 2000, "alt")], goal_text: `goal ${percent(goal)}`,
+    marks: [markOf("train", train, 3000, "accent"), markOf("val", val, 1000, "muted"), markOf("test", test, 2000, "alt")],
+      goal_text: `goal ${percent(goal)}`,
   };
 }
 
@@ -81,7 +99,8 @@ function leafNode(id: string, state: State, { badges, busy, hidden }: Known): Fl
   const badge = badges[id] ?? "not tested";
   const tested = badge !== "not tested";
   const place = tested && !hidden ? ({ labels: 1, more_data: 2 }[id] ?? 0) : 0;
-  return { ...box(id, "leaf", title, tested ? text : "", column, state, extension), badge: hidden && tested ? "hidden" : badge, cost: tested ? "" : cost, place, busy: busy === id };
+  return { ...box(id, "leaf", title, tested ? text : "", column, state, extension), badge: hidden && tested ? "hidden" : badge,
+    cost: tested ? "" : cost, place, busy: busy === id };
 }
 
 export function flowOf(errors: Errors, goal: number, known: Known): Flow {
@@ -90,7 +109,8 @@ export function flowOf(errors: Errors, goal: number, known: Known): Flow {
   const stateOf = (id: string): State => ({ train: at.train, data: at.train, test: at.test, both: either, top: "off" } as const)[LEAVES[id]!.column];
   const met = at.met !== "off";
   const nodes = [
-    box("start", "start", met ? "E_test at the goal" : "E_test above the goal", at.train === "undecided" ? "E_train: cannot be told yet" : "E_train, E_test and the goal", "top", "lit"),
+    box("start", "start", met ? "E_test at the goal" : "E_test above the goal",
+      at.train === "undecided" ? "E_train: cannot be told yet" : "E_train, E_test and the goal", "top", "lit"),
     box("goal_met", "exit", "Goal met", met ? "yes" : "no", "top", at.met),
     box("train_high", "branch", "E_train > E_goal", "", "train", at.train),
     box("test_high", "branch", "E_train ≤ E_goal", "", "test", at.test),
@@ -114,7 +134,8 @@ function edgesOf(at: ReturnType<typeof statesOf>, stateOf: (id: string) => State
 
 function sentenceOf({ train, test }: Errors, goal: number, at: ReturnType<typeof statesOf>): string {
   if (at.met !== "off") return `E_test ${percent(test)} is at the goal of ${percent(goal)}${at.met === "lit" ? "" : ", but not beyond the noise"}.`;
-  const way = { lit: `so is E_train ${percent(train)}: bias first`, off: `E_train ${percent(train)} is not: variance`, undecided: "E_train cannot be told yet" }[at.train];
+  const way = { lit: `so is E_train ${percent(train)}: bias first`, off: `E_train ${percent(train)} is not: variance`,
+    undecided: "E_train cannot be told yet" }[at.train];
   return `E_test ${percent(test)} is above the goal of ${percent(goal)}; ${way}.`;
 }
 
@@ -128,7 +149,8 @@ function suspectsChart(): Chart {
     kind: "histogram", title: "Doubt about each label", description: "Most labels are trusted; a second hump at 0.86 is doubted.", width: 300, height: 130,
     x: axis("doubt", "", [0, 1], [0, 0.5, 1]), y: axis("images", "", [0, 270], [0, 100, 200]),
     series: [
-      { type: "bars", x0: x, x1: x.map((v) => v + 1 / 26), y0: y.map(() => 0), y1: y, roles: x.map((v) => (v >= 0.7 ? "bad" : "accent")), opacity: 0.75, titles: y.map((v) => `${v} images`) },
+      { type: "bars", x0: x, x1: x.map((v) => v + 1 / 26), y0: y.map(() => 0), y1: y, roles: x.map((v) => (v >= 0.7 ? "bad" : "accent")),
+        opacity: 0.75, titles: y.map((v) => `${v} images`) },
       { type: "rule", orient: "v", at: 0.7, role: "bad", dash: true, text: "suspect" },
     ],
   };
@@ -137,7 +159,8 @@ function suspectsChart(): Chart {
 export function learningChart(): Chart {
   const n = [750, 1500, 3000];
   return {
-    kind: "learning", title: "Error and size of S_train", description: "E_val falls with more images; extrapolated it meets the goal at 9,400.", width: 420, height: 190,
+    kind: "learning", title: "Error and size of S_train", description: "E_val falls with more images; extrapolated it meets the goal at 9,400.",
+      width: 420, height: 190,
     x: axis("images", "", [0, 10000], [0, 2500, 5000, 7500, 10000]), y: { ...axis("error", "%", [0, 16], [0, 4, 8, 12, 16]) },
     series: [
       { type: "line", x: [750, 1500, 3000], y: [13.1, 9.6, 7.1], role: "alt", width: 2, label: "E_val" },
@@ -154,8 +177,10 @@ function foundOf(id: string, { badges, hidden }: Known): Found[] {
   const known = badges[id];
   const word: BadgeWord = known === undefined ? "not tested" : hidden ? "hidden" : badge === "not tested" ? "weak" : badge;
   const open = word === "strong" || word === "weak" || word === "none";
-  const numbers = open ? [{ name: "effect", text: text || "gradients shrink 40-fold" }, { name: "estimated precision", text: ".88 (.83 to .92)" }, { name: "images", text: "3,000" }] : [];
-  return [{ test: id, title: id === "labels" ? "Confident learning" : title, badge: word, text: open ? text : "", numbers, method, source, cost: known ? `ran ${cost}` : cost, can_run: !hidden }];
+  const numbers = open ? [{ name: "effect", text: text || "gradients shrink 40-fold" }, { name: "estimated precision", text: ".88 (.83 to .92)" },
+    { name: "images", text: "3,000" }] : [];
+  return [{ test: id, title: id === "labels" ? "Confident learning" : title, badge: word, text: open ? text : "", numbers, method, source,
+    cost: known ? `ran ${cost}` : cost, can_run: !hidden }];
 }
 
 const MEANING: Record<string, [title: string, text: string]> = {
@@ -168,16 +193,22 @@ const MEANING: Record<string, [title: string, text: string]> = {
 };
 
 export function detailOf(id: string, known: Known, attempt: Detail["attempt"]): Detail {
-  const base = { leaf: id, family: "", lead: "", role: "muted" as Role, confidence: "", confidence_raw: null, action: "", chart: null, tests: [], remedies: [], attempt: null };
+  const base = { leaf: id, family: "", lead: "", role: "muted" as Role, confidence: "", confidence_raw: null, action: "", chart: null, tests: [],
+    remedies: [], attempt: null };
   const leaf = LEAVES[id];
   if (!leaf) return { ...base, title: MEANING[id]?.[0] ?? id, text: MEANING[id]?.[1] ?? "" };
   const open = known.badges[id] !== undefined && !known.hidden;
   const strong = open && id === "labels";
-  const remedies: RemedyChoice[] = leaf.remedies.map(([name, title, text]) => ({ name, title, text, cost: "about 40 s: 3 paired seeds, each trained twice", reason: name === "more" ? "No further images are at hand: give pool= to the experiment." : "" }));
+  const remedies: RemedyChoice[] = leaf.remedies.map(([name, title, text]) => ({ name, title, text,
+    cost: "about 40 s: 3 paired seeds, each trained twice",
+    reason: name === "more" ? "No further images are at hand: give pool= to the experiment." : "" }));
   return {
-    ...base, title: leaf.title, family: leaf.family, lead: strong ? "about 8 % of the labels look wrong" : open ? leaf.text : "", role: strong ? "bad" : "ink",
-    confidence: strong ? "confidence 62 %" : "", confidence_raw: strong ? 0.62 : null, text: id === "labels" ? "Labels that the network, trained without them, confidently contradicts." : "What this leaf means, in a sentence or two.",
-    action: id === "labels" ? "Look at the suspects; mend or drop them, and train again." : "Try the remedy; keep it only where the paired comparison confirms it.",
+    ...base, title: leaf.title, family: leaf.family, lead: strong ? "about 8 % of the labels look wrong" : open ? leaf.text : "",
+      role: strong ? "bad" : "ink",
+    confidence: strong ? "confidence 62 %" : "", confidence_raw: strong ? 0.62 : null,
+      text: id === "labels" ? "Labels that the network, trained without them, confidently contradicts." : "What this leaf means, in a sentence or two.",
+    action: id === "labels" ? "Look at the suspects; mend or drop them, and train again."
+      : "Try the remedy; keep it only where the paired comparison confirms it.",
     chart: strong ? suspectsChart() : null, tests: foundOf(id, known), remedies, attempt,
   };
 }

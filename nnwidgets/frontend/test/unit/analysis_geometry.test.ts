@@ -7,12 +7,14 @@ const rect = (left: number, top: number, width = 100, height = 40): Rect => ({ l
 const at = (column: Placed["column"], left: number, top: number, width = 100, height = 40): Placed => ({ column, rect: rect(left, top, width, height) });
 
 const BOXES = {
-  start: at("top", 100, 0), exit: at("top", 240, 0), train: at("train", 0, 80, 140), leaf: at("train", 20, 140, 120), head: at("train", 20, 200, 120), data: at("data", 40, 250, 100),
+  start: at("top", 100, 0), exit: at("top", 240, 0), train: at("train", 0, 80, 140), leaf: at("train", 20, 140, 120), head: at("train", 20, 200, 120),
+    data: at("data", 40, 250, 100),
   test: at("test", 200, 80, 140), far: at("test", 220, 140, 120), both: at("both", 20, 320, 120),
 };
 
 test("each pair of places has its way", () => {
-  const rules = [["start", "exit"], ["start", "train"], ["train", "leaf"], ["head", "data"], ["train", "both"], ["test", "both"], ["head", "test"]] as const;
+  const rules = [["start", "exit"], ["start", "train"], ["train", "leaf"], ["head", "data"], ["train", "both"], ["test", "both"], ["head",
+    "test"]] as const;
   assert.deepEqual(rules.map(([a, b]) => ruleOf(BOXES[a], BOXES[b])), ["beside", "down", "tree", "tree", "bus", "bus", "across"]);
 });
 

@@ -8,7 +8,8 @@ import { FakeModel } from "../fake/model";
 
 Object.assign(globalThis, { window: globalThis.window ?? new EventTarget() });
 
-const node = (id: string): FlowNode => ({ id, kind: "leaf", title: id, text: "", column: "train", state: "off", badge: "none", cost: "", place: 0, extension: false, busy: false });
+const node = (id: string): FlowNode => ({ id, kind: "leaf", title: id, text: "", column: "train", state: "off", badge: "none", cost: "", place: 0,
+  extension: false, busy: false });
 const flow = (...ids: string[]): Flow => ({ nodes: ids.map(node), edges: [], sentence: ids.join() });
 
 function open(state: Partial<AnalysisRead & AnalysisWritten> = {}): { model: FakeModel<AnalysisSheet>; store: AnalysisStore } {
