@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "static");
-const STYLES = { compression_lab: "src/style.css", layer_explorer: "src/explorer.css" };
+const STYLES = { compression_lab: "src/style.css", layer_explorer: "src/explorer.css", error_analysis: "src/analysis.css" };
 const LIMIT = 100_000; // bytes: anywidget sends _esm again for each instance
 mkdirSync(out, { recursive: true });
 

@@ -138,6 +138,7 @@ export interface Panel {
   items: TileItem[]; // one a tile
   notes: { text: string; role?: Role; name?: string; raw?: number | null }[];
   can_run: string; // a command's label where a button makes it ("Measure, 12 s"), "" else
+  controls?: ("sample" | "order" | "pair" | "threshold")[]; // shown above it; absent: by its name
 }
 
 export interface Matrix {

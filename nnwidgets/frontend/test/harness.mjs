@@ -9,7 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..");
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-const pages = { "/harness.js": ["harness.ts", "compression_lab.js"], "/explorer.js": ["explorer.ts", "layer_explorer.js"] };
+const pages = { "/harness.js": ["harness.ts", "compression_lab.js"], "/explorer.js": ["explorer.ts", "layer_explorer.js"], "/analysis.js": ["analysis.ts", "error_analysis.js"] };
 
 async function bundle([entry, widget]) {
   const made = await build({ entryPoints: [join(here, entry)], bundle: true, format: "esm", target: "es2022", write: false, external: [`*/${widget}`] });
@@ -29,5 +29,5 @@ const server = createServer(async (request, response) => {
 });
 const port = Number(process.argv[2] ?? 8123);
 server.listen(port, "127.0.0.1", () => {
-  for (const page of ["harness", "explorer"]) console.log(`http://127.0.0.1:${server.address().port}/frontend/test/${page}.html`);
+  for (const page of ["harness", "explorer", "analysis"]) console.log(`http://127.0.0.1:${server.address().port}/frontend/test/${page}.html`);
 });
