@@ -260,10 +260,10 @@ def test_what_cannot_be_tried_says_why() -> None:
 
 @pytest.mark.slow
 def test_training_that_diverges_is_said_and_nothing_is_lost() -> None:
-    exp = trained(training=E.TrainingSetup(optimizer="sgd", lr=1e9, epochs=2, batch_size=32))
+    exp = trained(training=E.TrainingSetup(optimizer="sgd", lr=30.0, epochs=2, batch_size=32))
     analysis = Analysis(exp)
-    trial = result_of(analysis.apply("rate_x0.01", 2, 10.0))  # still far too high, or not
-    assert trial.verdict in ("refuted", "not established", "confirmed")
+    trial = result_of(analysis.apply("rate_x0.01", 2, 10.0))
+    assert trial.difference is not None and max(trial.before) <= 1.0
     with pytest.raises(E.NnwError, match="diverged with every seed"):
         result_of(Analysis(trained(training=E.TrainingSetup(optimizer="sgd", lr=1e30, epochs=2))).apply("decay", 2, 10.0))
 
