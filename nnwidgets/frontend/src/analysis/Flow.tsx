@@ -47,7 +47,7 @@ export function FlowChart({ flow }: { flow: Flow }) {
   const [box, size] = useBox();
   const [last, setLast] = useState(""); // where the keyboard was
   const aside = size !== null && size.width / size.em >= ASIDE;
-  const places = usePlaces(root, `${aside} ${size?.em} ${flow.nodes.map((node) => node.id).join()}`);
+  const places = usePlaces(root, `${aside} ${size?.em} ${flow.nodes.map((node) => `${node.id} ${node.column}`).join()}`);
   const selected = store.value("selected", "");
   const has = (id: string): boolean => flow.nodes.some((node) => node.id === id);
   const stop = has(last) ? last : has(selected) ? selected : (flow.nodes[0]?.id ?? "");

@@ -82,8 +82,8 @@ function TickTexts({ line, frame }: { line: Line; frame: Frame }) {
 }
 
 function Goal({ goal, text, frame }: { goal: number; text: string; frame: Frame }) {
-  const { sx, em, axis, width } = frame;
-  const x = sx(goal);
+  const { sx, em, axis, width, left, right } = frame;
+  const x = Math.min(right, Math.max(left, sx(goal)));
   const [tip, foot] = [axis + 2.05 * em, axis + 3.25 * em];
   const wide = textWidth(text, em) * 1.02;
   const turned = x + 1.5 * em + wide > width;
