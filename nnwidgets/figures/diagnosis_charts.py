@@ -39,14 +39,14 @@ def errors_chart(errors: Mapping[str, float], goal: float | None = None, title: 
     highest = max([*values, goal or 0.0], default=0.1)
     if goal is not None:
         series.append(Rule("v", goal, "good", text="goal"))
-    x = error_axis(1.15 * highest)
+    x = error_axis(1.4 * highest)  # room for the figures behind the bars
     y = Axis((float(len(names)), 0.0), "", ticks=tuple(Tick(i + 0.5, _short(name)) for i, name in enumerate(names)))
     said = "; ".join(f"{name} {text.share(value)} %" for name, value in errors.items())
     return Chart("errors", title, x, y, tuple(series), said, 420, 40 + 26 * max(2, len(names)))
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 30 else name[:29] + "…"
+    return name if len(name) <= 20 else name[:19] + "…"
 
 
 def counts_chart(counts: Sequence[int], names: Sequence[str]) -> Chart:

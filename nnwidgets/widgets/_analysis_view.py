@@ -26,6 +26,7 @@ __all__ = ["LEAF_IDS", "detail_record", "flow_record", "leaf_tests", "line_recor
 _STRONG, _WEAK = 2.5, 0.8
 _SIGNS = {"train": ("E_train", "accent"), "val": ("E_val", "muted"), "test": ("E_test", "alt")}
 _COLUMNS = {"train_high": "train", "test_high": "test", "data": "data"}
+_OWN = {"start": "top", "goal_met": "top", "train_high": "train", "test_high": "test", "data": "train", "implementation": "both"}
 LEAF_IDS = tuple(node.id for node in NODES if causes_of(node.id))
 
 
@@ -107,13 +108,12 @@ def _node(findings: Findings, name: str, state: str, busy: str, hidden: bool, pl
     tests = leaf_tests(findings, name) if leaf else ()
     badge, words = badge_of(findings, name, tests) if leaf else ("", "")
     open_tests = [test for test in tests if _open(findings, test)]
-    column = "top" if name in ("start", "goal_met") else "both" if name == "implementation" else ""
     return {
         "id": name,
         "kind": _kind(name),
         "title": LEAVES[name][0],
         "text": _under(findings, name, state) if not leaf else ("" if hidden else words),
-        "column": column or _COLUMNS.get(name) or _COLUMNS[node.parents[0]],
+        "column": _OWN.get(name) or _COLUMNS[node.parents[0]],
         "state": state,
         "badge": "hidden" if hidden and leaf else badge,
         "cost": text.duration(sum(test.seconds for test in open_tests)) if badge == "not tested" else "",
@@ -224,7 +224,8 @@ def detail_record(analysis: Analysis, leaf: str, hidden: bool, secret: bool, see
     tests = leaf_tests(findings, leaf) if causes and leaf != "goal_met" else ()
     found = {cause.name: cause for cause in findings.causes}
     likely = max(causes, key=lambda name: found[name].confidence, default="")
-    shown = bool(likely) and not hidden and not secret and bool(findings.errors)
+    told = any(evidence.state == "done" for evidence in findings.evidence.values())
+    shown = bool(likely) and not hidden and not secret and (told or leaf == "goal_met") and bool(findings.errors)
     badge, _ = badge_of(findings, leaf, tests) if tests else ("", "")
     record: dict[str, Any] = {
         "leaf": leaf,

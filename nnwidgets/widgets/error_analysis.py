@@ -122,7 +122,8 @@ class ErrorAnalysis(LiveWidget):
         self._home = self._analysis = Analysis(experiment, tests, remedies)
         label = "" if recorded is None else replay(self._analysis, recorded)
         self._exp = experiment
-        self._marks, self._busy, self._closed, self._last_news = Marks(), "", False, 0.0
+        self._marks, self._closed, self._last_news = Marks(), False, 0.0
+        self._busy = self._at = ""  # the test, and the work, that is going on
         self._exercise: Exercise | None = None
         self._result: PracticeResult | None = None
         self._used: set[str] = set()
@@ -292,7 +293,7 @@ class ErrorAnalysis(LiveWidget):
         ended: list[str] = []
 
         def done() -> None:
-            self._busy = ""
+            self._busy = self._at = ""
             said = {"text": ended[-1], "role": "good"} if ended and ended[-1] else None
             with self.publishing():
                 self.set_trait("task", None)
@@ -302,7 +303,7 @@ class ErrorAnalysis(LiveWidget):
             self._ask_board()
 
         def stopped() -> None:
-            self._busy = ""
+            self._busy = self._at = ""
             self._show_all(
                 task=None, last_task=None if quiet else {"text": f"{label}: cancelled; nothing was changed", "role": "muted"}
             )
@@ -310,14 +311,19 @@ class ErrorAnalysis(LiveWidget):
                 self.set_trait("status", self._status())
 
         def failed(error: BaseException) -> None:
-            self._busy, self._again = "", again
+            self._busy, self._at, self._again = "", "", again
             self._show_all(task=None)
             self.show_error(f"{label} did not work", error, "Nothing was changed.", retry=True)
 
-        self._exp.jobs.submit(
-            self._slot, work, on_item=lambda item: self._told(name, label, item), on_done=done, on_error=failed,
-            on_cancel=stopped, keep=True,
-        )  # fmt: skip
+        # Whatever comes after a measurement measures what is left of it; else a second click starts nothing.
+        with self._turns:
+            if self._closed or (self._exp.jobs.running(self._slot) is not None and self._at != "measure"):
+                return
+            self._at = name
+            self._exp.jobs.submit(
+                self._slot, work, on_item=lambda item: self._told(name, label, item), on_done=done, on_error=failed,
+                on_cancel=stopped,
+            )  # fmt: skip
 
     @property
     def _slot(self) -> str:

@@ -46,7 +46,9 @@ def share(value: float, half: float = 0.01) -> Share:
         (None, 0.10, "off", "undecided", "undecided"),
     ],
 )
-def test_what_is_inside_the_noise_is_undecided(train: float | None, test: float, met: str, train_high: str, test_high: str) -> None:
+def test_what_is_inside_the_noise_is_undecided(
+    train: float | None, test: float, met: str, train_high: str, test_high: str
+) -> None:
     states = states_of(None if train is None else share(train), share(test), 0.05)
     assert (states["goal_met"], states["train_high"], states["test_high"]) == (met, train_high, test_high)
     assert states["enlarge_network"] == train_high and states["more_data"] == test_high

@@ -28,7 +28,6 @@ export const words = {
   // flowchart
   flowchart: "Flowchart of error analysis",
   extension: "added to the lecture",
-  extensionLines: ["added to", "the lecture"],
   placeSaid: (place: number): string => `number ${place} among the causes found`,
   testing: "being tested",
   afterVote: "after the vote",

@@ -44,16 +44,11 @@ function beside(one: Drawn, all: readonly Drawn[]): Drawn {
 /** What lies below comes first: lines to the boxes below both branches, of these the dotted, then the live way last. */
 const height = ({ edge, rule }: Drawn): number => LAYERS.indexOf(edge.state) + (rule === "bus" ? 0 : 20) + (edge.extension ? 0 : 10);
 
-/** Beside the first corner, in the gap between the columns, on the side away from which the edge turns. */
+/** Along the upright part of the edge, in the gap between the columns. */
 function Words({ points, em }: { points: Point[]; em: number }) {
-  const [[x, y], [turn], [, end]] = [points[0]!, points[1]!, points[2]!];
-  const rightwards = turn > x;
-  const first = end > y ? y - 1.6 * em : y + 1.25 * em;
-  return (
-    <text class="r-muted" text-anchor={rightwards ? "start" : "end"}>
-      {words.extensionLines.map((line, i) => <tspan key={line} x={x + (rightwards ? 1 : -1) * em} y={first + 1.2 * i * em}>{line}</tspan>)}
-    </text>
-  );
+  const [[, from], [x], [, to]] = [points[0]!, points[1]!, points[2]!];
+  const at = `translate(${x - 0.55 * em} ${(from + to) / 2}) rotate(-90)`;
+  return <text class="r-muted" text-anchor="middle" transform={at}>{words.extension}</text>;
 }
 
 function Edge({ drawn: { edge, rule, points }, em }: { drawn: Drawn; em: number }) {
