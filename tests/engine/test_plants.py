@@ -292,7 +292,7 @@ def test_labels_pairs() -> None:
 @pytest.mark.parametrize(("severity", "share"), [(0.5, 0.0447), (1.0, 0.02), (2.0, 0.004)])
 def test_imbalance(severity: float, share: float) -> None:
     exp, twin = parts("imbalance", severity)
-    both = torch.cat([labels(exp.train), labels(exp.val)])
+    both = torch.cat([labels(exp.train), labels(exp.val), labels(exp.reserve)])
     counts = both.bincount(minlength=10).sort().values / len(both)
     assert torch.allclose(counts[:5], torch.tensor(share), atol=0.003) and float(counts[5]) > 0.12
     assert torch.equal(images(exp.test), images(twin.test))

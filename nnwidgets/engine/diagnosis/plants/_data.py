@@ -19,7 +19,7 @@ Labels = npt.NDArray[np.int64]
 
 CONFUSED = {"digits": ((4, 9), (3, 5)), "shapes": ((0, 1), (3, 4))}
 """Pairs of classes that look alike: 4 and 9, 3 and 5; disc and ring, stripes and dots."""
-_TEST = 1000
+_TEST, _RESERVE = 1000, 400
 _SIDE = 16  # of shapes
 _CLASSES = (0, 1, 5, 7, 9)  # of shapes: those that a small network tells apart at this size
 
@@ -45,11 +45,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """S_train, S_val and S_test."""
+    """S_train, S_val, S_test, and images that are held back."""
 
     train: Sample
     val: Sample
     test: Sample
+    reserve: Sample
     names: tuple[str, ...]
 
 
@@ -62,7 +63,7 @@ class Scale:
 
 
 def draw_samples(data: str, seed: int, train: int, rare: float | None = None) -> Samples:
-    """Draw without repeats: ``train`` images, a fifth as many for S_val, 1,000 for S_test.
+    """Draw without repeats: ``train`` images, a fifth as many for S_val, 1,000 for S_test, 400 that are held back.
 
     Args:
         data: "digits" (1 x 14 x 14: 2 x 2 pixels averaged, ten classes) or "shapes" (3 x 16 x 16, five classes).
@@ -70,12 +71,15 @@ def draw_samples(data: str, seed: int, train: int, rare: float | None = None) ->
     """
     draw = np.random.default_rng([seed, 1])
     val = max(10, train // 5)
-    wanted = _TEST + (2 if rare is not None else 1) * (train + val)
+    used = train + val + _RESERVE
+    wanted = _TEST + (2 if rare is not None else 1) * used
     everything, names = _digits(draw) if data == "digits" else _shapes(seed, wanted)
     test, rest = np.arange(_TEST), np.arange(_TEST, len(everything))
     if rare is not None:
-        rest = _with_rare(everything.labels, rest, train + val, rare, draw)
-    return Samples(everything.take(rest[:train]), everything.take(rest[train : train + val]), everything.take(test), names)
+        rest = _with_rare(everything.labels, rest, used, rare, draw)
+    parts = (rest[:train], rest[train : train + val], test, rest[train + val : used])
+    for_train, for_val, for_test, held = (everything.take(rows) for rows in parts)
+    return Samples(for_train, for_val, for_test, held, names)
 
 
 def _with_rare(

@@ -157,7 +157,7 @@ class _Trained:
 
 def _trained(plan: _Plan, seed: int, ready: _Trained | None = None) -> _Trained:
     """Train as planned, or measure a network that is ready. Where SGD ends in no numbers, Adam does the work."""
-    train_split, val, test = _splits(plan)
+    train_split, val, test, _ = _splits(plan)
     if ready is not None:
         return replace(ready, error=evaluate(ready.model, test).error)
     build = factory(plan.net, train_split.sample_shape, len(plan.samples.names))
@@ -177,24 +177,26 @@ def _with_adam(setup: TrainingSetup) -> TrainingSetup:
     return replace(setup, optimizer="adam", momentum=0.0, lr=_ADAM.lr * rate, weight_decay=_ADAM.weight_decay * decay)
 
 
-def _splits(plan: _Plan) -> tuple[Split, Split, Split]:
-    """S_train, S_val and S_test."""
+def _splits(plan: _Plan) -> tuple[Split, Split, Split, Split]:
+    """S_train, S_val, S_test and what is held back."""
     samples = plan.samples
     scale, names = scale_of(samples.train), samples.names
     return (
         stored(samples.train, plan.form, scale, names),
         stored(samples.val, plan.form, scale, names),
         stored(samples.test, plan.test_form, scale, names),
+        stored(samples.reserve, plan.form, scale, names),
     )
 
 
 def _experiment(plan: _Plan, net: _Trained, goal: float, training_known: bool) -> Experiment:
-    train_split, val, test = _splits(plan)
+    train_split, val, test, reserve = _splits(plan)
     setup = net.setup if training_known else None
     title = f"a network on {plan.data}"
     return Experiment(
-        net.model, train_split, test, goal, build=net.build, training=setup, train_step=plan.step, val=val, title=title
-    )
+        net.model, train_split, test, goal, build=net.build, training=setup, train_step=plan.step, val=val, reserve=reserve,
+        title=title,
+    )  # fmt: skip
 
 
 def _worse(error: float, than: float, n: int) -> bool:
@@ -212,6 +214,12 @@ def _copies(samples: Samples) -> int:
 # --- what is planted --------------------------------------------------------------------------------------------------
 
 _Plant = Callable[[_Plan, int, float], None]
+
+
+def _each(samples: Samples, change: Callable[[Sample], Sample]) -> Samples:
+    """What comes from S_train's source changed: S_train, S_val and what is held back."""
+    train_sample, val, reserve = (change(each) for each in (samples.train, samples.val, samples.reserve))
+    return replace(samples, train=train_sample, val=val, reserve=reserve)
 
 
 def _draws(seed: int) -> np.random.Generator:
@@ -273,7 +281,7 @@ def _labels_shifted(plan: _Plan, seed: int, severity: float) -> None:
     def rolled(sample: Sample) -> Sample:
         return sample.labelled(np.roll(sample.labels, 1))
 
-    plan.samples = replace(plan.samples, train=rolled(plan.samples.train), val=rolled(plan.samples.val))
+    plan.samples = _each(plan.samples, rolled)
 
 
 def _labels_random(plan: _Plan, seed: int, severity: float) -> None:
@@ -283,7 +291,7 @@ def _labels_random(plan: _Plan, seed: int, severity: float) -> None:
         chosen, by = draw.random(len(sample)) < share, draw.integers(1, classes, len(sample))
         return sample.labelled(np.where(chosen, (sample.labels + by) % classes, sample.labels))
 
-    plan.samples = replace(plan.samples, train=wrong(plan.samples.train), val=wrong(plan.samples.val))
+    plan.samples = _each(plan.samples, wrong)
 
 
 def _labels_pairs(plan: _Plan, seed: int, severity: float) -> None:
@@ -295,7 +303,7 @@ def _labels_pairs(plan: _Plan, seed: int, severity: float) -> None:
     def confused(sample: Sample) -> Sample:
         return sample.labelled(np.where(draw.random(len(sample)) < share, other[sample.labels], sample.labels))
 
-    plan.samples = replace(plan.samples, train=confused(plan.samples.train), val=confused(plan.samples.val))
+    plan.samples = _each(plan.samples, confused)
 
 
 def _imbalance(plan: _Plan, seed: int, severity: float) -> None:
@@ -305,8 +313,9 @@ def _imbalance(plan: _Plan, seed: int, severity: float) -> None:
 
 def _noise(plan: _Plan, seed: int, severity: float) -> None:
     draw, samples = _draws(seed), plan.samples
-    train_sample, val, test = (noisy(each, 0.6 * severity, draw) for each in (samples.train, samples.val, samples.test))
-    plan.samples = replace(samples, train=train_sample, val=val, test=test)
+    parts = (samples.train, samples.val, samples.test, samples.reserve)
+    train_sample, val, test, held = (noisy(each, 0.6 * severity, draw) for each in parts)
+    plan.samples = Samples(train_sample, val, test, held, samples.names)
 
 
 def _few_data(plan: _Plan, seed: int, severity: float) -> None:
@@ -319,7 +328,8 @@ def _fewer(plan: _Plan, n: int, more_steps: float = 1) -> None:
     whole = len(samples.train)
     n = min(n, whole)
     rows, rows_val = np.arange(n), np.arange(min(len(samples.val), max(10, n // 5)))
-    plan.samples = replace(samples, train=samples.train.take(rows), val=samples.val.take(rows_val))
+    held = samples.train.take(np.arange(n, whole)) if n < whole else samples.reserve
+    plan.samples = replace(samples, train=samples.train.take(rows), val=samples.val.take(rows_val), reserve=held)
     plan.setup = replace(plan.setup, epochs=round(more_steps * plan.setup.epochs * whole / n))
 
 
