@@ -424,6 +424,16 @@ class ErrorAnalysis(LiveWidget):
 
         self._work("apply", analysis.remedy(remedy).title, steps, lambda: self.apply(remedy))
 
+    def apply_advised(self) -> None:
+        """Try what is advised for the likeliest causes in the background, and adopt the best that is confirmed."""
+        analysis, seeds = self._analysis, self.seeds
+
+        def steps() -> Generator[Any, None, str]:
+            best = yield from analysis.try_advised(seeds, max(2 * _ATTEMPT_S, float(self.budget)))
+            return "nothing could be tried here" if best is None else f"{best.title}: {best.verdict}"
+
+        self._work("apply", "Trying what is advised", steps, self.apply_advised)
+
     def adopt(self, id: int) -> None:
         """Show what an attempt led to; 0 goes back to the experiment as it was given."""
         if isinstance(id, bool) or not isinstance(id, int):
@@ -592,6 +602,7 @@ class ErrorAnalysis(LiveWidget):
             "run_test": self.run_test,
             "run_leaf": self.run_leaf,
             "apply": self.apply,
+            "apply_advised": self.apply_advised,
             "adopt": self.adopt,
             "measure": self.measure_panel,
             "label": self.decide,

@@ -380,7 +380,7 @@ def test_coloured_shapes_are_five_classes() -> None:
     assert found.data == "shapes" and images(found.experiment.train).shape[1:] == (3, 16, 16)
     assert found.experiment.class_names == ("disc", "ring", "cross", "stripes", "dots")
     rare = briefly("imbalance", COLOURED).experiment
-    both = torch.cat([labels(rare.train), labels(rare.val)])
+    both = torch.cat([labels(rare.train), labels(rare.val), labels(rare.reserve)])
     assert np.allclose(both.bincount().sort().values[:2] / len(both), 0.02, atol=0.003)
     assert torch.equal(labels(rare.test), labels(briefly("imbalance", COLOURED).twin.test))
 

@@ -19,7 +19,7 @@ from nnwidgets.engine.diagnosis.evidence import ALL, EvidenceTest
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, Share
 from nnwidgets.engine.diagnosis.remedies import REMEDIES, Remedy
 from nnwidgets.engine.diagnosis.trials import Difference, Trial, difference_of, of_images, smallest_effect, verdict_of
-from nnwidgets.engine.errors import InputError, ModelError
+from nnwidgets.engine.errors import InputError, ModelError, NnwError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.split import Split
@@ -28,6 +28,7 @@ from nnwidgets.engine.values.steps import result_of, retold
 __all__ = ["Analysis", "TrialStep", "list_remedies", "try_remedy"]
 
 _MOST_KEPT = 12  # attempts whose experiments are kept; older ones stay in the track without
+_NEAR, _TRIED = 0.2, (3, 2, 1)  # causes near the likeliest one, and how many remedies of each are tried
 _WORDS = {
     "val": "E_val",
     "balanced": "E_val, each class alike",
@@ -207,6 +208,48 @@ class Analysis:
             raise ModelError(f"{remedy.title}: training diverged with every seed; nothing was changed. Try a lower rate.")
         found = of_images(*wrong[0]) if seeds == 1 else difference_of(before, after, len(dev[0]))
         return (yield from self._entered(remedy, changed, words, first, before, after, found, spent, asked, work))
+
+    def advised(self) -> tuple[Remedy, ...]:
+        """Remedies to try now: three for the likeliest cause, fewer for those that come near it, each of which applies here."""
+        if self.findings.branch == "goal_met":
+            return ()
+        causes = [cause for cause in self.findings.causes if cause.name != "goal_met"]
+        least = _NEAR * max((cause.confidence for cause in causes), default=1.0)
+        found: dict[str, Remedy] = {}
+        for cause, most in zip((each for each in causes if each.confidence >= least), _TRIED, strict=False):
+            can = [remedy for remedy in self.remedies_for(cause.name) if not remedy.why_not(self.findings.context)]
+            found |= {remedy.name: remedy for remedy in can[:most]}
+        return tuple(found.values())
+
+    def try_advised(self, seeds: int = 3, budget_s: float = 60.0) -> Generator[TrialStep, None, Trial | None]:
+        """Try what is advised, one after the other from where the analysis stands, and adopt the best that is confirmed.
+
+        Returns:
+            The best attempt, confirmed or not; None where nothing can be tried.
+        """
+        yield from retold(self.measure(), lambda: TrialStep(0.0, "measuring the errors"))
+        start, made = self._present, []
+        remedies = self.advised()
+        for i, remedy in enumerate(remedies):
+            self._present = start
+            try:
+                steps = self.apply(remedy.name, seeds, budget_s / len(remedies))
+                while True:
+                    try:
+                        step = next(steps)
+                    except StopIteration as end:
+                        made.append(end.value)
+                        break
+                    share = (i + step.share) / len(remedies)
+                    yield TrialStep(share, f"{remedy.title}: {step.text}", step.seconds_left)
+            except NnwError:  # there is nothing to mend in this way, or it diverged: the next one
+                continue
+        self._present = start
+        helped = [trial for trial in made if trial.verdict in ("confirmed", "measured")]
+        best = min(helped or made, key=lambda trial: trial.difference.mean if trial.difference else 0.0, default=None)
+        if best is not None and helped:
+            self._present = best.id
+        return best
 
     def _fitted(
         self, base: Arm, changed: Arm, seeds: int, budget_s: float, said: Callable[[], TrialStep]

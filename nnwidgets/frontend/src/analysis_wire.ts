@@ -197,6 +197,7 @@ export type AnalysisCommand =
   | "run_test" // { test }
   | "run_leaf" // { leaf }
   | "apply" // { remedy }
+  | "apply_advised" // {}: what is advised for the likeliest causes, one after the other
   | "adopt" // { id }: show that attempt; 0 goes back to the start
   | "measure" // {}: what the open panel needs
   | "label" // { id, verdict: "keep" | "drop" | "relabel" | "" }

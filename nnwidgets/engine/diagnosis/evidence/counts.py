@@ -9,6 +9,8 @@ from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 
 __all__ = ["Counts"]
 
+_BEYOND = 3.0  # standard deviations of a count, where all classes are alike
+
 
 class Counts(EvidenceTest):
     """Few images of a class, and does it harm: are they the classes that S_test is wrong about?"""
@@ -26,7 +28,8 @@ class Counts(EvidenceTest):
         logits = yield from ctx.logits("test")
         labels, k = ctx.labels("test"), logits.shape[1]
         counts = torch.bincount(ctx.labels("train"), minlength=k).float()
-        rare = counts < 0.5 * counts.sum() / k
+        equal = counts.sum() / k
+        rare = (counts < 0.5 * equal) & (equal - counts > _BEYOND * equal.sqrt())  # small samples are uneven by chance
         ratio = float(counts.min() / counts.max().clamp_min(1))
         is_rare = rare[labels]
         right = (logits.argmax(1) == labels).double()

@@ -25,7 +25,10 @@ export function Menu(size: Size) {
           <Code />
           <SaveFigure />
           <h3>{words.trackAsFile}</h3>
-          <CommandButton command="save" args={{ what: "track" }} onDone={close}>{words.saveTrack}</CommandButton>
+          <div class="row start">
+            <CommandButton command="save" args={{ what: "track" }} onDone={close}>{words.saveTrack}</CommandButton>
+            <CommandButton command="save" mark="save recording" args={{ what: "recording" }} onDone={close}>{words.saveRecording}</CommandButton>
+          </div>
           <Hall />
           <Screen {...size} />
         </div>

@@ -21,7 +21,7 @@ function Budget() {
 
 export function Top({ title, ...size }: Size & { title: string }) {
   const store = useAnalysis();
-  const { about, loaded, practice } = store.shown;
+  const { about, flow, loaded, practice } = store.shown;
   const recorded = store.get("recorded");
   return (
     <Bar title={title} subtitle={about?.subtitle} word={wordOf(store)} rest={words.ready}>
@@ -30,6 +30,9 @@ export function Top({ title, ...size }: Size & { title: string }) {
         {about?.all_cost ? words.testAllFor(about.all_cost) : words.testAll}
       </CommandButton>
       <Budget />
+      {flow?.nodes.some((node) => node.place === 1) && (
+        <CommandButton command="apply_advised" disabled={Boolean(store.get("task"))}>{words.tryAdvice}</CommandButton>
+      )}
       {(!practice || practice.state === "off") && <PracticeButton />}
       <Menu {...size} />
     </Bar>
