@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -245,8 +245,9 @@ class Analysis:
             except NnwError:  # there is nothing to mend in this way, or it diverged: the next one
                 continue
         self._present = start
-        helped = [trial for trial in made if trial.verdict in ("confirmed", "measured")]
-        best = min(helped or made, key=lambda trial: trial.difference.mean if trial.difference else 0.0, default=None)
+        now = self.findings.errors
+        helped = [each for each in made if each.verdict == "measured" or (each.verdict == "confirmed" and _gain(each, now) < 0)]
+        best = min(helped or made, key=lambda trial: _gain(trial, now), default=None)
         if best is not None and helped:
             self._present = best.id
         return best
@@ -370,6 +371,12 @@ def try_remedy(experiment: Experiment, remedy: str, seeds: int = 3, budget_s: fl
     check_budget(budget_s)
     analysis = Analysis(experiment)
     return result_of(analysis.apply(remedy, seeds, float(budget_s)))
+
+
+def _gain(trial: Trial, now: Mapping[str, Share]) -> float:
+    """How far an attempt moved the error that decides, from the old way or from the network as it is, whichever is better."""
+    before, after = sum(trial.before) / len(trial.before), sum(trial.after) / len(trial.after)
+    return after - (min(before, now["val"].value) if trial.measured_on == _WORDS["val"] and "val" in now else before)
 
 
 class _Work:
