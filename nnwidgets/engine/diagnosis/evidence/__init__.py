@@ -15,6 +15,7 @@ from nnwidgets.engine.diagnosis.evidence.noise import Noise
 from nnwidgets.engine.diagnosis.evidence.outputs import Outputs
 from nnwidgets.engine.diagnosis.evidence.rate import Rate
 from nnwidgets.engine.diagnosis.evidence.refit import Retrain
+from nnwidgets.engine.diagnosis.evidence.shift import Shift
 from nnwidgets.engine.diagnosis.evidence.step import Step
 from nnwidgets.engine.diagnosis.evidence.suspects import Suspects
 from nnwidgets.engine.diagnosis.evidence.transforms import Transforms
@@ -31,6 +32,7 @@ ALL: tuple[EvidenceTest, ...] = (
     Duplicates(),
     Counts(),
     Drift(),
+    Shift(),
     Gap(),
     Weights(),
     Gradients(),
