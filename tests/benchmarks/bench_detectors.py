@@ -12,14 +12,22 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import nn
 
+from nnwidgets.engine.diagnosis.learning_curve import learning_curve, setup_for
+from nnwidgets.engine.evaluation import evaluate
+from nnwidgets.engine.training import fit
+from nnwidgets.engine.values.intervals import wilson
+from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of
-from nnwidgets.engine.zoo import digits
+from nnwidgets.engine.zoo import digits, shapes
 from nnwidgets.engine.zoo.nets import LeNet300
 
 _T95 = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}  # Student's t by degrees of freedom
@@ -112,7 +120,101 @@ def labels(first: int, seeds: int) -> None:
     print(f"\nOut of fold: {mean_of(seconds)} s (to reach: 15 s)")
 
 
-PARTS = {"labels": labels}
+# --- learning curve -----------------------------------------------------------------------------------------------------
+
+
+def dense(shape: tuple[int, ...]) -> nn.Module:
+    """A small dense network."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def convolutional(shape: tuple[int, ...]) -> nn.Module:
+    """A small convolutional network."""
+    layers = [nn.Conv2d(shape[0], 12, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)]
+    layers += [nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(24 * (shape[1] // 4) * (shape[2] // 4), 10))
+
+
+def drawn(data: str, seed: int, *sizes: int) -> list[Split]:
+    """Samples without repeats: digits at 14 x 14, shapes at 16 x 16."""
+    if data == "shapes":
+        whole = shapes(sum(sizes), seed=seed, size=16)
+        images, true = whole.images, whole.labels
+        mean, std = whole.mean, whole.std
+    else:
+        images, true = all_digits()
+        images = nn.functional.avg_pool2d(images.float(), 2).round().byte()
+        mean, std = [0.1307], [0.3081]
+        chosen = torch.from_numpy(np.random.default_rng([seed, 8]).permutation(len(true)))
+        images, true = images[chosen], true[chosen]
+    assert true is not None
+    ends = np.cumsum([0, *sizes])
+    return [Split(images[a:b], true[a:b], mean, std) for a, b in pairwise(ends)]
+
+
+def curve(first: int, seeds: int) -> None:
+    """Errors at 2 and 4 times the largest size, foretold and measured on 4,000 other images."""
+    n = 1000
+    setup = TrainingSetup(lr=3e-3, epochs=10, batch_size=32, schedule="cosine")
+    rows = []
+    inside: dict[int, list[bool]] = {2: [], 4: []}
+    widths: dict[int, list[float]] = {2: [], 4: []}
+    off: dict[int, list[float]] = {2: [], 4: []}
+    reached: list[bool] = []
+    for data, make in (("digits", dense), ("digits", convolutional), ("shapes", dense), ("shapes", convolutional)):
+        mine: dict[str, list[float]] = defaultdict(list)
+        for seed in range(first, first + seeds):
+            began = time.perf_counter()
+            pool, val, test = drawn(data, seed, 4 * n, 500, 4000)
+            fresh = seeded(partial(make, pool.sample_shape))
+            found = learning_curve(fresh, pool.take(range(n)), val, setup, seed=100 * seed)
+            mine["seconds"].append(time.perf_counter() - began)
+            mine["now"].append(float(found.errors[-1].mean()))
+            truth = {}
+            for times in (2, 4):
+                network = fresh(7000 + seed)
+                for _ in fit(network, pool.take(range(times * n)), setup=replace(setup_for(setup, n, times * n), seed=seed)):
+                    pass
+                truth[times] = evaluate(network.eval(), test).error
+                said = found.predict(times * n)
+                inside[times].append(said.low <= truth[times] <= said.high)
+                widths[times].append((said.high - said.low) / said.value)
+                off[times].append(abs(said.value - truth[times]) / truth[times])
+                mine[f"true {times}"].append(truth[times])
+                mine[f"off {times}"].append(said.value - truth[times])
+                mine[f"last {times}"].append(float(found.errors[-1].mean()) - truth[times])
+            need = found.needed(truth[4])
+            reached.append(need.low <= 4 * n <= need.high)
+        names = ("now", "true 2", "off 2", "last 2", "true 4", "off 4", "last 4", "seconds")
+        rows.append([f"{data}, {make.__name__}", *(mean_of(mine[name]) for name in names)])
+    head = [
+        "",
+        "E_val at n",
+        "E at 2n",
+        "foretold - true",
+        "E_val at n - true",
+        "E at 4n",
+        "foretold - true",
+        "E_val at n - true",
+        "s",
+    ]
+    table(f"Learning curve: sizes 62 to {n}, 3 networks each, {seeds} seeds a row", head, rows)
+    rows = [
+        [f"{times}n", f"{np.median(off[times]):.3f}", f"{np.median(widths[times]):.2f}", share_of(inside[times])]
+        for times in (2, 4)
+    ]
+    head = ["size", "median of |foretold - true| / true", "width of the interval / E", "interval holds E (to reach .90)"]
+    table("Foretold errors, all curves", head, rows)
+    print(f"\nThe interval of the images that E at 4n needs holds 4n: {share_of(reached)}")
+
+
+def share_of(hits: Sequence[bool]) -> str:
+    """A share with its 95 % interval (Wilson)."""
+    low, high = wilson(sum(hits), len(hits))
+    return f"{np.mean(hits):.3f} ({low:.3f} to {high:.3f}), n = {len(hits)}"
+
+
+PARTS = {"labels": labels, "curve": curve}
 
 
 def main() -> int:
