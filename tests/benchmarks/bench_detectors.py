@@ -21,6 +21,9 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.diagnosis.learning_curve import learning_curve, setup_for
+from nnwidgets.engine.diagnosis.rate_test import rate_range_test
+from nnwidgets.engine.diagnosis.shift import shift_tests
+from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.evaluation import evaluate
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.intervals import wilson
@@ -28,7 +31,7 @@ from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of
 from nnwidgets.engine.zoo import digits, shapes
-from nnwidgets.engine.zoo.nets import LeNet300
+from nnwidgets.engine.zoo.nets import LeNet5, LeNet300, ResNet20
 
 _T95 = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}  # Student's t by degrees of freedom
 
@@ -214,7 +217,124 @@ def share_of(hits: Sequence[bool]) -> str:
     return f"{np.mean(hits):.3f} ({low:.3f} to {high:.3f}), n = {len(hits)}"
 
 
-PARTS = {"labels": labels, "curve": curve}
+# --- shift --------------------------------------------------------------------------------------------------------------
+
+SHIFTS = {  # what is done to S_test: (images, draw) -> images; share to reach at 100 images
+    "nothing": None, "normalisation missing": 1.0, "inverted": 1.0, "moved by 1 pixel": 1.0, "axes swapped": 1.0,
+    "noise .1": 0.92, "noise .3": 1.0, "one class removed": 0.24,
+}  # fmt: skip
+
+
+def shifted(kind: str, split: Split, draw: np.random.Generator) -> Split:
+    """S_test with a shift of a kind."""
+    x, mean, std = split.images, split.mean, split.std
+    if kind == "normalisation missing":
+        return Split(x.float() / 255, split.labels)
+    if kind == "inverted":
+        x = 255 - x
+    elif kind == "moved by 1 pixel":
+        x = x.roll(int(draw.choice([-1, 1])), int(draw.integers(2, 4)))
+    elif kind == "axes swapped":
+        x = x.transpose(2, 3).contiguous()
+    elif kind.startswith("noise"):
+        noise = 255 * float(kind[6:]) * draw.standard_normal(x.shape)
+        x = torch.from_numpy((x.numpy() + noise).clip(0, 255).round().astype(np.uint8))
+    return Split(x, split.labels, mean, std)
+
+
+def shift(first: int, seeds: int) -> None:
+    """How often p <= .05, with 100 images of each sample, over trials; 3,000 other digits trained the network."""
+    n, trials = 100, 20
+    images, true = all_digits()
+    rows = []
+    seen: dict[str, dict[str, list[bool]]] = {kind: defaultdict(list) for kind in SHIFTS}
+    for seed in range(first, first + seeds):
+        order = torch.from_numpy(np.random.default_rng([seed, 9]).permutation(len(true)))
+        whole = Split(images[order], true[order], [0.1307], [0.3081])
+        network = seeded(LeNet300)(seed)
+        for _ in fit(network, whole.take(range(3000)), setup=TrainingSetup(epochs=8, seed=seed)):
+            pass
+        network.eval()
+        for number, kind in enumerate(SHIFTS):
+            for trial in range(trials * (4 if kind == "nothing" else 1)):
+                draw = np.random.default_rng([seed, trial, number])
+                pool = 3000 + draw.permutation(len(true) - 3000)
+                reference, others = pool[:n], pool[n:]
+                if kind == "one class removed":
+                    others = others[(whole.labels[others] != int(draw.integers(10))).numpy()]
+                test = shifted(kind, whole.take(others[:n]), draw)
+                said = shift_tests(whole.take(reference), test, network, seed=trial)
+                for name, p in (*said.p.items(), ("combined", said.combined)):
+                    seen[kind][name].append(p <= 0.05)
+    for kind, reach in SHIFTS.items():
+        aim = "at most .05" if reach is None else f"{reach:.2f}"
+        rows.append([kind, *(share_of(hits) for hits in seen[kind].values()), aim])
+    names = list(seen["nothing"])
+    title = f"Shift: share of trials with p at most .05; {n} digits a sample, LeNet-300-100, {seeds} networks"
+    table(title, ["S_test", *names, "combined, to reach"], rows)
+
+
+# --- learning rate ------------------------------------------------------------------------------------------------------
+
+
+def rate(first: int, seeds: int) -> None:
+    """The suggested rate beside the best one of a sweep: rates a quarter of a decade apart, 200 steps of 32 images."""
+    rows, near = [], []
+    small = drawn("digits", first, 1600, 1000)
+    large = [Split(*(part[a:b] for part in all_digits()), [0.1307], [0.3081]) for a, b in ((0, 1600), (1600, 2600))]
+    made = drawn("shapes", first, 1600, 1000)
+    cases: list[tuple[str, Callable[[], nn.Module], list[Split]]] = [
+        ("LeNet-300-100, digits", LeNet300, large),
+        ("LeNet-5, digits", LeNet5, large),
+        ("small CNN, shapes", partial(convolutional, (3, 16, 16)), made),
+        ("ResNet-20, digits at 14 x 14", ResNet20, small),
+    ]
+    for name, make, (train, val) in cases:
+        for optimizer, exponents in (("adam", range(-18, -3)), ("sgd", range(-9, 4))):
+            setup = TrainingSetup(optimizer=optimizer, batch_size=32, epochs=4)
+            rates = [10 ** (k / 4) for k in exponents]
+            errors = np.array([[swept(make, train, val, replace(setup, lr=r, seed=s)) for r in rates] for s in range(2)])
+            best_val, best_train = (smoothed_best(rates, errors[:, :, which].mean(0)) for which in (0, 1))
+            offs, told, seconds = [], [], []
+            for seed in range(first, first + 3):
+                began = time.perf_counter()
+                said = rate_range_test(seeded(make), train, setup, seed=seed)
+                seconds.append(time.perf_counter() - began)
+                assert said.suggested is not None
+                told.append(math.log10(said.suggested))
+                offs.append(told[-1] - math.log10(best_val))
+                near.append(abs(offs[-1]) <= 0.5)
+            rows.append(
+                [name, optimizer, f"{best_val:.1e}", f"{best_train:.1e}", f"{10 ** float(np.mean(told)):.1e}", mean_of(offs),
+                 f"{sum(abs(off) <= 0.5 for off in offs)} of {len(offs)}", f"{np.mean(seconds):.1f}"]
+            )  # fmt: skip
+    head = ["network", "optimizer", "best E_val", "best training loss", "suggested", "decades from best E_val", "within 1/2", "s"]
+    table("Learning rate: range test (3 runs of 100 steps) beside a sweep of two seeds", head, rows)
+    print(f"\nWithin half a decade: {share_of(near)}")
+
+
+def swept(make: Callable[[], nn.Module], train: Split, val: Split, setup: TrainingSetup) -> tuple[float, float]:
+    """(E_val, training loss) after a training; where it breaks up, 1 and 10."""
+    network = seeded(make)(setup.seed)
+    try:
+        for _ in fit(network, train, setup=setup):
+            pass
+        with torch.inference_mode():
+            logits = network.eval()(train.inputs(slice(0, 1000)))
+            assert train.labels is not None
+            loss = float(nn.functional.cross_entropy(logits, train.labels[:1000]))
+        return evaluate(network, val).error, min(loss, 10.0) if math.isfinite(loss) else 10.0
+    except ModelError:
+        return 1.0, 10.0
+
+
+def smoothed_best(rates: Sequence[float], values: np.ndarray) -> float:
+    """The middle, in decades, of the rates whose value is within 5 % of the least one: a flat bottom has no best rate."""
+    good = [math.log10(r) for r, value in zip(rates, values, strict=True) if value <= 1.05 * values.min() + 1e-9]
+    return float(10 ** np.mean(good))
+
+
+PARTS = {"labels": labels, "shift": shift, "curve": curve, "rate": rate}
 
 
 def main() -> int:
