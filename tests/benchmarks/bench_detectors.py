@@ -206,7 +206,7 @@ def curve(first: int, seeds: int) -> None:
         [f"{times}n", f"{np.median(off[times]):.3f}", f"{np.median(widths[times]):.2f}", share_of(inside[times])]
         for times in (2, 4)
     ]
-    head = ["size", "median of |foretold - true| / true", "width of the interval / E", "interval holds E (to reach .90)"]
+    head = ["size", "median distance from the true one, in shares of it", "width of the interval / E", "interval holds E (to reach .90)"]
     table("Foretold errors, all curves", head, rows)
     print(f"\nThe interval of the images that E at 4n needs holds 4n: {share_of(reached)}")
 
