@@ -28,24 +28,25 @@ def dense(seed: int, *between: nn.Module) -> nn.Module:
         return nn.Sequential(nn.Linear(12, 16), nn.ReLU(), *between, nn.Linear(16, 3))
 
 
-def test_the_rate_at_which_the_loss_falls_most_is_suggested() -> None:
+def test_the_suggested_rate_lies_between_the_steepest_and_the_lowest_loss() -> None:
     rates = np.geomspace(1e-5, 1, 101)
     x = np.log10(rates)
     losses = 2.3 - 2 / (1 + np.exp(-6 * (x + 3))) + 5 * np.clip(x + 1, 0, None)
-    said = _told(rates, losses[None], 1e-3)
-    assert said.suggested is not None and -3.1 < np.log10(said.suggested) < -2.3, "the mean of ten steps lags by half a decade"
+    said = _told(rates, losses[None], 101, 3e-3)
+    assert -3.1 < np.log10(said.steepest) < -2.3, "the mean of ten steps lags by half a decade"
+    assert said.suggested == pytest.approx((said.steepest * said.lowest / 5) ** 0.5)
     assert said.lowest > said.suggested and said.near and "falls most" in said.rule
-    assert [_told(rates, losses[None], rate).near for rate in (1e-5, 1e-1)] == [False, False]
+    assert [_told(rates, losses[None], 101, rate).near for rate in (1e-5, 3e-1)] == [False, False]
 
 
 def test_a_loss_that_never_falls_has_no_suggestion() -> None:
     rates = np.geomspace(1e-5, 1, 50)
-    said = _told(rates, np.full((2, 50), 2.3), 1e-3)
+    said = _told(rates, np.full((2, 50), 2.3), 50, 1e-3)
     assert said.suggested is None and said.near is None and "no rate" in said.rule
 
 
 def test_a_mean_that_does_not_begin_at_zero() -> None:
-    smooth = _Smooth()
+    smooth = _Smooth(100)
     assert smooth.add(3.0) == pytest.approx(3.0) and smooth.add(3.0) == pytest.approx(3.0) and smooth.first == 3.0
     assert 2.0 < smooth.add(2.0) < 3.0
 

@@ -27,8 +27,9 @@ Floats = npt.NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 _RANGES = {"sgd": (1e-4, 30.0), "adam": (1e-6, 1.0), "adamw": (1e-6, 1.0)}
-_SMOOTH = 0.9  # weight of what was before
-_BLOWN, _FALL = 2.0, 0.05  # times the first loss that end a run; share by which the loss has to fall somewhere
+_WINDOW, _SETTLED = 10, 5  # losses are smoothed over a tenth of the steps; the first fifth only tells their noise
+_BELOW = 5.0  # times by which the rate with the least loss is too high
+_BLOWN, _SURE = 2.0, 5.0  # times the first loss that end a run; standard errors by which the loss has to fall somewhere
 _NEAR = 0.5  # decades
 _LEAST = 20  # steps of a run
 
@@ -50,8 +51,8 @@ class RateTest:
 
     Attributes:
         rates: (S,) ascending. losses: (S,) smoothed, mean of the runs. raw: (R, S) of each batch.
-        suggested: rate; None where the loss falls nowhere by 5 %. lowest: rate at which the loss is least: training is about to
-            break up there, so it is too high. rule: how ``suggested`` was found, in words.
+        suggested: rate; None where the loss falls nowhere beyond noise. steepest: rate at which the loss falls most. lowest: at
+            which it is least: training is about to break up there. rule: how ``suggested`` follows from both, in words.
         present: the rate of the setup. near: whether that is within half a decade of the suggested one, None without one.
     """
 
@@ -59,6 +60,7 @@ class RateTest:
     losses: Floats
     raw: Floats
     suggested: float | None
+    steepest: float
     lowest: float
     rule: str
     present: float
@@ -71,7 +73,7 @@ def rate_range_test(
     setup: TrainingSetup | None = None,
     *,
     runs: int = 3,
-    steps: int = 100,
+    steps: int = 150,
     low: float | None = None,
     high: float | None = None,
     seed: int = 0,
@@ -79,9 +81,8 @@ def rate_range_test(
 ) -> RateTest:
     """Train fresh networks for a few steps while the rate grows exponentially from ``low`` to ``high`` (Smith 2017).
 
-    Suggested is the rate at which the smoothed loss falls most for a factor of the rate, before it is least. Smoothing (an
-    exponential mean of about ten steps) delays that by half a decade, which brings it from where learning begins to where it is
-    quick.
+    Suggested is the geometric mean of the rate at which the smoothed loss falls most for a factor of the rate, and of a fifth of
+    that at which it is least. The first alone is too low for tasks that are learnt in a few steps, and too high for slow ones.
 
     Args:
         fresh: ``fresh(seed)`` makes a network with new random weights, which is trained in place.
@@ -103,7 +104,7 @@ def rate_range_steps(
     setup: TrainingSetup | None = None,
     *,
     runs: int = 3,
-    steps: int = 100,
+    steps: int = 150,
     low: float | None = None,
     high: float | None = None,
     seed: int = 0,
@@ -122,7 +123,7 @@ def rate_range_steps(
     common = min(len(losses) for losses in raw)
     if common < 2:
         raise ModelError(f"the loss is not finite from the beginning, at a rate of {low:g}; look for NaN in inputs or weights.")
-    return _told(rates[:common], np.array([losses[:common] for losses in raw]), setup.lr)
+    return _told(rates[:common], np.array([losses[:common] for losses in raw]), steps, setup.lr)
 
 
 def _check(train: Split, runs: int, steps: int, low: float, high: float) -> None:
@@ -147,7 +148,7 @@ def _one_run(
     optimizer = optimizer_for(parameters, setup)
     batches, draws = _batches(train, setup, seed + run), Draws()
     found: list[float] = []
-    smooth = _Smooth()
+    smooth = _Smooth(len(rates))
     for step, rate in enumerate(rates):
         images, labels = next(batches)
         for group in optimizer.param_groups:
@@ -186,27 +187,34 @@ def _batches(train: Split, setup: TrainingSetup, seed: int) -> Generator[tuple[T
 
 
 class _Smooth:
-    """An exponential mean that does not begin at zero."""
+    """An exponential mean over a tenth of so many steps, that does not begin at zero."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
+        self.keep = 1 - min(1.0, _WINDOW / steps)
         self._sum, self._weight, self.first = 0.0, 0.0, 0.0
 
     def add(self, value: float) -> float:
         """The mean with one value more."""
         self.first = self.first if self._weight else value
-        self._sum = _SMOOTH * self._sum + (1 - _SMOOTH) * value
-        self._weight = _SMOOTH * self._weight + (1 - _SMOOTH)
+        self._sum = self.keep * self._sum + (1 - self.keep) * value
+        self._weight = self.keep * self._weight + (1 - self.keep)
         return self._sum / self._weight
 
 
-def _told(rates: Floats, raw: Floats, present: float) -> RateTest:
-    smooth = _Smooth()
-    losses = np.array([smooth.add(float(value)) for value in raw.mean(0)])
-    least = int(losses.argmin())
+def _told(rates: Floats, raw: Floats, steps: int, present: float) -> RateTest:
+    smooth, mean = _Smooth(steps), raw.mean(0)
+    losses = np.array([smooth.add(float(value)) for value in mean])
+    start = min(steps // _SETTLED, len(rates) - 2)
+    least = start + int(losses[start:].argmin())
     slope = np.gradient(losses, np.log10(rates))
-    steepest = int(slope[: least + 1].argmin())
-    fell = losses[least] < (1 - _FALL) * losses[: max(1, len(losses) // 10)].mean()
-    suggested = float(rates[steepest]) if fell else None
+    steepest = start + int(slope[start : least + 1].argmin())
+    noise = float(mean[:start].std()) * math.sqrt((1 - smooth.keep) / (1 + smooth.keep)) if start > 1 else 0.0
+    fell = float(losses[least]) < float(mean[: start + 1].mean()) - max(_SURE * noise, 1e-6)
+    suggested = float(math.sqrt(rates[steepest] * rates[least] / _BELOW)) if fell else None
     near = None if suggested is None else abs(math.log10(present / suggested)) <= _NEAR
-    rule = f"the smoothed loss falls most there (mean of {len(raw)} runs)" if fell else "the loss falls at no rate"
-    return RateTest(rates, losses, raw, suggested, float(rates[least]), rule, present, near)
+    rule = (
+        f"mean, in decades, of the rate at which the loss falls most and a fifth of that at which it is least ({len(raw)} runs)"
+        if fell
+        else "the loss falls at no rate"
+    )
+    return RateTest(rates, losses, raw, suggested, float(rates[steepest]), float(rates[least]), rule, present, near)
