@@ -54,7 +54,7 @@ def test_a_mean_that_does_not_begin_at_zero() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_inputs_ten_times_as_large_want_a_smaller_rate(optimizer: str) -> None:
     setup = TrainingSetup(optimizer=optimizer, batch_size=32)
-    found = [rate_range_test(dense, clouds(scale=scale), setup, runs=2).suggested for scale in (1.0, 10.0)]
+    found = [rate_range_test(dense, clouds(scale=scale), setup, runs=2, steps=60).suggested for scale in (1.0, 10.0)]
     assert found[0] is not None and found[1] is not None and found[1] < 0.5 * found[0]
 
 
