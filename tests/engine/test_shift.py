@@ -110,9 +110,9 @@ def test_what_reaches_the_last_layer_is_kept() -> None:
 
 def test_vectors_and_colours_have_figures_too() -> None:
     draw = torch.Generator().manual_seed(0)
-    colours = image_features(torch.rand(6, 3, 9, 12, generator=draw))
+    colours = result_of(image_features(torch.rand(6, 3, 9, 12, generator=draw)))
     assert len(set(colours.names)) == len(colours.names) == 3 * (10 + 64) and "noise of channel 2" in colours.names
-    vectors = image_features(torch.rand(6, 1000, generator=draw))
+    vectors = result_of(image_features(torch.rand(6, 1000, generator=draw)))
     assert vectors.names[0] == "mean" and len(vectors.names) == 258
     assert np.abs(colours.values.mean(0)).max() < 1e-9 and colours.raw.shape == (6, 3 * 9 * 12)
     a, b = (Split(torch.rand(40, 12, generator=draw) + add, torch.arange(40) % 2) for add in (0.0, 0.5))

@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 _GRID, _FINE = 8, 16  # sides of the mean image and of the pixels that are kept
 _NOISE = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
+_AT_ONCE = 2**17  # numbers in the images that are looked at before the next yield
 _MOST_NUMBERS = 256  # of a vector, a sequence or what reaches the last layer
 
 
@@ -38,21 +39,35 @@ class Features:
     raw: Floats
 
 
-def image_features(x: Tensor) -> Features:
+def image_features(x: Tensor) -> Generator[None, None, Features]:
     """Figures of images (N, C, H, W) as they are fed, channel by channel.
 
     Mean, deviation, least and largest value; mean absolute difference to the neighbour across and down, and of second differences
     (Immerkær 1996: noise); where the brightness lies; the image itself, pooled to 8 x 8. ``raw`` is the image pooled to 16 x 16.
     Of vectors and sequences: mean, deviation and up to 256 of the numbers.
     """
-    if x.dim() != 4 or min(x.shape[2:]) < 3:
-        flat = x.flatten(1)
-        places = np.unique(np.linspace(0, flat.shape[1] - 1, _MOST_NUMBERS).round().astype(np.int64))
-        chosen = flat[:, torch.from_numpy(places)]
-        columns = {"mean": flat.mean(1), "deviation": flat.std(1, correction=0)}
-        columns |= {f"number {place}": chosen[:, i] for i, place in enumerate(places.tolist())}
-        return _features(columns, chosen)
-    columns = {}
+    figures = _of_images if x.dim() == 4 and min(x.shape[2:]) >= 3 else _of_numbers
+    size = max(1, _AT_ONCE // math.prod(x.shape[1:]))
+    parts = []
+    for start in range(0, len(x), size):
+        parts.append(figures(x[start : start + size]))
+        yield
+    columns = {name: torch.cat([part[name] for part, _ in parts]) for name in parts[0][0]}
+    return _features(columns, torch.cat([raw for _, raw in parts]))
+
+
+def _of_numbers(x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Figures of each vector or sequence by name, and some of its numbers."""
+    flat = x.flatten(1)
+    places = np.unique(np.linspace(0, flat.shape[1] - 1, _MOST_NUMBERS).round().astype(np.int64))
+    chosen = flat[:, torch.from_numpy(places)]
+    columns = {"mean": flat.mean(1), "deviation": flat.std(1, correction=0)}
+    return columns | {f"number {place}": chosen[:, i] for i, place in enumerate(places.tolist())}, chosen
+
+
+def _of_images(x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Figures of each image by name, and its pixels."""
+    columns: dict[str, Tensor] = {}
     y, x_place = (torch.linspace(-1, 1, side) for side in x.shape[2:])
     noise = F.conv2d(x, _NOISE.expand(x.shape[1], 1, 3, 3), groups=x.shape[1]).abs().mean((2, 3))
     grid = F.adaptive_avg_pool2d(x, (min(_GRID, x.shape[2]), min(_GRID, x.shape[3])))
@@ -77,7 +92,7 @@ def image_features(x: Tensor) -> Features:
             for column in range(grid.shape[3]):
                 columns[f"mean image at row {row}, column {column} of {grid.shape[3]}{of}"] = grid[:, c, row, column]
     fine = F.adaptive_avg_pool2d(x, (min(_FINE, x.shape[2]), min(_FINE, x.shape[3])))
-    return _features(columns, fine.flatten(1))
+    return columns, fine.flatten(1)
 
 
 def answer_features(network: nn.Module, splits: Sequence[Split]) -> Generator[None, None, Features]:

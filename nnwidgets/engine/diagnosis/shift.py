@@ -21,7 +21,7 @@ __all__ = ["ShiftReport", "shift_steps", "shift_tests"]
 
 Floats = npt.NDArray[np.float64]
 
-_MOST = 400  # images of a sample
+_MOST = 300  # images of a sample
 _ROUNDS, _AT_ONCE = 999, 100
 _RIDGE = 0.3  # of the mean diagonal of a kernel
 _LEAST = 10
@@ -81,8 +81,7 @@ def shift_steps(
     n, m = (len(split) for split in few)
     images = torch.cat([split.inputs(slice(None)) for split in few])
     yield
-    pixels = image_features(images)
-    yield
+    pixels = yield from image_features(images)
     blocks = [pixels.values, pixels.raw]
     found = {"pixels": pixels}
     if network is not None:
@@ -167,10 +166,12 @@ def _classified(blocks: list[Floats], signs: npt.NDArray[np.bool_]) -> Generator
     for block in blocks:
         inner = block @ block.T
         kernel += inner / max(float(np.trace(inner)) / len(inner), 1e-12)
-    yield
+        yield
     kernel += 1.0  # an intercept
     kernel /= len(blocks)
-    hat = kernel @ np.linalg.inv(kernel + _RIDGE * np.eye(len(kernel)))
+    root = torch.linalg.cholesky(torch.from_numpy(kernel + _RIDGE * np.eye(len(kernel))))
+    yield
+    hat = np.eye(len(kernel)) - _RIDGE * torch.cholesky_inverse(root).numpy()  # K (K + r)^-1
     yield
     own = np.diag(hat)
     n = int(signs[0].sum())
