@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,36 @@ from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Points, Role, Rule, Series, Text, Tick
 from nnwidgets.figures.scales import round_marks
 
-__all__ = ["calibration_chart", "classes_chart", "cost_chart", "counts_chart", "error_axis", "errors_chart", "losses_chart"]
+__all__ = [
+    "Prediction",
+    "calibration_chart",
+    "classes_chart",
+    "cost_chart",
+    "counts_chart",
+    "error_axis",
+    "errors_chart",
+    "losses_chart",
+]
+
+
+class Prediction(Protocol):
+    """An error at a size, with an interval."""
+
+    @property
+    def n(self) -> int:
+        """Images."""
+
+    @property
+    def value(self) -> float:
+        """The error."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
 
 
 def error_axis(highest: float, label: str = "error", grid: bool = True) -> Axis:
@@ -156,3 +186,50 @@ def cost_chart(
         460,
         260,
     )
+
+
+def curve_chart(sizes: Sequence[int], errors: npt.NDArray[np.float64], ahead: Sequence[Prediction], goal: float) -> Chart:
+    """Errors over the size of S_train, and the law that fits them with its interval; dashed where it is extrapolated."""
+    points_x = [float(n) for n in sizes for _ in range(errors.shape[1])]
+    points_y = [float(e) for row in errors for e in row]
+    inside = [each for each in ahead if each.n <= sizes[-1]]
+    beyond = [each for each in ahead if each.n >= sizes[-1]]
+    places = [float(each.n) for each in ahead]
+    series: list[Series] = [
+        Interval("v", places, [each.low for each in ahead], [each.high for each in ahead], "muted", width=6, opacity=0.3),
+        Line([float(e.n) for e in inside], [e.value for e in inside], label="power law"),
+        Line([float(e.n) for e in beyond], [e.value for e in beyond], dash=True, label="extrapolated"),
+        Points(points_x, points_y, role="alt", size=4, label="measured"),
+        Rule("h", goal, "good", text="goal"),
+    ]
+    ticks = tuple(Tick(place, text.count(int(place))) for place in places)
+    x = Axis((places[0] / 1.3, places[-1] * 1.3), "images in S_train", scale="log", ticks=ticks)
+    highest = max([*points_y, *(each.high for each in ahead), goal])
+    said = f"from {text.share(max(points_y))} % at {sizes[0]} images to {text.share(min(points_y))} % at {sizes[-1]}"
+    return Chart(
+        "learning-curve", "Error over the size of S_train", x, error_axis(highest, "E_val"), tuple(series), said, 520, 280
+    )
+
+
+def rate_chart(
+    rates: npt.NDArray[np.float64], losses: npt.NDArray[np.float64], suggested: float | None, present: float | None
+) -> Chart:
+    """Loss over the growing rate, with the suggested and the present one."""
+    shown = np.isfinite(losses)
+    x_values, y_values = rates[shown], losses[shown]
+    top = float(min(y_values.max(), 1.6 * y_values[: max(1, len(y_values) // 5)].mean()))
+    series: list[Series] = [Line(x_values.tolist(), np.minimum(y_values, top).tolist(), label="loss, smoothed")]
+    if suggested is not None:
+        series.append(Rule("v", suggested, "good", text="suggested"))
+    if present is not None and x_values[0] <= present <= x_values[-1]:
+        series.append(Rule("v", present, "alt", text="present", text_anchor="end"))
+    powers = range(math.ceil(math.log10(x_values[0])), math.floor(math.log10(x_values[-1])) + 1)
+    x = Axis(
+        (float(x_values[0]), float(x_values[-1])),
+        "learning rate",
+        scale="log",
+        ticks=tuple(Tick(10.0**k, f"1e{k}") for k in powers),
+    )
+    marks = round_marks(0.0, 1.05 * top, 5)
+    y = Axis((0.0, 1.05 * top), "loss", ticks=tuple(Tick(mark, f"{mark:g}") for mark in marks), grid=True)
+    return Chart("rate", "Loss while the rate grows", x, y, tuple(series), "a learning-rate range test", 520, 260)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.diagnosis._analysis import Analysis
-from nnwidgets.engine.diagnosis._arms import start_of, train_arm
-from nnwidgets.engine.diagnosis.evidence.suspects import confident_errors, out_of_fold
+from nnwidgets.engine.diagnosis._arms import seconds_an_epoch, start_of, train_arm
+from nnwidgets.engine.diagnosis._suspects import KEPT, suspected_labels
+from nnwidgets.engine.diagnosis.learning_curve import LearningCurve, Needed, learning_curve_steps
+from nnwidgets.engine.diagnosis.rate_test import RateTest, rate_range_steps
 from nnwidgets.engine.experiment.pictures import picture_of
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import retold
 from nnwidgets.figures import text
-from nnwidgets.figures.diagnosis_charts import calibration_chart, classes_chart, cost_chart, losses_chart
+from nnwidgets.figures.diagnosis_charts import calibration_chart, classes_chart, cost_chart, curve_chart, losses_chart, rate_chart
 from nnwidgets.figures.records import to_wire
 
 __all__ = ["BOARDS", "NEED_WORK", "BoardWish", "Marks", "board", "prepare"]
@@ -27,6 +30,7 @@ __all__ = ["BOARDS", "NEED_WORK", "BoardWish", "Marks", "board", "prepare"]
 _TILES = 60
 _SIDE = 64  # pixels of a tile's side at most
 _BINS = 10
+_CURVE_S, _CURVE_EPOCHS = 45.0, 18.0  # of three networks of each size; of the whole sample's epochs, all of them together
 Steps = Generator[None, None, dict[str, Any]]
 
 
@@ -208,7 +212,7 @@ def _worst(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
 
 def pairs_of(analysis: Analysis, sample: str) -> list[dict[str, Any]]:
     """Choices of the filter by pair, the most frequent errors first."""
-    logits = analysis.findings.context._logits.get(sample)
+    logits = analysis.findings.context.known_logits(sample)
     if logits is None:
         return [{"value": "", "label": "all"}]
     labels, answers = analysis.findings.context.labels(sample), logits.argmax(1)
@@ -230,52 +234,123 @@ def _suspects(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     why = "" if analysis.experiment.pred_probs is not None else ctx.why_untrainable()
     if why:
         return empty("suspects", title, f"It cannot be found out here: {why}.")
-    if "out of fold" not in ctx._kept:
-        return empty(
-            "suspects", title, "Networks that have not seen an image judge its label; they have to be trained first.", "Find"
-        )
+    if ctx.known(KEPT) is None:
+        why = "Networks that have not seen an image judge its label; they have to be trained first."
+        return empty("suspects", title, why, "Find")
+    rows, suspected = yield from suspected_labels(ctx)
     yield
-    probabilities, labels = ctx._kept["out of fold"], ctx.labels("train")
-    found_rows, scores = ranked_suspects(probabilities, labels)
-    rows, split, names = ctx.rows["train"], ctx.splits["train"], _names(analysis, probabilities.shape[1])
-    take = max(1, math.ceil(wish.threshold * len(found_rows))) if len(found_rows) else 0
-    chosen = found_rows[:take]
-    found = empty("suspects", title, "" if len(chosen) else "No label is contradicted with confidence.")
-    precision = float(np.mean(scores[:take])) if take else 0.0
+    split = analysis.experiment.train
+    assert split is not None
+    names = _names(analysis, suspected.confusion.shape[0])
+    there = [int(i) for i in suspected.rows if suspected.found[i]]
+    take = math.ceil(wish.threshold * len(there))
+    chosen = there[:take]
+    found = empty("suspects", title, "" if chosen else "No label is contradicted with confidence.")
+    seen = text.count(len(rows)) if len(rows) == len(split) else f"{text.count(len(rows))} of {text.count(len(split))}"
     found["text"] = (
-        f"{text.count(len(found_rows))} of {text.count(len(labels))} labels are contradicted, "
-        f"the surest {text.count(take)} taken. What you decide counts when suspects are dropped or relabelled."
+        f"S_train, {seen} images: {text.count(len(there))} labels are contradicted, the surest {text.count(take)} taken. "
+        "What you decide counts when suspects are dropped or relabelled."
     )
     shown = chosen[:_TILES]
-    found["tiles"] = tiles_of(split, shown)
+    found["tiles"] = tiles_of(split, [int(rows[i]) for i in shown])
     for i in shown:
-        row, answer = int(rows[i]), int(probabilities[i].argmax())
+        row, own, other = int(rows[i]), names[int(suspected.labels[i])], names[int(suspected.suggested[i])]
         decided = ctx.decisions.get(row, "")
-        sure = text.percent(float(probabilities[i].max()), 0)
-        said = f"image {row}: labelled {names[int(labels[i])]}, the others say {names[answer]} ({sure} %)"
+        chance = text.percent(float(suspected.chance[i]), 0)
+        said = f"image {row}: labelled {own}, the others say {other}; wrong with a chance of {chance} %"
         role = {"keep": "good", "drop": "bad", "relabel": "warn"}.get(decided, "alt")
-        found["items"].append(
-            {
-                "id": str(row),
-                "label": f"{names[int(labels[i])]}, not {names[answer]}?",
-                "text": said,
-                "mark": decided,
-                "role": role,
-            }
-        )
+        found["items"].append({"id": str(row), "label": f"{own}, not {other}?", "text": said, "mark": decided, "role": role})
+    found["notes"] = [_note(f"{text.count(take)} taken", "taken", take)]
+    if take:
+        precision = float(suspected.precision[take - 1])
+        found["notes"].append(_note(f"estimated precision {text.percent(precision, 0)} %", "precision", precision))
+    found["notes"].append(_note(f"about {suspected.expected:.0f} labels are wrong in all", "expected", float(suspected.expected)))
+    return found
+
+
+def _curve_of(analysis: Analysis) -> Generator[None, None, LearningCurve]:
+    exp, ctx = analysis.experiment, analysis.findings.context
+    arm = start_of(exp, ctx)
+    assert exp.val is not None
+    epoch_s = yield from seconds_an_epoch(arm)
+    most = max(1, int(_CURVE_S / max(1e-9, _CURVE_EPOCHS * epoch_s)))
+    setup = replace(arm.setup, epochs=min(arm.setup.epochs, most))
+    steps = learning_curve_steps(lambda seed: ctx.fresh(seed=seed), exp.train, exp.val, setup, loss=exp.loss)  # type: ignore[arg-type]
+    return (yield from retold(steps, lambda: None))
+
+
+def _curve(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
+    exp, ctx, title = analysis.experiment, analysis.findings.context, "More data"
+    if exp.val is None or exp.train is None:
+        return empty("curve", title, "It needs S_train, out of which S_val is carved.")
+    why = ctx.why_untrainable() or ("at least 160 images are needed" if len(exp.train) < 160 else "")
+    if why:
+        return empty("curve", title, f"It cannot be found out here: {why}.")
+    curve: LearningCurve | None = ctx.known("curve")
+    if curve is None:
+        why = "Networks are trained on parts of S_train, from a sixteenth to all of it, three of each size."
+        return empty("curve", title, why, "Measure")
+    yield
+    needed = curve.needed(exp.goal)
+    largest = curve.sizes[-1]
+    ahead = [curve.predict(n) for n in (*curve.sizes, 2 * largest, 4 * largest, 8 * largest)]
+    found = empty("curve", title)
+    found["charts"] = {"learning-curve": to_wire(curve_chart(curve.sizes, curve.errors, ahead, exp.goal))}
+    found["text"] = (
+        f"E_val of three networks of each size, and the power law that fits; beyond {text.count(largest)} images it is "
+        "extrapolated. Each network is trained as here, smaller samples in more passes; own training steps are not used."
+    )
+    twice = curve.predict(2 * largest)
     found["notes"] = [
-        _note(f"{text.count(take)} taken", "taken", take),
-        _note(f"estimated precision {text.percent(precision, 0)} %", "precision", precision),
+        _note(
+            f"twice as many: {text.share(twice.value)} % ({text.share(twice.low)} to {text.share(twice.high)})",
+            "at_2n",
+            twice.value,
+        ),
+        _note(_needed_words(needed, largest), "needed", needed.value if math.isfinite(needed.value) else -1.0),
     ]
     return found
 
 
-def ranked_suspects(probabilities: Tensor, labels: Tensor) -> tuple[list[int], list[float]]:
-    """(images whose label is contradicted, the surest first; for each the chance that its label is wrong)."""
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    suspect = confident_errors(probabilities, labels).nonzero()[:, 0]
-    order = suspect[torch.argsort(own[suspect] - probabilities[suspect].max(1).values, stable=True)]
-    return order.tolist(), (1 - own[order]).tolist()
+def _needed_words(needed: Needed, largest: int) -> str:
+    goal = f"the goal of {text.share(needed.goal)} %"
+    if not math.isfinite(needed.value):
+        never = text.percent(needed.never, 0)
+        return f"{goal} is not reached by more images alone ({never} % of the laws that fit stay above it)"
+    low, middle = text.count(round(needed.low)), text.count(round(needed.value))
+    high = text.count(round(needed.high)) if math.isfinite(needed.high) else "never"
+    beyond = ", extrapolated" if needed.value > largest else ""
+    return f"{goal} at n = {middle} ({low} to {high}){beyond}"
+
+
+def _rate_of(analysis: Analysis) -> Generator[None, None, RateTest]:
+    exp, ctx = analysis.experiment, analysis.findings.context
+    arm = start_of(exp, ctx)
+    steps = rate_range_steps(lambda seed: ctx.fresh(seed=seed), arm.train, arm.setup, loss=exp.loss)
+    return (yield from retold(steps, lambda: None))
+
+
+def _rate(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
+    ctx, title = analysis.findings.context, "Learning rate"
+    why = ctx.why_untrainable()
+    if why:
+        return empty("rate", title, f"It cannot be found out here: {why}.")
+    known: RateTest | None = ctx.known("rate")
+    if known is None:
+        return empty("rate", title, "Three fresh networks are trained for some steps while the rate grows.", "Measure")
+    yield
+    found = empty("rate", title)
+    told = analysis.experiment.training is not None
+    found["charts"] = {"rate": to_wire(rate_chart(known.rates, known.losses, known.suggested, known.present if told else None))}
+    found["text"] = f"Loss of the next batch, smoothed, while the rate grows. {known.rule}"
+    if known.suggested is None:
+        found["notes"] = [_note("the loss falls nowhere beyond noise", "suggested", -1.0)]
+        return found
+    found["notes"] = [_note(f"suggested {known.suggested:.1e}", "suggested", known.suggested)]
+    if told:
+        near = "within half a decade of it" if known.near else "more than half a decade away from it"
+        found["notes"].append(_note(f"present {known.present:.1e}, {near}", "present", known.present))
+    return found
 
 
 def _run(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
@@ -327,6 +402,8 @@ BOARDS: Mapping[str, Callable[[Analysis, BoardWish, Marks], Steps]] = {
     "calibration": _calibration,
     "worst": _worst,
     "suspects": _suspects,
+    "curve": _curve,
+    "rate": _rate,
     "run": _run,
     "cost": _cost,
 }
@@ -336,13 +413,17 @@ def prepare(analysis: Analysis, name: str) -> Generator[None, None, None]:
     """The work that a panel needs before it can be shown."""
     ctx = analysis.findings.context
     if name == "suspects":
-        yield from ctx.kept("out of fold", lambda: out_of_fold(ctx))
+        yield from suspected_labels(ctx)
+    elif name == "curve":
+        yield from ctx.kept("curve", lambda: _curve_of(analysis))
+    elif name == "rate":
+        yield from ctx.kept("rate", lambda: _rate_of(analysis))
     elif name == "run":
         run = yield from train_arm(start_of(analysis.experiment, ctx), 0, analysis.experiment.input_shape)
         analysis.losses[analysis.present] = run.losses
 
 
-NEED_WORK = ("suspects", "run")
+NEED_WORK = ("suspects", "curve", "rate", "run")
 
 
 def tiles_of(split: Split, rows: list[int]) -> dict[str, Any] | None:

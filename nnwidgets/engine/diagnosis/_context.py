@@ -141,6 +141,14 @@ class Context:
             self._kept[name] = yield from make()
         return self._kept[name]
 
+    def known(self, name: str) -> Any:
+        """What `kept` has made under a name; None before."""
+        return self._kept.get(name)
+
+    def known_logits(self, sample: str) -> Tensor | None:
+        """(N, K) answers to a sample, if they are known."""
+        return self._logits.get(sample)
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def fresh(self, width: float = 1.0, seed: int = 0) -> nn.Module:

@@ -16,6 +16,7 @@ from nnwidgets.engine.diagnosis.evidence.outputs import Outputs
 from nnwidgets.engine.diagnosis.evidence.rate import Rate
 from nnwidgets.engine.diagnosis.evidence.reachable import Reachable
 from nnwidgets.engine.diagnosis.evidence.refit import Retrain
+from nnwidgets.engine.diagnosis.evidence.shift import Shift
 from nnwidgets.engine.diagnosis.evidence.start_loss import StartLoss
 from nnwidgets.engine.diagnosis.evidence.step import Step
 from nnwidgets.engine.diagnosis.evidence.suspects import Suspects
@@ -35,6 +36,7 @@ ALL: tuple[EvidenceTest, ...] = (
     Duplicates(),
     Counts(),
     Drift(),
+    Shift(),
     Gap(),
     Weights(),
     Gradients(),

@@ -11,29 +11,13 @@ from torch import Tensor
 from nnwidgets.engine.diagnosis._context import Context, answers_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.diagnosis.evidence.refit import blames_training
+from nnwidgets.engine.diagnosis.label_errors import confident_errors
 from nnwidgets.engine.diagnosis.records import Evidence
 
 __all__ = ["Suspects", "confident_errors", "out_of_fold"]
 
 _FOLDS = 3
 _CHANCE, _USUAL, _STEEP, _ENOUGH = 0.75, 0.42, 12.0, 500  # set on planted faults
-
-
-def confident_errors(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """(N,) bool: images whose label is contradicted with confidence (confident learning, Northcutt, Jiang and Chuang 2021).
-
-    A class counts as likely for an image where its probability is at least the mean that images labelled so have for it.
-
-    Args:
-        probabilities: (N, K) out of fold. labels: (N,) given.
-    """
-    k = probabilities.shape[1]
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    counts = torch.bincount(labels, minlength=k).clamp_min(1)
-    thresholds = torch.zeros(k, dtype=own.dtype).index_add_(0, labels, own) / counts
-    likely = torch.where(probabilities >= thresholds, probabilities, torch.zeros_like(probabilities))
-    found = likely.argmax(1)
-    return (likely.max(1).values > 0) & (found != labels)
 
 
 def out_of_fold(ctx: Context) -> Generator[None, None, Tensor]:

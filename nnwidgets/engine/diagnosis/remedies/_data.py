@@ -13,10 +13,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.diagnosis._arms import Arm
 from nnwidgets.engine.diagnosis._context import Context, answers_of, first_of
+from nnwidgets.engine.diagnosis._suspects import suspected_labels, taken
 from nnwidgets.engine.diagnosis.evidence.duplicates import marks_of
 from nnwidgets.engine.diagnosis.evidence.neighbours import moved_by
 from nnwidgets.engine.diagnosis.evidence.noise import sigma_of
-from nnwidgets.engine.diagnosis.evidence.suspects import confident_errors, out_of_fold
 from nnwidgets.engine.diagnosis.evidence.transforms import ways_of
 from nnwidgets.engine.diagnosis.remedies._base import Changed, Remedy
 from nnwidgets.engine.errors import DataError
@@ -121,17 +121,8 @@ class Relabel(_OfSuspects):
 
 def suspects_of(ctx: Context) -> Generator[None, None, tuple[Tensor, Tensor]]:
     """(rows of S_train that are suspect, what the others say). What a person decided about an image counts first."""
-    probabilities = yield from ctx.kept("out of fold", lambda: out_of_fold(ctx))
-    suspects = confident_errors(probabilities, ctx.labels("train"))
-    answers = probabilities.argmax(1)
-    decided: dict[int, str] = ctx.decisions
-    rows = ctx.rows["train"]
-    said = {int(row): int(answer) for row, answer, bad in zip(rows, answers, suspects, strict=True) if bad}
-    said = {row: answer for row, answer in said.items() if decided.get(row) != "keep"}
-    place = {int(row): i for i, row in enumerate(rows)}
-    said |= {row: int(answers[place[row]]) for row, what in decided.items() if what in ("drop", "relabel") and row in place}
-    found = sorted(said)
-    return torch.tensor(found, dtype=torch.int64), torch.tensor([said[row] for row in found], dtype=torch.int64)
+    found = yield from suspected_labels(ctx)
+    return taken(ctx, found)
 
 
 class Resample(Remedy):
