@@ -30,6 +30,7 @@ __all__ = ["BOARDS", "NEED_WORK", "BoardWish", "Marks", "board", "prepare"]
 _TILES = 60
 _SIDE = 64  # pixels of a tile's side at most
 _BINS = 10
+_FAR = 30  # times as many images as were tried: a law says nothing beyond
 _CURVE_S, _CURVE_EPOCHS = 45.0, 18.0  # of three networks of each size; of the whole sample's epochs, all of them together
 Steps = Generator[None, None, dict[str, Any]]
 
@@ -268,7 +269,8 @@ def _suspects(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     return found
 
 
-def _curve_of(analysis: Analysis) -> Generator[None, None, LearningCurve]:
+def _curve_of(analysis: Analysis) -> Generator[None, None, tuple[LearningCurve, int]]:
+    """The curve, and for how many epochs all of S_train was trained on."""
     exp, ctx = analysis.experiment, analysis.findings.context
     arm = start_of(exp, ctx)
     assert exp.val is not None
@@ -276,7 +278,7 @@ def _curve_of(analysis: Analysis) -> Generator[None, None, LearningCurve]:
     most = max(1, int(_CURVE_S / max(1e-9, _CURVE_EPOCHS * epoch_s)))
     setup = replace(arm.setup, epochs=min(arm.setup.epochs, most))
     steps = learning_curve_steps(lambda seed: ctx.fresh(seed=seed), exp.train, exp.val, setup, loss=exp.loss)  # type: ignore[arg-type]
-    return (yield from retold(steps, lambda: None))
+    return (yield from retold(steps, lambda: None)), setup.epochs
 
 
 def _curve(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
@@ -286,11 +288,12 @@ def _curve(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     why = ctx.why_untrainable() or ("at least 160 images are needed" if len(exp.train) < 160 else "")
     if why:
         return empty("curve", title, f"It cannot be found out here: {why}.")
-    curve: LearningCurve | None = ctx.known("curve")
-    if curve is None:
+    known: tuple[LearningCurve, int] | None = ctx.known("curve")
+    if known is None:
         why = "Networks are trained on parts of S_train, from a sixteenth to all of it, three of each size."
         return empty("curve", title, why, "Measure")
     yield
+    curve, epochs = known
     needed = curve.needed(exp.goal)
     largest = curve.sizes[-1]
     ahead = [curve.predict(n) for n in (*curve.sizes, 2 * largest, 4 * largest, 8 * largest)]
@@ -298,7 +301,8 @@ def _curve(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     found["charts"] = {"learning-curve": to_wire(curve_chart(curve.sizes, curve.errors, ahead, exp.goal))}
     found["text"] = (
         f"E_val of three networks of each size, and the power law that fits; beyond {text.count(largest)} images it is "
-        "extrapolated. Each network is trained as here, smaller samples in more passes; own training steps are not used."
+        f"extrapolated. Each network is trained as here, with all of S_train for {epochs} epochs and with less of it in more "
+        "passes; own training steps are not used."
     )
     twice = curve.predict(2 * largest)
     found["notes"] = [
@@ -317,10 +321,18 @@ def _needed_words(needed: Needed, largest: int) -> str:
     if not math.isfinite(needed.value):
         never = text.percent(needed.never, 0)
         return f"{goal} is not reached by more images alone ({never} % of the laws that fit stay above it)"
-    low, middle = text.count(round(needed.low)), text.count(round(needed.value))
-    high = text.count(round(needed.high)) if math.isfinite(needed.high) else "never"
+    low, middle, high = (_images(value, largest) for value in (needed.low, needed.value, needed.high))
+    if needed.value > _FAR * largest:
+        return f"{goal} needs {middle} images ({low} at least), too far beyond S_train to tell"
     beyond = ", extrapolated" if needed.value > largest else ""
     return f"{goal} at n = {middle} ({low} to {high}){beyond}"
+
+
+def _images(n: float, largest: int) -> str:
+    """A number of images, two digits of which are known; far beyond what was tried it is only said to be more."""
+    if not math.isfinite(n) or n > _FAR * largest:
+        return f"over {text.count(_FAR * largest)}"
+    return text.count(int(round(n, 1 - math.floor(math.log10(n)))) if n >= 100 else round(n))
 
 
 def _rate_of(analysis: Analysis) -> Generator[None, None, RateTest]:
