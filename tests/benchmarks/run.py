@@ -24,8 +24,9 @@ from figures import Figure  # noqa: E402
 
 
 def names() -> list[str]:
-    """All benchmarks there are."""
-    return sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
+    """All benchmarks there are; a script with tables of its own, such as bench_detectors.py, is none."""
+    files = [path for path in HERE.glob("bench_*.py") if "def figures()" in path.read_text(encoding="utf-8")]
+    return sorted(path.stem.removeprefix("bench_") for path in files)
 
 
 def machine() -> str:

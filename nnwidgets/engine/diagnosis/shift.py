@@ -53,7 +53,7 @@ def shift_tests(
 ) -> ShiftReport:
     """Compare two samples of images; labels are not looked at.
 
-    "pixels": means and spreads of some thirty figures an image (see `image_features`) and of the mean image; the largest of all
+    "pixels": means and spreads of ten figures of each channel (see `image_features`) and of the pooled image; the largest of all
     standardised differences. "answers": the same for probabilities, chosen classes, entropy. "classifier": ridge regression tells
     the samples apart by all of that, the pixels, and what reaches the last layer; the share of images that it puts into the right
     one without having seen them. All p values are exact: the same figures after permuting which sample an image is of; the most
