@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnwidgets.engine.diagnosis._analysis import Analysis
-from nnwidgets.engine.diagnosis._findings import Findings
+from nnwidgets.engine.diagnosis._findings import Findings, ranked
 from nnwidgets.engine.diagnosis.evidence import EvidenceTest
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, NODES, Share, causes_of, states_of
 from nnwidgets.engine.diagnosis.records import Evidence
@@ -217,21 +217,27 @@ def sentence(findings: Findings) -> str:
 
 
 def detail_record(analysis: Analysis, leaf: str, hidden: bool, secret: bool, seeds: int) -> dict[str, Any]:
-    """What is known about a node, what can be tested, and what can be done."""
+    """What is known about a node, what can be tested, and what can be done.
+
+    ``hidden``: nothing depends on what was found; ``secret``: what was found is told, but not which cause it makes likely.
+    """
     findings = analysis.findings
     title, meaning = LEAVES[leaf]
     causes = causes_of(leaf)
     tests = leaf_tests(findings, leaf) if causes and leaf != "goal_met" else ()
-    found = {cause.name: cause for cause in findings.causes}
+    if hidden:
+        tests = tuple(test for test in tests if set(causes) & set(test.causes))
+    ranking = ranked(findings.branch, ()) if hidden or secret else findings.causes
+    found = {cause.name: cause for cause in ranking}
     likely = max(causes, key=lambda name: found[name].confidence, default="")
     told = any(evidence.state == "done" for evidence in findings.evidence.values())
     shown = bool(likely) and not hidden and not secret and (told or leaf == "goal_met") and bool(findings.errors)
-    badge, _ = badge_of(findings, leaf, tests) if tests else ("", "")
+    badge, _ = badge_of(findings, leaf, tests) if tests and not hidden else ("", "")
     record: dict[str, Any] = {
         "leaf": leaf,
-        "title": title if len(causes) < 2 or badge in ("", "none", "not tested") or hidden else found[likely].title,
+        "title": title if len(causes) < 2 or badge not in ("strong", "weak") or secret else found[likely].title,
         "family": CAUSES[likely].family if likely else "",
-        "lead": "" if hidden or badge not in ("strong", "weak") else _lead(findings, likely),
+        "lead": "" if badge not in ("strong", "weak") else _lead(findings, causes if secret else (likely,)),
         "role": {"strong": "bad", "weak": "warn"}.get(badge, "muted"),
         "confidence": f"confidence {text.percent(found[likely].confidence, 0)} %" if shown else "",
         "confidence_raw": found[likely].confidence if shown else None,
@@ -247,9 +253,11 @@ def detail_record(analysis: Analysis, leaf: str, hidden: bool, secret: bool, see
     return record
 
 
-def _lead(findings: Findings, cause: str) -> str:
-    speaks = [e for e in findings.evidence.values() if e.weights.get(cause, 0) > 0 and e.text]
-    return max(speaks, key=lambda e: e.weights[cause]).text if speaks else ""
+def _lead(findings: Findings, causes: Sequence[str]) -> str:
+    """What speaks most for one of the causes."""
+    told = [(max(e.weights.get(cause, 0.0) for cause in causes), e.text) for e in findings.evidence.values() if e.text]
+    weight, text = max(told, key=lambda pair: pair[0], default=(0.0, ""))
+    return text if weight > 0 else ""
 
 
 def _test_record(findings: Findings, test: EvidenceTest, causes: Sequence[str], hidden: bool) -> dict[str, Any]:

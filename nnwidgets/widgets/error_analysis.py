@@ -41,11 +41,18 @@ __all__ = ["ErrorAnalysis"]
 _BETWEEN_NEWS = 0.1  # seconds between two publications of progress
 _ATTEMPT_S = 60.0  # seconds that all runs of an attempt may take
 _LONGEST_TAG = 40
+_LOWEST, _HIGHEST = 0.001, 0.999  # goals that the handle reaches
+_LONGEST_CLASS = 6  # digits
 _BOARD = ("panel", "sample", "order", "pair", "threshold")
 _MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 _OFF: dict[str, Any] = {
     "state": "off", "seed": 0, "text": "", "options": [], "guess": "", "truth": "", "score": "", "used": 0,
 }  # fmt: skip
+
+
+def _reached(goal: float) -> float:
+    """The nearest goal that the handle reaches."""
+    return min(_HIGHEST, max(_LOWEST, goal))
 
 
 def _values(name: str) -> list[Any]:
@@ -70,7 +77,7 @@ class ErrorAnalysis(LiveWidget):
     _css = static_text("error_analysis.css")
     writable: ClassVar[frozenset[str]] = frozenset({"goal", "selected", "budget", "seeds", *_BOARD})
 
-    goal = traitlets.Float(0.03, min=0.001, max=0.999, help="The error that is needed, a share.").tag(sync=True)
+    goal = traitlets.Float(0.03, min=_LOWEST, max=_HIGHEST, help="The error that is needed, a share.").tag(sync=True)
     selected = traitlets.Enum(list(LEAVES), "start", help="Node of the flowchart whose evidence is shown.").tag(sync=True)
     panel = traitlets.Enum(_values("panel"), "", help="What is shown below; '' for nothing.").tag(sync=True)
     budget = traitlets.Int(30, min=1, max=3600, help="Seconds that testing all may take.").tag(sync=True)
@@ -122,8 +129,9 @@ class ErrorAnalysis(LiveWidget):
         self._home = self._analysis = Analysis(experiment, tests, remedies)
         label = "" if recorded is None else replay(self._analysis, recorded)
         self._exp = experiment
-        self._marks, self._closed, self._last_news = Marks(), False, 0.0
-        self._busy = self._at = ""  # the test, and the work, that is going on
+        self._own_marks = self._marks = Marks()
+        self._closed, self._last_news = False, 0.0
+        self._busy = self._at = ""  # the test that was begun last, and the work that is going on
         self._exercise: Exercise | None = None
         self._result: PracticeResult | None = None
         self._used: set[str] = set()
@@ -134,7 +142,7 @@ class ErrorAnalysis(LiveWidget):
         super().__init__()
         with self.publishing():
             self.set_trait("recorded", label)
-            self.set_trait("goal", min(0.999, max(0.001, experiment.goal)))
+            self.set_trait("goal", _reached(experiment.goal))
             self.set_trait("sample", samples_of(experiment)[0])
             self._describe()
             self._set_all()
@@ -182,7 +190,7 @@ class ErrorAnalysis(LiveWidget):
     def _sound_pair(self, proposal: Any) -> str:
         value = str(proposal["value"])
         parts = value.split(",")
-        if value and not (len(parts) == 2 and all(part.isdecimal() for part in parts)):
+        if value and not (len(parts) == 2 and all(part.isdecimal() and len(part) <= _LONGEST_CLASS for part in parts)):
             raise traitlets.TraitError(f"pair: got {value!r:.40}, expected '' or two numbers of classes, such as '4,9'.")
         return value
 
@@ -225,7 +233,8 @@ class ErrorAnalysis(LiveWidget):
         analysis = self._analysis
         findings = analysis.findings
         self.set_trait("line", records.line_record(findings))
-        self.set_trait("flow", records.flow_record(findings, self._busy, self.hidden, self._secret))
+        busy = "" if self.task is None else self._busy
+        self.set_trait("flow", records.flow_record(findings, busy, self.hidden, self._secret))
         self.set_trait("detail", records.detail_record(analysis, self.selected, self.hidden, self._secret, self.seeds))
         self.set_trait("track", records.track_record(analysis))
         errors = findings.errors
@@ -233,7 +242,10 @@ class ErrorAnalysis(LiveWidget):
         self.set_trait("e_train", errors["train"].value if "train" in errors else None)
         self.set_trait("e_test", errors["test"].value if "test" in errors else None)
         self.set_trait("about", {**self.about, "looks": analysis.looks})
-        self.set_trait("code", code_of(self._exp, analysis))
+        self.set_trait("code", code_of(self._exp if self._exercise is None else self._exercise.experiment, analysis))
+        if self._secret:
+            self._used |= {each.test for each in findings.evidence.values() if each.state == "done"}
+        self.set_trait("practice", self._practice_record())
 
     def _show_all(self, **traits: Any) -> None:
         with self.publishing():
@@ -248,28 +260,30 @@ class ErrorAnalysis(LiveWidget):
     def _status(self) -> str:
         if self.error is not None:
             return "error"
-        return "running" if self._busy or self.task is not None else "idle"
+        return "running" if self.task is not None else "idle"
 
     # --- from the controls to the work --------------------------------------------------------------------------------
 
     def _goal_moved(self, change: Any) -> None:
         goal = check_goal(float(change["new"]))
-        self._analysis.set_goal(goal)
-        if self._exercise is None and self._exp.goal != goal:
-            self._exp.goal = goal
+        own = self._exp.goal
+        beyond = self._exercise is None and _reached(own) == goal  # the experiment's own may lie beyond the handle
+        self._analysis.set_goal(own if beyond else goal)
         self._show_all()
 
     def _heard(self, event: Event) -> None:
         """Called by the experiment, in whichever thread changed something."""
-        if event.kind == "goal" and self._exercise is None and self.goal != self._exp.goal:
-            self.goal = self._exp.goal
+        if event.kind == "goal" and self._exercise is None and self.goal != _reached(self._exp.goal):
+            self.goal = _reached(self._exp.goal)
         elif event.kind == "notice":
             with self.publishing():
                 self._set_notices()
             if event.notice is not None and event.notice.id == "model_changed" and event.notice.text:
-                self._analysis = self._home = Analysis(self._exp, self._tests, self._remedies)
-                self._show_all(recorded="")
-                self._measure()
+                self._home = Analysis(self._exp, self._tests, self._remedies)
+                if self._exercise is None:
+                    self._analysis = self._home
+                    self._show_all(recorded="")
+                    self._measure()
 
     # --- work in the background ---------------------------------------------------------------------------------------
 
@@ -287,13 +301,17 @@ class ErrorAnalysis(LiveWidget):
         def work() -> Iterator[Any]:
             if self._exercise is None:
                 self._exp.notice_changes()
-            self._publish_task(name, label, 0.0, "")
+            self._busy = ""
+            with self.publishing():
+                if not over:
+                    self._publish_task(name, label, 0.0, "")
             ended.append((yield from steps()))
 
         ended: list[str] = []
+        over: list[bool] = []  # filled once it is cancelled, while its last step may still be at work
 
         def done() -> None:
-            self._busy = self._at = ""
+            self._at = ""
             said = {"text": ended[-1], "role": "good"} if ended and ended[-1] else None
             with self.publishing():
                 self.set_trait("task", None)
@@ -303,7 +321,8 @@ class ErrorAnalysis(LiveWidget):
             self._ask_board()
 
         def stopped() -> None:
-            self._busy = self._at = ""
+            over.append(True)
+            self._at = ""
             self._show_all(
                 task=None, last_task=None if quiet else {"text": f"{label}: cancelled; nothing was changed", "role": "muted"}
             )
@@ -311,7 +330,7 @@ class ErrorAnalysis(LiveWidget):
                 self.set_trait("status", self._status())
 
         def failed(error: BaseException) -> None:
-            self._busy, self._at, self._again = "", "", again
+            self._at, self._again = "", again
             self._show_all(task=None)
             self.show_error(f"{label} did not work", error, "Nothing was changed.", retry=True)
 
@@ -381,7 +400,6 @@ class ErrorAnalysis(LiveWidget):
                 self._busy = self._name_of(item.text)
                 yield item
             tested = [each for each in found.evidence if each.state == "done"]
-            self._used |= {each.test for each in tested}
             return f"{len(tested)} of {len(found.evidence)} tests in {text.duration(found.seconds)}"
 
         self._work("run_all", "Testing", steps, self.run_all)
@@ -408,28 +426,27 @@ class ErrorAnalysis(LiveWidget):
             for name in names:
                 self._busy = name
                 yield from self._analysis.findings.run(name)
-                self._used.add(name)
             return ""
 
         self._work("test", "Testing", steps, again)
 
     def apply(self, remedy: str) -> None:
         """Try an action in the background: paired runs with it and without it; the result goes into the track."""
-        self._analysis.remedy(remedy)
-        analysis, seeds = self._analysis, self.seeds
+        title, seeds = self._analysis.remedy(remedy).title, self.seeds
 
         def steps() -> Generator[Any, None, str]:
-            trial = yield from analysis.apply(remedy, seeds, max(_ATTEMPT_S, float(self.budget)))
+            # The analysis of now: a network that was changed from outside has a new one.
+            trial = yield from self._analysis.apply(remedy, seeds, max(_ATTEMPT_S, float(self.budget)))
             return f"{trial.title}: {trial.verdict}"
 
-        self._work("apply", analysis.remedy(remedy).title, steps, lambda: self.apply(remedy))
+        self._work("apply", title, steps, lambda: self.apply(remedy))
 
     def apply_advised(self) -> None:
         """Try what is advised for the likeliest causes in the background, and adopt the best that is confirmed."""
-        analysis, seeds = self._analysis, self.seeds
+        seeds = self.seeds
 
         def steps() -> Generator[Any, None, str]:
-            best = yield from analysis.try_advised(seeds, max(2 * _ATTEMPT_S, float(self.budget)))
+            best = yield from self._analysis.try_advised(seeds, max(2 * _ATTEMPT_S, float(self.budget)))
             return "nothing could be tried here" if best is None else f"{best.title}: {best.verdict}"
 
         self._work("apply", "Trying what is advised", steps, self.apply_advised)
@@ -531,15 +548,14 @@ class ErrorAnalysis(LiveWidget):
         def steps() -> Generator[Any, None, str]:
             exercise = draw_exercise(seed)
             yield "a network with a fault was trained"
-            self._exercise, self._result, self._used = exercise, None, set()
+            self._exercise, self._result, self._used, self._marks = exercise, None, set(), Marks()
             self._analysis = Analysis(exercise.experiment, self._tests, self._remedies)
             with self.publishing():
-                self.set_trait("goal", exercise.experiment.goal)
+                self.set_trait("goal", _reached(exercise.experiment.goal))
                 self.set_trait("panel", "")
                 self.set_trait("selected", "start")
                 self._describe()
                 self._set_all()
-                self.set_trait("practice", self._practice_record())
             yield from self._analysis.measure()
             return ""
 
@@ -567,16 +583,15 @@ class ErrorAnalysis(LiveWidget):
             raise InputError("guess: no practice is on; start one first.")
         if self._result is None:
             self._result = result_of_guess(self._exercise, cause, len(self._used))
-        self._show_all(practice=self._practice_record())
+        self._show_all()
 
     def end_practice(self) -> None:
         """Back to one's own experiment."""
         self.cancel()
         self._exercise = self._result = None
-        self._analysis = self._home
+        self._analysis, self._marks = self._home, self._own_marks
         with self.publishing():
-            self.set_trait("practice", _OFF)
-            self.set_trait("goal", min(0.999, max(0.001, self._exp.goal)))
+            self.set_trait("goal", _reached(self._exp.goal))
             self._describe()
             self._set_all()
         self._measure()

@@ -249,7 +249,7 @@ def test_what_cannot_be_tried_says_why() -> None:
     assert whys["anew"] == ""  # Linear layers can be drawn anew without a factory
     with pytest.raises(E.InputError, match="factory"):
         analysis.apply("width_x2")
-    with pytest.raises(E.InputError, match=r"there is no remedy .widht_x2.*width_x2"):
+    with pytest.raises(E.InputError, match=r"there is no remedy 'widht_x2'.*width_x2"):
         analysis.apply("widht_x2")
     with pytest.raises(E.InputError, match="seeds: got 1"):
         analysis.apply("anew", 1)

@@ -236,13 +236,13 @@ class Kernel:
 
     # --- from the kernel ----------------------------------------------------------------------------------------------
 
-    def newest(self) -> Front:
-        """The model that was opened last and shows a lab."""
-        return self.labs()[-1]
+    def newest(self, mark: str = "sparsity") -> Front:
+        """The model that was opened last and shows a lab, or what else has a trait of this name."""
+        return self.labs(mark)[-1]
 
-    def labs(self) -> list[Front]:
-        """Models of labs, oldest first. Each gets the subshell that JupyterLab would give it."""
-        found = [front for front in list(self.fronts.values()) if "sparsity" in front.state]
+    def labs(self, mark: str = "sparsity") -> list[Front]:
+        """Models with this trait, oldest first. Each gets the subshell that JupyterLab would give it."""
+        found = [front for front in list(self.fronts.values()) if mark in front.state]
         for front in found:
             front.subshell = self.widget_shell()
         return found

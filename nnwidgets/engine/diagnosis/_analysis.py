@@ -86,6 +86,11 @@ class Analysis:
         return self._findings[self._present]
 
     @property
+    def given(self) -> Findings:
+        """What is known of the experiment as it was given."""
+        return self._findings[0]
+
+    @property
     def experiment(self) -> Experiment:
         """The experiment that is looked at."""
         return self.findings.experiment
@@ -120,7 +125,8 @@ class Analysis:
         Raises:
             InputError: no share inside (0, 1).
         """
-        self._given.goal = goal
+        if self._given.goal != goal:  # each setting is told to all who listen
+            self._given.goal = goal
         for findings in list(self._findings.values()):
             if findings.experiment is not self._given:
                 findings.experiment.goal = goal

@@ -24,8 +24,7 @@ _FORMAT = "nnwidgets.analysis.1"
 
 def recorded_text(analysis: Analysis) -> str:
     """Errors, evidence and track of an analysis, for the experiment as it was given."""
-    analysis.adopt(0)
-    findings = analysis.findings
+    findings = analysis.given
     machine = f"{os.cpu_count()} cores, {platform.machine() or 'unknown processor'}"
     trials = [{**asdict(_without(trial)), "experiment": None} for trial in analysis.trials]
     data = {

@@ -52,6 +52,12 @@ export class Holds {
     return true;
   }
 
+  /** Whether the control is moved, or was a moment ago. */
+  moving(key: string, now: number): boolean {
+    const hold = this.held.get(key);
+    return hold !== undefined && (hold.dragging || now < hold.until);
+  }
+
   /** What the control shows, given the value of the model. */
   shown<T>(key: string, value: T, now: number): T {
     const hold = this.held.get(key);

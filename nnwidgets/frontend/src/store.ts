@@ -65,6 +65,11 @@ export class Store<S extends Sheet = Sheet> {
     return this.holds.shown(key, value, now());
   }
 
+  /** Whether a control is moved, or was a moment ago. */
+  moving(key: string): boolean {
+    return this.holds.moving(key, now());
+  }
+
   value<K extends Written<S> & string>(trait: K, otherwise: S["written"][K]): S["written"][K] {
     return this.held<S["written"][K]>(trait, this.get(trait) ?? otherwise);
   }

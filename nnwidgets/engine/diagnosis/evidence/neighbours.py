@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import torch
+from torch import Tensor
 
 from nnwidgets.engine.diagnosis._context import Context, first_of
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Neighbours", "moved_by"]
+__all__ = ["Neighbours", "moved_by", "nearest_of"]
 
-_K, _IMAGES = 5, 1500
+_K, _IMAGES, _ROWS = 5, 1500, 128
+
+
+def nearest_of(x: Tensor, k: int) -> Generator[None, None, Tensor]:
+    """(n, k) rows of the k nearest others of each row of x (n, d)."""
+    found = []
+    for at in range(0, len(x), _ROWS):
+        distances = torch.cdist(x[at : at + _ROWS], x)
+        distances[:, at:].fill_diagonal_(float("inf"))
+        found.append(distances.topk(k, largest=False).indices)
+        yield
+    return torch.cat(found)
 
 
 def moved_by(split: Split) -> Generator[None, None, tuple[int, float, float]]:
@@ -20,8 +32,7 @@ def moved_by(split: Split) -> Generator[None, None, tuple[int, float, float]]:
     assert split.labels is not None
     x = first_of(split, _IMAGES).flatten(1)  # as stored: neighbours in the sample stand side by side
     n = len(x)
-    near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(min(_K, n - 1), largest=False).indices
-    yield
+    near = yield from nearest_of(x, min(_K, n - 1))
     labels = split.labels[:n]
 
     def agreement(moved: torch.Tensor) -> float:

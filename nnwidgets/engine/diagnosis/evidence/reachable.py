@@ -8,6 +8,7 @@ import torch
 
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
+from nnwidgets.engine.diagnosis.evidence.neighbours import nearest_of
 
 __all__ = ["Reachable"]
 
@@ -33,7 +34,7 @@ class Reachable(EvidenceTest):
         spaces = {"pixels": ctx.inputs("val", _IMAGES).flatten(1), "answers": logits[:_IMAGES].log_softmax(1)}
         floors: dict[str, float] = {}
         for name, x in spaces.items():
-            near = torch.cdist(x, x).fill_diagonal_(float("inf")).argmin(1)
+            near = (yield from nearest_of(x, 1))[:, 0] if len(x) > 1 else torch.zeros(1, dtype=torch.int64)
             error = float((labels[: len(x)][near] != labels[: len(x)]).double().mean())
             floors[name] = (k - 1) / k * (1 - math.sqrt(max(0.0, 1 - k / (k - 1) * error)))
             yield

@@ -13,6 +13,7 @@ from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 __all__ = ["StartLoss"]
 
 _FAR = 2.0
+_PART = 16  # images of a step
 
 
 class StartLoss(EvidenceTest):
@@ -31,9 +32,12 @@ class StartLoss(EvidenceTest):
     def steps(self, ctx: Context) -> Steps:
         network = ctx.fresh(seed=2).eval()
         images = ctx.inputs("train", 256)
-        with torch.inference_mode():
-            logits = network(images)
-        yield
+        parts = []
+        for at in range(0, len(images), _PART):
+            with torch.inference_mode():
+                parts.append(network(images[at : at + _PART]))
+            yield
+        logits = torch.cat(parts)
         k = logits.shape[1]
         loss = float(F.cross_entropy(logits, ctx.labels("train")[: len(images)].to(logits.device)))
         ratio = loss / math.log(max(k, 2))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
+import numpy as np
 import torch
 
 from nnwidgets.engine.diagnosis._context import Context
@@ -13,6 +15,7 @@ from nnwidgets.engine.trace import weight_layers, weight_of
 __all__ = ["Weights"]
 
 _LEAST = 200  # numbers; the size of fewer tells little
+_PART = 2**16  # numbers that are looked up in one step
 
 
 class Weights(EvidenceTest):
@@ -32,8 +35,9 @@ class Weights(EvidenceTest):
             if a.numel() < _LEAST or a.numel() != b.numel():
                 continue
             ratios.append(float(a.square().mean().sqrt() / b.square().mean().sqrt().clamp_min(1e-12)))
-            distances.append(_distance(a, b) * math.sqrt(a.numel() / 2))
             yield
+            distance = yield from _distance(a, b)
+            distances.append(distance * math.sqrt(a.numel() / 2))
         if not ratios:
             return {}, "", {}
         smallest, largest, unlike = min(ratios), max(ratios), max(distances)
@@ -57,8 +61,21 @@ class Weights(EvidenceTest):
         return {"learning_rate_low": -1.0, "regularization_too_strong": -1.5}, "", numbers
 
 
-def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
+def _sorted(x: torch.Tensor) -> torch.Tensor:
+    """By NumPy, which is several times as fast: it makes no indices."""
+    return torch.from_numpy(np.sort(x.cpu().numpy()))
+
+
+def _distance(a: torch.Tensor, b: torch.Tensor) -> Generator[None, None, float]:
     """Kolmogorov-Smirnov distance of two samples of one size."""
-    a, b = a.sort().values, b.sort().values
-    both = torch.cat([a, b])
-    return float((torch.searchsorted(a, both, right=True) - torch.searchsorted(b, both, right=True)).abs().max() / len(a))
+    a = _sorted(a)
+    yield
+    b = _sorted(b)
+    yield
+    both, largest = torch.cat([a, b]), 0
+    for at in range(0, len(both), _PART):
+        part = both[at : at + _PART]
+        apart = torch.searchsorted(a, part, right=True) - torch.searchsorted(b, part, right=True)
+        largest = max(largest, int(apart.abs().max()))
+        yield
+    return largest / len(a)

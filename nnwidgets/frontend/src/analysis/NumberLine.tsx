@@ -1,4 +1,5 @@
 // The errors with their intervals on one axis, and the goal as a handle to drag.
+import { useRef } from "preact/hooks";
 import { useBox } from "../chart/useBox";
 import { keepInside, textWidth, thin } from "../chart/layout";
 import { scaleOf, type Scale } from "../chart/scale";
@@ -142,13 +143,17 @@ function Drawing({ line, width, em }: { line: Line; width: number; em: number })
 export function NumberLine({ line }: { line: Line }) {
   const store = useAnalysis();
   const [ref, box] = useBox();
+  const axis = useRef(line);
+  // Another axis under a pointer that is down would be another goal at the same place
+  if (!store.moving("goal")) axis.current = line;
+  const shown = { ...line, domain: axis.current.domain, ticks: axis.current.ticks };
   const help = store.get("help")?.["goal"];
   const tips = line.marks.map((mark) => `${labelOf(mark)}: ${mark.tip}`);
   const text = { ...help, what: [help?.what, ...tips].filter(Boolean).join("\n\n") };
   return (
     <section class="errors" aria-label={words.errors} data-nnw-chart="errors">
       <div class="row head"><h3>{words.errors}</h3><HelpButton control="goal" label={words.errors} text={text} /></div>
-      <div class="canvas" ref={ref}>{box && <Drawing line={line} width={box.width} em={box.em} />}</div>
+      <div class="canvas" ref={ref}>{box && <Drawing line={shown} width={box.width} em={box.em} />}</div>
       {line.marks.length === 0 && <p class="cap">{words.unmeasured}</p>}
     </section>
   );

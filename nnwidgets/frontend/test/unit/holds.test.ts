@@ -31,6 +31,15 @@ test("the hold ends a while after the finger is gone", () => {
   assert.equal(holds.releaseAll(200), false);
 });
 
+test("a control is moving while the pointer is down, and for a moment after", () => {
+  const holds = new Holds();
+  assert.equal(holds.moving("goal", 0), false);
+  holds.grab("goal", 0);
+  assert.equal(holds.moving("goal", 10 * REST), true);
+  holds.release("goal", 5000);
+  assert.deepEqual([4999, 5000].map((after) => holds.moving("goal", after + REST)), [true, false]);
+});
+
 test("a control that was only touched shows the model's value", () => {
   const holds = new Holds();
   holds.grab("bits", 0);
