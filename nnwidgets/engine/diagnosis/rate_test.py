@@ -83,6 +83,8 @@ def rate_range_test(
 
     Suggested is the geometric mean of the rate at which the smoothed loss falls most for a factor of the rate, and of a fifth of
     that at which it is least. The first alone is too low for tasks that are learnt in a few steps, and too high for slow ones.
+    Measured: within half a decade of the best of a sweep for dense and small convolutional networks; ResNet-20, with batch-norm,
+    was 0.8 decades too high with Adam and 0.65 too low with SGD. It is a place to begin, not the answer.
 
     Args:
         fresh: ``fresh(seed)`` makes a network with new random weights, which is trained in place.
