@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.diagnosis.label_errors import suspect_labels
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.steps import result_of
 from nnwidgets.figures import text
-from nnwidgets.widgets._analysis_boards import ranked_suspects
 
 
 def unsure() -> nn.Module:
@@ -235,17 +235,10 @@ def test_suspects_are_found_by_a_button_the_surest_first(doubtful: Any) -> None:
     wrong = wrong_rows(doubtful.experiment)
     assert sorted(int(each["id"]) for each in board["items"]) == wrong and len(wrong) > 15
     assert board["tiles"]["count"] == len(wrong) and note(board, "taken") == len(wrong) and note(board, "precision") > 0.9
-    p, labels = torch.as_tensor(doubtful.experiment.pred_probs), doubtful.experiment.train.labels
-    own = {i: float(p[i, labels[i]] - p[i].max()) for i in wrong}
-    assert [int(each["id"]) for each in board["items"]] == sorted(wrong, key=lambda i: own[i])
+    ranked = suspect_labels(doubtful.experiment.pred_probs, doubtful.experiment.train.labels)
+    assert [int(each["id"]) for each in board["items"]] == [int(row) for row in ranked.rows if ranked.found[row]]
     taken = note(panel(doubtful, "suspects", threshold=0.25), "taken")
     assert taken == math.ceil(0.25 * len(wrong)) == len(doubtful.board["items"])
-
-
-def test_ranked_suspects_have_the_chance_that_each_is_wrong() -> None:
-    p = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
-    rows, chances = ranked_suspects(p, torch.tensor([0, 0, 1, 1, 1]))
-    assert rows == [4] and chances == [pytest.approx(0.95)]
 
 
 def test_what_is_decided_is_shown_and_changes_what_is_dropped(doubtful: Any) -> None:
