@@ -23,8 +23,12 @@ if TYPE_CHECKING:
         list_remedies,
         try_remedy,
     )
+    from nnwidgets.engine.diagnosis.label_errors import suspect_labels
+    from nnwidgets.engine.diagnosis.learning_curve import learning_curve
     from nnwidgets.engine.diagnosis.plants import list_faults, plant
     from nnwidgets.engine.diagnosis.practice import PracticeResult, check_practice
+    from nnwidgets.engine.diagnosis.rate_test import rate_range_test
+    from nnwidgets.engine.diagnosis.shift import shift_tests
     from nnwidgets.engine.errors import (
         DataError,
         FileError,
@@ -122,17 +126,21 @@ __all__ = [
     "fit",
     "latency",
     "layers",
+    "learning_curve",
     "list_faults",
     "list_remedies",
     "load_packed",
     "plant",
+    "rate_range_test",
     "receptive_field",
     "save_packed",
     "sensitivity_scan",
     "shapes",
+    "shift_tests",
     "statistics",
     "stream_accuracy",
     "structure",
+    "suspect_labels",
     "top_activations",
     "torchvision_net",
     "try_remedy",
@@ -195,6 +203,10 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(_INSPECT, ".inspect"),
         **dict.fromkeys(_DIAGNOSIS, ".diagnosis"),
         **dict.fromkeys(("PracticeResult", "check_practice"), ".diagnosis.practice"),
+        "learning_curve": ".diagnosis.learning_curve",
+        "rate_range_test": ".diagnosis.rate_test",
+        "shift_tests": ".diagnosis.shift",
+        "suspect_labels": ".diagnosis.label_errors",
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         "latency": ".costs",
         "sensitivity_scan": ".scans",
