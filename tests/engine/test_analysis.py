@@ -359,6 +359,8 @@ def test_a_recording_is_replayed_for_the_same_network_alone(small: E.Experiment)
     result_of(analysis.findings.run_all(5))
     result_of(analysis.apply("width_x4", 2, 10.0))
     text = recorded_text(analysis)
+    assert analysis.present == 1, "recording changes nothing"
+    analysis.adopt(0)
     other = Analysis(small)
     label = replay(other, text)
     assert label.startswith("recorded on ") and "cores" in label
