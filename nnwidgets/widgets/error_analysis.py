@@ -310,24 +310,21 @@ class ErrorAnalysis(LiveWidget):
         ended: list[str] = []
         over: list[bool] = []  # filled once it is cancelled, while its last step may still be at work
 
-        def done() -> None:
+        def rest(said: dict[str, Any] | None) -> None:
             self._at = ""
-            said = {"text": ended[-1], "role": "good"} if ended and ended[-1] else None
             with self.publishing():
                 self.set_trait("task", None)
                 self.set_trait("last_task", said)
                 self._set_all()
                 self.set_trait("status", self._status())
+
+        def done() -> None:
+            rest({"text": ended[-1], "role": "good"} if ended and ended[-1] else None)
             self._ask_board()
 
         def stopped() -> None:
             over.append(True)
-            self._at = ""
-            self._show_all(
-                task=None, last_task=None if quiet else {"text": f"{label}: cancelled; nothing was changed", "role": "muted"}
-            )
-            with self.publishing():
-                self.set_trait("status", self._status())
+            rest(None if quiet else {"text": f"{label}: cancelled; nothing was changed", "role": "muted"})
 
         def failed(error: BaseException) -> None:
             self._at, self._again = "", again
