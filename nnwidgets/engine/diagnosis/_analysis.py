@@ -29,6 +29,8 @@ __all__ = ["Analysis", "TrialStep", "list_remedies", "try_remedy"]
 
 _MOST_KEPT = 12  # attempts whose experiments are kept; older ones stay in the track without
 _NEAR, _TRIED = 0.2, (3, 2, 1)  # causes near the likeliest one, and how many remedies of each are tried
+_LARGE = 5.0  # times the smallest effect
+_NEXT = 4  # causes behind the likeliest one that are tried where nothing near it helps
 _WORDS = {
     "val": "E_val",
     "balanced": "E_val, each class alike",
@@ -149,13 +151,13 @@ class Analysis:
         found = [remedy for remedy in self.remedies if cause in remedy.causes]
         return tuple(sorted(found, key=lambda remedy: bool(remedy.why_not(self.findings.context))))
 
-    def apply(self, name: str, seeds: int = 3, budget_s: float = 60.0) -> Generator[TrialStep, None, Trial]:
+    def apply(self, name: str, seeds: int = 3, budget_s: float = 60.0, first_seed: int = 0) -> Generator[TrialStep, None, Trial]:
         """Train with a change and without it, on paired seeds, compare, and enter the result into the track.
 
         Both arms are trained for the same share of their epochs: as much as the budget allows.
 
         Args:
-            name: of the remedy. seeds: pairs. budget_s: seconds that all runs may take.
+            name: of the remedy. seeds: pairs. budget_s: seconds that all runs may take. first_seed: of the pairs.
 
         Raises:
             InputError: an unknown remedy, or fewer than two seeds. NnwError: it cannot be applied here; nothing is changed.
@@ -166,9 +168,9 @@ class Analysis:
         why = remedy.why_not(self.findings.context)
         if why:
             raise InputError(f"{remedy.title}: {why}.")
-        return self._apply(remedy, seeds, budget_s)
+        return self._apply(remedy, range(first_seed, first_seed + seeds), budget_s)
 
-    def _apply(self, remedy: Remedy, seeds: int, budget_s: float) -> Generator[TrialStep, None, Trial]:
+    def _apply(self, remedy: Remedy, pairs: range, budget_s: float) -> Generator[TrialStep, None, Trial]:
         said = TrialStep(0.0, "preparing the change")
         yield from retold(self.measure(), lambda: said)
         findings = self.findings
@@ -180,18 +182,18 @@ class Analysis:
         if remedy.beside_given:
             base = replace(base, given=ctx.network)
         if changed.given is not None:
-            seeds = 1
-        share, expected_s = yield from self._fitted(base, changed, seeds, budget_s, lambda: said)
+            pairs = pairs[:1]
+        share, expected_s = yield from self._fitted(base, changed, len(pairs), budget_s, lambda: said)
         asked = changed.setup.epochs
         base, changed = _for(base, share), _for(changed, share)
         dev = _decides(remedy.measure, arm, changed)
-        work = _Work(self._runs, (self._present, id(exp.model)), seeds, expected_s)
+        work = _Work(self._runs, (self._present, id(exp.model)), pairs, expected_s)
         before: list[float] = []
         after: list[float] = []
         wrong: list[tuple[Tensor, Tensor]] = []
         first: Run | None = None
         spent = Spent()
-        for seed in range(seeds):
+        for seed in pairs:
             pair: list[tuple[float, Tensor | None]] = []
             for which, one in enumerate((base, changed)):
                 old_way = which == 0 and one == _for(arm, share)
@@ -212,51 +214,72 @@ class Analysis:
                 wrong.append((pair[0][1], pair[1][1]))
         if first is None:
             raise ModelError(f"{remedy.title}: training diverged with every seed; nothing was changed. Try a lower rate.")
-        found = of_images(*wrong[0]) if seeds == 1 else difference_of(before, after, len(dev[0]))
+        found = of_images(*wrong[0]) if len(pairs) == 1 else difference_of(before, after, len(dev[0]))
         return (yield from self._entered(remedy, changed, words, first, before, after, found, spent, asked, work))
 
-    def advised(self) -> tuple[Remedy, ...]:
-        """Remedies to try now: three for the likeliest cause, fewer for those that come near it, each of which applies here."""
+    def advised(self) -> tuple[tuple[Remedy, ...], tuple[Remedy, ...]]:
+        """Remedies to try first: three for the likeliest cause, fewer for those that come near it; and then, where none of them
+        helps: one for each of the next causes. All of them apply here."""
         if self.findings.branch == "goal_met":
-            return ()
+            return (), ()
         causes = [cause for cause in self.findings.causes if cause.name != "goal_met"]
         least = _NEAR * max((cause.confidence for cause in causes), default=1.0)
         found: dict[str, Remedy] = {}
         for cause, most in zip((each for each in causes if each.confidence >= least), _TRIED, strict=False):
             can = [remedy for remedy in self.remedies_for(cause.name) if not remedy.why_not(self.findings.context)]
             found |= {remedy.name: remedy for remedy in can[:most]}
-        return tuple(found.values())
+        more: dict[str, Remedy] = {}
+        for cause in causes[: _NEXT + 1]:
+            can = [remedy for remedy in self.remedies_for(cause.name) if not remedy.why_not(self.findings.context)]
+            more |= {remedy.name: remedy for remedy in can[:1] if remedy.name not in found}
+        return tuple(found.values()), tuple(more.values())
 
     def try_advised(self, seeds: int = 3, budget_s: float = 60.0) -> Generator[TrialStep, None, Trial | None]:
         """Try what is advised, one after the other from where the analysis stands, and adopt the best that is confirmed.
+
+        A large gain that so few pairs cannot tell from chance is measured again, on twice as many fresh seeds.
 
         Returns:
             The best attempt, confirmed or not; None where nothing can be tried.
         """
         yield from retold(self.measure(), lambda: TrialStep(0.0, "measuring the errors"))
+        start, now = self._present, self.findings.errors
+        first, more = self.advised()
+        made = yield from self._try_each(first, seeds, budget_s)
+        if not any(_helped(each, now) for each in made):
+            made += yield from self._try_each(more, seeds, budget_s)
+        promising = min(made, key=lambda trial: _gain(trial, now), default=None)
+        if promising is not None and _unsure(promising, now) and not any(_helped(each, now) for each in made):
+            made += yield from self._try_each((self.remedy(promising.remedy),), 2 * seeds, budget_s, first_seed=seeds)
+        helped = [each for each in made if _helped(each, now)]
+        best = min(helped or made, key=lambda trial: _gain(trial, now), default=None)
+        self._present = best.id if best is not None and helped else start
+        return best
+
+    def _try_each(
+        self, remedies: Sequence[Remedy], seeds: int, budget_s: float, first_seed: int = 0
+    ) -> Generator[TrialStep, None, list[Trial]]:
+        """Attempts from where the analysis stands, where it stands again at the end."""
         start, made = self._present, []
-        remedies = self.advised()
         for i, remedy in enumerate(remedies):
+
+            def said(step: TrialStep, i: int = i, title: str = remedy.title) -> TrialStep:
+                return TrialStep((i + step.share) / len(remedies), f"{title}: {step.text}", step.seconds_left)
+
             self._present = start
             try:
-                steps = self.apply(remedy.name, seeds, budget_s / len(remedies))
+                steps = self.apply(remedy.name, seeds, budget_s / len(remedies), first_seed)
                 while True:
                     try:
                         step = next(steps)
                     except StopIteration as end:
                         made.append(end.value)
                         break
-                    share = (i + step.share) / len(remedies)
-                    yield TrialStep(share, f"{remedy.title}: {step.text}", step.seconds_left)
+                    yield said(step)
             except NnwError:  # there is nothing to mend in this way, or it diverged: the next one
                 continue
         self._present = start
-        now = self.findings.errors
-        helped = [each for each in made if each.verdict == "measured" or (each.verdict == "confirmed" and _gain(each, now) < 0)]
-        best = min(helped or made, key=lambda trial: _gain(trial, now), default=None)
-        if best is not None and helped:
-            self._present = best.id
-        return best
+        return made
 
     def _fitted(
         self, base: Arm, changed: Arm, seeds: int, budget_s: float, said: Callable[[], TrialStep]
@@ -288,7 +311,7 @@ class Analysis:
         test = changed.test if remedy.measure != "test" or changed.test is None else _half(changed.test, 1)
         made = _experiment_of(exp, changed, first.network, test, f"{self._given.title}: {remedy.title.lower()}")
         findings = Findings(made, self.tests)
-        yield from retold(findings.measure(), work.said(1, len(before) - 1))
+        yield from retold(findings.measure(), work.said(1, work.last))
         self.looks += "test" in findings.errors
         smallest = smallest_effect(exp.goal)
         verdict = "measured" if remedy.measure == "none" else verdict_of(found, smallest)
@@ -385,12 +408,21 @@ def _gain(trial: Trial, now: Mapping[str, Share]) -> float:
     return after - (min(before, now["val"].value) if trial.measured_on == _WORDS["val"] and "val" in now else before)
 
 
+def _unsure(trial: Trial, now: Mapping[str, Share]) -> bool:
+    return trial.verdict == "not established" and _gain(trial, now) < -_LARGE * trial.smallest
+
+
+def _helped(trial: Trial, now: Mapping[str, Share]) -> bool:
+    return trial.verdict == "measured" or (trial.verdict == "confirmed" and _gain(trial, now) < 0)
+
+
 class _Work:
     """The runs of one attempt: what is known already is not trained again."""
 
-    def __init__(self, known: dict[tuple[Any, ...], Run], key: tuple[Any, ...], seeds: int, expected_s: float) -> None:
-        self._known, self._key, self._seeds, self._expected_s = known, key, seeds, max(expected_s, 1e-3)
+    def __init__(self, known: dict[tuple[Any, ...], Run], key: tuple[Any, ...], pairs: range, expected_s: float) -> None:
+        self._known, self._key, self._pairs, self._expected_s = known, key, pairs, max(expected_s, 1e-3)
         self._began = time.monotonic()
+        self.last = pairs[-1]
 
     def run(self, arm: Arm, seed: int, exp: Experiment, kept: bool) -> Generator[None, None, Run | None]:
         """One trained network; None where it diverged."""
@@ -411,8 +443,10 @@ class _Work:
 
         def say() -> TrialStep:
             spent = time.monotonic() - self._began
-            share = min(spent / self._expected_s, 1 - 1 / (2 * self._seeds * self._expected_s + 1))
-            return TrialStep(share, f"pair {seed + 1} of {self._seeds}, {arm}", max(0.0, self._expected_s - spent))
+            share = min(spent / self._expected_s, 1 - 1 / (2 * len(self._pairs) * self._expected_s + 1))
+            return TrialStep(
+                share, f"pair {self._pairs.index(seed) + 1} of {len(self._pairs)}, {arm}", max(0.0, self._expected_s - spent)
+            )
 
         return say
 

@@ -10,6 +10,7 @@ from nnwidgets.engine.values.steps import retold
 __all__ = ["Units"]
 
 _IMAGES = 300
+_MANY = 8  # units of a layer
 
 
 class Units(EvidenceTest):
@@ -33,12 +34,14 @@ class Units(EvidenceTest):
         steps = statistics_steps(ctx.network, few, [row.site for row in rows], own=True, layouts=layouts)
         measured = yield from retold(steps, lambda: None)
         shares = {unit.site.name: float(unit.dead.mean()) for unit in measured.units}
+        sizes = {unit.site.name: len(unit.dead) for unit in measured.units}
         worst = max(shares, key=lambda name: shares[name], default="")
         share = shares.get(worst, 0.0)
         if share < 0.5:
             return {"dead_units": -1.0}, "", {"largest share of dead units": share}
         text = f"{100 * share:.0f} % of the units behind {worst} give one constant for every image"
         # What is dead does not move, but for what weight decay does to it.
-        weights = {"dead_units": 7.0 * share - 1.0, "learning_rate_high": 1.0}
+        sure = min(1.0, sizes[worst] / _MANY)  # of two units one is soon dead: the layer is too narrow, rather
+        weights = {"dead_units": (7.0 * share - 1.0) * sure, "learning_rate_high": 1.0}
         weights |= {"learning_rate_low": -5.0, "regularization_too_strong": -4.0}
         return weights, text, {"largest share of dead units": share}
