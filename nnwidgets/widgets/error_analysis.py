@@ -461,6 +461,7 @@ class ErrorAnalysis(LiveWidget):
     # --- the panel below ----------------------------------------------------------------------------------------------
 
     def _ask_board(self) -> None:
+        self._analysis.findings.context.threshold = self.threshold  # what is shown is what is acted on
         with self._turns:
             if self._closed:
                 return

@@ -253,9 +253,13 @@ def test_what_is_decided_is_shown_and_changes_what_is_dropped(doubtful: Any) -> 
     analysis = doubtful._analysis
     changed = changed_by(analysis, "drop_suspects")
     gone = images_of(analysis.experiment.train) - images_of(changed.train)
-    wanted = {picture(analysis.experiment.train, row) for row in {*rows[1:], innocent}}
-    assert gone == wanted, "what was kept stays, what was dropped by hand goes"
+    wanted = {picture(analysis.experiment.train, row) for row in {*rows[1:], innocent} - {rows[2]}}
+    assert gone == wanted, "what was kept stays, what was dropped by hand goes, what was relabelled by hand is not dropped"
+    before, after = analysis.experiment.train, changed.train
+    (place,) = [i for i in range(len(after)) if picture(after, i) == picture(before, rows[2])]
+    assert before.labels is not None and after.labels is not None and int(after.labels[place]) != int(before.labels[rows[2]])
     click(doubtful, "label", id=str(rows[0]), verdict="")
+    click(doubtful, "label", id=str(rows[2]), verdict="")
     click(doubtful, "label", id=str(innocent), verdict="keep")
     rest(doubtful)
     assert len(changed_by(analysis, "drop_suspects").train) == len(analysis.experiment.train) - len(rows)

@@ -99,7 +99,7 @@ class Analysis:
 
     def measure(self) -> Generator[str, None, None]:
         """Measure the errors of what is looked at, and enter the start into the track."""
-        fresh = "test" not in self.findings.errors
+        fresh = "test" not in self.findings.measured
         yield from self.findings.measure()
         self.looks += fresh and "test" in self.findings.errors
         if not self.trials:

@@ -47,7 +47,8 @@ class Findings:
         DataError: no labels at all.
 
     Attributes:
-        errors: by sample, once measured. evidence: by test. seconds: spent so far. context: what tests share.
+        errors: by sample, as far as known. measured: samples whose errors are final. evidence: by test. seconds: spent so
+            far. context: what tests share.
     """
 
     def __init__(self, experiment: Experiment, tests: Sequence[EvidenceTest] = ALL) -> None:
@@ -56,6 +57,7 @@ class Findings:
         if not self.context.splits:
             raise DataError("got images without labels; a diagnosis needs Split(images, labels).")
         self.errors: dict[str, Share] = {}
+        self.measured: set[str] = set()
         self.evidence: dict[str, Evidence] = {}
         self.seconds = 0.0
 
@@ -63,9 +65,11 @@ class Findings:
 
     def measure(self) -> Generator[str, None, None]:
         """Measure the errors of all samples; yields what is being done."""
-        for name in ("train", "val", "test"):
-            if name in self.context.splits and name not in self.errors:
-                self.errors[name] = yield from retold(self.context.error(name), lambda: "Measuring the errors")
+        there = [name for name in ("train", "val", "test") if name in self.context.splits and name not in self.measured]
+        for measure in (self.context.error, self.context.whole_error):  # the first 2,000 images can be shown at once
+            for name in there:
+                self.errors[name] = yield from retold(measure(name), lambda: "Measuring the errors")
+        self.measured |= set(there)
 
     def run(self, name: str, budget_s: float = _ALONE_S) -> Generator[str, None, Evidence]:
         """Run one test by name, again if it was run before.

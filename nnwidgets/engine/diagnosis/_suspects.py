@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -54,9 +55,11 @@ def _nothing() -> None:
 
 
 def taken(ctx: Context, suspected: Suspected) -> tuple[Tensor, Tensor]:
-    """(rows of S_train to act on, their suggested labels): what was found, but for what a person decided about an image."""
+    """(rows of S_train to act on, their suggested labels): the surest of what was found, but a person's decisions come first."""
     rows, found = suspected
-    chosen = {int(row): int(label) for row, label, bad in zip(rows, found.suggested, found.found, strict=True) if bad}
+    there = [int(i) for i in found.rows if found.found[i]]
+    surest = there[: math.ceil(ctx.threshold * len(there))]
+    chosen = {int(rows[i]): int(found.suggested[i]) for i in surest}
     chosen = {row: label for row, label in chosen.items() if ctx.decisions.get(row) != "keep"}
     place = {int(row): i for i, row in enumerate(rows)}
     for row, what in ctx.decisions.items():

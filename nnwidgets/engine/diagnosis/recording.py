@@ -64,6 +64,7 @@ def replay(analysis: Analysis, text: str) -> str:
     if network != fingerprint(findings.experiment.model):
         raise InputError("recorded: this was recorded for another network; record it again with analysis.record().")
     findings.errors.update(errors)
+    findings.measured |= set(errors)
     findings.evidence.update({each.test: each for each in evidence})
     analysis.trials[:] = trials
     return label

@@ -89,12 +89,7 @@ class DropSuspects(_OfSuspects):
 
     def change(self, ctx: Context, arm: Arm) -> Changed:
         """See Remedy."""
-        found, _ = yield from suspects_of(ctx)
-        keep = torch.ones(len(arm.train), dtype=torch.bool)
-        keep[found] = False
-        if int(keep.sum()) < _LEAST:
-            raise DataError(f"too few images would be left: {int(keep.sum())} of {len(arm.train)}.")
-        return replace(arm, train=arm.train.take(keep.nonzero()[:, 0])), f"{len(found):,} suspects of {len(arm.train):,} dropped"
+        return _acted_on(ctx, arm, "drop")
 
     def control(self, ctx: Context, arm: Arm, changed: Arm) -> Arm:
         """See Remedy."""
@@ -112,11 +107,25 @@ class Relabel(_OfSuspects):
 
     def change(self, ctx: Context, arm: Arm) -> Changed:
         """See Remedy."""
-        found, answers = yield from suspects_of(ctx)
-        assert arm.train.labels is not None
-        labels = arm.train.labels.clone()
-        labels[found] = answers
-        return replace(arm, train=relabelled(arm.train, labels)), f"{len(found):,} labels of {len(labels):,} changed"
+        return _acted_on(ctx, arm, "relabel")
+
+
+def _acted_on(ctx: Context, arm: Arm, usual: str) -> Changed:
+    """Each suspect dropped or relabelled, as a person decided about it, and else as usual."""
+    rows, answers = yield from suspects_of(ctx)
+    assert arm.train.labels is not None
+    labels, keep = arm.train.labels.clone(), torch.ones(len(arm.train), dtype=torch.bool)
+    dropped = torch.tensor([ctx.decisions.get(int(row), usual) == "drop" for row in rows], dtype=torch.bool)
+    labels[rows[~dropped]] = answers[~dropped]
+    keep[rows[dropped]] = False
+    if int(keep.sum()) < _LEAST:
+        raise DataError(f"too few images would be left: {int(keep.sum())} of {len(keep)}.")
+    n, whole = int(dropped.sum()), f"{len(keep):,}"
+    words = [f"{n:,} suspects of {whole} dropped"] if n else []
+    words += [f"{len(rows) - n:,} labels of {whole} changed"] if len(rows) > n else []
+    return replace(arm, train=relabelled(arm.train, labels).take(keep.nonzero()[:, 0])), ", ".join(
+        words
+    ) or "no suspect was found"
 
 
 def suspects_of(ctx: Context) -> Generator[None, None, tuple[Tensor, Tensor]]:
