@@ -7,6 +7,8 @@ import torch
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.evidence._base import EvidenceTest, Steps
 from nnwidgets.engine.trace import unvisited_copy
+from nnwidgets.engine.training._optimizers import optimizer_for
+from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["Step"]
 
@@ -30,7 +32,9 @@ class Step(EvidenceTest):
         network = unvisited_copy(ctx.network).train()
         for parameter in network.parameters():
             parameter.requires_grad_(True)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+        optimizer = optimizer_for(list(network.parameters()), TrainingSetup(optimizer="sgd"))
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0  # the weights stay as they are
         images = ctx.inputs("train", 32)
         labels = ctx.labels("train")[: len(images)].to(images.device)
         norms = []
