@@ -200,7 +200,7 @@ def boxes_by_changing_pixels(net: nn.Module, shape: tuple[int, int, int]) -> lis
         changed = plain.repeat(height * width, 1, 1, 1)
         for pixel in range(height * width):
             changed[pixel, :, pixel // width, pixel % width] += 1000
-        # By far more than the last digit, in which batches of other sizes may differ: a change of 1000 is passed on by 0.5 or more
+        # By far more than the last digits, in which batches of two sizes differ: a change of 1000 is passed on by 0.5 or more
         difference = ((net(changed) - net(plain)).abs() > 1e-3).any(1)  # (pixels, h, w)
     return [[_around(each.view(height, width)) for each in row.unbind(1)] for row in difference.unbind(1)]
 
