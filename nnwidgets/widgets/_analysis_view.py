@@ -141,7 +141,7 @@ def badge_of(findings: Findings, leaf: str, tests: Sequence[EvidenceTest]) -> tu
     if told:
         sums = {cause: sum(e.weights.get(cause, 0.0) for e in findings.evidence.values()) for cause in causes_of(leaf)}
         cause = max(sums, key=lambda name: sums[name])
-        speaks = max(told, key=lambda e: e.weights.get(cause, 0.0))
+        speaks = speaking(findings, (cause,), told)
         badge = "strong" if sums[cause] >= _STRONG else "weak" if sums[cause] >= _WEAK else "none"
         if badge != "none":
             return badge, short(speaks.text)
@@ -255,9 +255,19 @@ def detail_record(analysis: Analysis, leaf: str, hidden: bool, secret: bool, see
 
 def _lead(findings: Findings, causes: Sequence[str]) -> str:
     """What speaks most for one of the causes."""
-    told = [(max(e.weights.get(cause, 0.0) for cause in causes), e.text) for e in findings.evidence.values() if e.text]
-    weight, text = max(told, key=lambda pair: pair[0], default=(0.0, ""))
-    return text if weight > 0 else ""
+    told = [e for e in findings.evidence.values() if e.text and any(e.weights.get(cause, 0.0) > 0 for cause in causes)]
+    return speaking(findings, causes, told).text if told else ""
+
+
+def speaking(findings: Findings, causes: Sequence[str], told: Sequence[Evidence]) -> Evidence:
+    """What says most for one of the causes; a test that is made for it comes before one that speaks of it by the way."""
+    made_for = {test.name for test in findings.tests if set(test.causes[:1]) & set(causes)}
+
+    def weight(evidence: Evidence) -> float:
+        found = max(evidence.weights.get(cause, 0.0) for cause in causes)
+        return found + (found > 0 and evidence.test in made_for)
+
+    return max(told, key=weight)
 
 
 def _test_record(findings: Findings, test: EvidenceTest, causes: Sequence[str], hidden: bool) -> dict[str, Any]:
