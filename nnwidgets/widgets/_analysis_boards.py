@@ -1,64 +1,25 @@
-"""Panels of the error analysis: confusion, classes, calibration, worst errors, suspects, runs, cost."""
+"""Panels of the error analysis that need no training: confusion, classes, calibration, worst errors, cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.diagnosis._analysis import Analysis
-from nnwidgets.engine.diagnosis._arms import seconds_an_epoch, start_of, train_arm
-from nnwidgets.engine.diagnosis._suspects import KEPT, suspected_labels
-from nnwidgets.engine.diagnosis.learning_curve import LearningCurve, Needed, learning_curve_steps
-from nnwidgets.engine.diagnosis.rate_test import RateTest, rate_range_steps
-from nnwidgets.engine.experiment.pictures import picture_of
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.split import Split
-from nnwidgets.engine.values.steps import retold
 from nnwidgets.figures import text
-from nnwidgets.figures.diagnosis_charts import calibration_chart, classes_chart, cost_chart, curve_chart, losses_chart, rate_chart
+from nnwidgets.figures.diagnosis_charts import calibration_chart, classes_chart, cost_chart
 from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._analysis_probes import curve, rate, run, suspects
+from nnwidgets.widgets._board_parts import MOST_TILES, BoardWish, Marks, Steps, empty, names_of, note, tiles_of
 
-__all__ = ["BOARDS", "NEED_WORK", "BoardWish", "Marks", "board", "prepare"]
+__all__ = ["BOARDS", "board", "pairs_of"]
 
-_TILES = 60
-_SIDE = 64  # pixels of a tile's side at most
 _BINS = 10
-_FAR = 30  # times as many images as were tried: a law says nothing beyond
-_CURVE_S, _CURVE_EPOCHS = 45.0, 18.0  # of three networks of each size; of the whole sample's epochs, all of them together
-Steps = Generator[None, None, dict[str, Any]]
-
-
-@dataclass
-class Marks:
-    """What a person said of images: tags of errors by (sample, row)."""
-
-    tags: dict[tuple[str, int], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BoardWish:
-    """What is to be shown: name of the panel, sample, order and pair of the worst errors, share of the suspects."""
-
-    name: str
-    sample: str
-    order: str
-    pair: str
-    threshold: float
-
-
-def empty(name: str, title: str, why: str = "", run: str = "") -> dict[str, Any]:
-    """A panel with nothing in it."""
-    return {
-        "name": name, "title": title, "text": "", "empty": why, "charts": {}, "columns": [], "rows": [], "matrix": None,
-        "tiles": None, "items": [], "notes": [], "can_run": run,
-    }  # fmt: skip
 
 
 def board(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
@@ -82,7 +43,7 @@ def _of(analysis: Analysis, sample: str) -> str:
 
 def _confusion(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     p, labels, _, _ = yield from _answers(analysis, wish.sample)
-    k, names = p.shape[1], _names(analysis, p.shape[1])
+    k, names = p.shape[1], names_of(analysis, p.shape[1])
     counts = torch.zeros(k, k, dtype=torch.int64)
     counts.index_put_((labels, p.argmax(1)), torch.ones_like(labels), accumulate=True)
     recall, precision = _rates(counts)
@@ -95,10 +56,10 @@ def _confusion(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     found["text"] = f"{_of(analysis, wish.sample)}. Rows: the label; columns: the answer. A click on a cell shows its images."
     found["matrix"] = {"labels": names, "counts": counts.tolist()}
     found["notes"] = [
-        _note(f"accuracy {text.percent(right)} %", "accuracy", right),
-        _note(f"macro F1 {text.percent(float(f1[there].mean()))} %", "macro_f1", float(f1[there].mean())),
-        _note(f"always the largest class {text.percent(most)} %", "majority", most),
-        _note(f"drawn by the shares of the classes {text.percent(drawn)} %", "random", drawn),
+        note(f"accuracy {text.percent(right)} %", "accuracy", right),
+        note(f"macro F1 {text.percent(float(f1[there].mean()))} %", "macro_f1", float(f1[there].mean())),
+        note(f"always the largest class {text.percent(most)} %", "majority", most),
+        note(f"drawn by the shares of the classes {text.percent(drawn)} %", "random", drawn),
     ]
     return found
 
@@ -108,18 +69,9 @@ def _rates(counts: Tensor) -> tuple[Tensor, Tensor]:
     return hits / counts.sum(1).clamp_min(1), hits / counts.sum(0).clamp_min(1)
 
 
-def _note(words: str, name: str, raw: float) -> dict[str, Any]:
-    return {"text": words, "name": name, "raw": raw}
-
-
-def _names(analysis: Analysis, k: int) -> list[str]:
-    names = list(analysis.experiment.class_names)
-    return (names + [str(i) for i in range(len(names), k)])[:k]
-
-
 def _classes(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     p, labels, _, _ = yield from _answers(analysis, wish.sample)
-    k, names, answers = p.shape[1], _names(analysis, p.shape[1]), p.argmax(1)
+    k, names, answers = p.shape[1], names_of(analysis, p.shape[1]), p.argmax(1)
     counts = torch.zeros(k, k, dtype=torch.int64)
     counts.index_put_((labels, answers), torch.ones_like(labels), accumulate=True)
     recall, precision = _rates(counts)
@@ -174,13 +126,13 @@ def _calibration(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     found["text"] = f"{_of(analysis, wish.sample)}. Below the diagonal it is surer than it is right."
     found["columns"], found["rows"] = ["confidence", "images", "mean stated", "right"], rows
     found["charts"] = {"calibration": to_wire(calibration_chart(*map(list, zip(*points, strict=True))))}
-    found["notes"] = [_note(f"expected calibration error {text.percent(off)} %", "ece", off)]
+    found["notes"] = [note(f"expected calibration error {text.percent(off)} %", "ece", off)]
     return found
 
 
 def _worst(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     p, labels, split, rows = yield from _answers(analysis, wish.sample)
-    answers, names = p.argmax(1), _names(analysis, p.shape[1])
+    answers, names = p.argmax(1), names_of(analysis, p.shape[1])
     own = p.gather(1, labels[:, None])[:, 0]
     best = p.scatter(1, labels[:, None], 0.0).max(1).values
     key = {"margin": best - own, "loss": -own.clamp_min(1e-12).log(), "entropy": -(p * p.clamp_min(1e-12).log()).sum(1)}[
@@ -193,7 +145,7 @@ def _worst(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     order = torch.argsort(key, descending=True, stable=True)
     order = order[keep[order]]
     yield
-    chosen = order[:_TILES].tolist()
+    chosen = order[:MOST_TILES].tolist()
     found = empty("worst", "Worst errors", "" if chosen else "There is no such error in this sample.")
     of = "" if len(chosen) == len(order) else f", the first {len(chosen)}"
     found["text"] = f"{_of(analysis, wish.sample)}: {text.count(len(order))} shown by {wish.order}{of}."
@@ -207,7 +159,7 @@ def _worst(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     for (sample, _), tag in marks.tags.items():
         if sample == wish.sample and tag:
             counted[tag] = counted.get(tag, 0) + 1
-    found["notes"] = [_note(f"{tag}: {n}", f"tag {tag}", n) for tag, n in sorted(counted.items(), key=lambda each: -each[1])]
+    found["notes"] = [note(f"{tag}: {n}", f"tag {tag}", n) for tag, n in sorted(counted.items(), key=lambda each: -each[1])]
     return found
 
 
@@ -217,7 +169,7 @@ def pairs_of(analysis: Analysis, sample: str) -> list[dict[str, Any]]:
     if logits is None:
         return [{"value": "", "label": "all"}]
     labels, answers = analysis.findings.context.labels(sample), logits.argmax(1)
-    names, k = _names(analysis, logits.shape[1]), logits.shape[1]
+    names, k = names_of(analysis, logits.shape[1]), logits.shape[1]
     counts = torch.bincount(labels * k + answers, minlength=k * k).reshape(k, k)
     counts.fill_diagonal_(0)
     found = sorted(((int(counts[i, j]), i, j) for i in range(k) for j in range(k) if counts[i, j]), reverse=True)[:40]
@@ -225,162 +177,6 @@ def pairs_of(analysis: Analysis, sample: str) -> list[dict[str, Any]]:
         {"value": "", "label": "all"},
         *({"value": f"{i},{j}", "label": f"{names[i]} → {names[j]} ({n})"} for n, i, j in found),
     ]
-
-
-def _suspects(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
-    ctx = analysis.findings.context
-    title = "Suspect labels"
-    if "train" not in ctx.splits:
-        return empty("suspects", title, "It needs S_train: Experiment(..., train=...).")
-    why = "" if analysis.experiment.pred_probs is not None else ctx.why_untrainable()
-    if why:
-        return empty("suspects", title, f"It cannot be found out here: {why}.")
-    if ctx.known(KEPT) is None:
-        why = "Networks that have not seen an image judge its label; they have to be trained first."
-        return empty("suspects", title, why, "Find")
-    rows, suspected = yield from suspected_labels(ctx)
-    yield
-    split = analysis.experiment.train
-    assert split is not None
-    names = _names(analysis, suspected.confusion.shape[0])
-    there = [int(i) for i in suspected.rows if suspected.found[i]]
-    take = math.ceil(wish.threshold * len(there))
-    chosen = there[:take]
-    found = empty("suspects", title, "" if chosen else "No label is contradicted with confidence.")
-    seen = text.count(len(rows)) if len(rows) == len(split) else f"{text.count(len(rows))} of {text.count(len(split))}"
-    found["text"] = (
-        f"S_train, {seen} images: {text.count(len(there))} labels are contradicted, the surest {text.count(take)} taken. "
-        "What you decide counts when suspects are dropped or relabelled."
-    )
-    shown = chosen[:_TILES]
-    found["tiles"] = tiles_of(split, [int(rows[i]) for i in shown])
-    for i in shown:
-        row, own, other = int(rows[i]), names[int(suspected.labels[i])], names[int(suspected.suggested[i])]
-        decided = ctx.decisions.get(row, "")
-        chance = text.percent(float(suspected.chance[i]), 0)
-        said = f"image {row}: labelled {own}, the others say {other}; wrong with a chance of {chance} %"
-        role = {"keep": "good", "drop": "bad", "relabel": "warn"}.get(decided, "alt")
-        found["items"].append({"id": str(row), "label": f"{own}, not {other}?", "text": said, "mark": decided, "role": role})
-    found["notes"] = [_note(f"{text.count(take)} taken", "taken", take)]
-    if take:
-        precision = float(suspected.precision[take - 1])
-        found["notes"].append(_note(f"estimated precision {text.percent(precision, 0)} %", "precision", precision))
-    found["notes"].append(_note(f"about {suspected.expected:.0f} labels are wrong in all", "expected", float(suspected.expected)))
-    return found
-
-
-def _curve_of(analysis: Analysis) -> Generator[None, None, tuple[LearningCurve, int]]:
-    """The curve, and for how many epochs all of S_train was trained on."""
-    exp, ctx = analysis.experiment, analysis.findings.context
-    arm = start_of(exp, ctx)
-    assert exp.val is not None
-    epoch_s = yield from seconds_an_epoch(arm)
-    most = max(1, int(_CURVE_S / max(1e-9, _CURVE_EPOCHS * epoch_s)))
-    setup = replace(arm.setup, epochs=min(arm.setup.epochs, most))
-    steps = learning_curve_steps(lambda seed: ctx.fresh(seed=seed), exp.train, exp.val, setup, loss=exp.loss)  # type: ignore[arg-type]
-    return (yield from retold(steps, lambda: None)), setup.epochs
-
-
-def _curve(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
-    exp, ctx, title = analysis.experiment, analysis.findings.context, "More data"
-    if exp.val is None or exp.train is None:
-        return empty("curve", title, "It needs S_train, out of which S_val is carved.")
-    why = ctx.why_untrainable() or ("at least 160 images are needed" if len(exp.train) < 160 else "")
-    if why:
-        return empty("curve", title, f"It cannot be found out here: {why}.")
-    known: tuple[LearningCurve, int] | None = ctx.known("curve")
-    if known is None:
-        why = "Networks are trained on parts of S_train, from a sixteenth to all of it, three of each size."
-        return empty("curve", title, why, "Measure")
-    yield
-    curve, epochs = known
-    needed = curve.needed(exp.goal)
-    largest = curve.sizes[-1]
-    ahead = [curve.predict(n) for n in (*curve.sizes, 2 * largest, 4 * largest, 8 * largest)]
-    found = empty("curve", title)
-    found["charts"] = {"learning-curve": to_wire(curve_chart(curve.sizes, curve.errors, ahead, exp.goal))}
-    found["text"] = (
-        f"E_val of three networks of each size, and the power law that fits; beyond {text.count(largest)} images it is "
-        f"extrapolated. Each network is trained as here, with all of S_train for {epochs} epochs and with less of it in more "
-        "passes; own training steps are not used."
-    )
-    twice = curve.predict(2 * largest)
-    found["notes"] = [
-        _note(
-            f"twice as many: {text.share(twice.value)} % ({text.share(twice.low)} to {text.share(twice.high)})",
-            "at_2n",
-            twice.value,
-        ),
-        _note(_needed_words(needed, largest), "needed", needed.value if math.isfinite(needed.value) else -1.0),
-    ]
-    return found
-
-
-def _needed_words(needed: Needed, largest: int) -> str:
-    goal = f"the goal of {text.share(needed.goal)} %"
-    if not math.isfinite(needed.value):
-        never = text.percent(needed.never, 0)
-        return f"{goal} is not reached by more images alone ({never} % of the laws that fit stay above it)"
-    low, middle, high = (_images(value, largest) for value in (needed.low, needed.value, needed.high))
-    if needed.value > _FAR * largest:
-        return f"{goal} needs {middle} images ({low} at least), too far beyond S_train to tell"
-    beyond = ", extrapolated" if needed.value > largest else ""
-    return f"{goal} at n = {middle} ({low} to {high}){beyond}"
-
-
-def _images(n: float, largest: int) -> str:
-    """A number of images, two digits of which are known; far beyond what was tried it is only said to be more."""
-    if not math.isfinite(n) or n > _FAR * largest:
-        return f"over {text.count(_FAR * largest)}"
-    return text.count(int(round(n, 1 - math.floor(math.log10(n)))) if n >= 100 else round(n))
-
-
-def _rate_of(analysis: Analysis) -> Generator[None, None, RateTest]:
-    exp, ctx = analysis.experiment, analysis.findings.context
-    arm = start_of(exp, ctx)
-    steps = rate_range_steps(lambda seed: ctx.fresh(seed=seed), arm.train, arm.setup, loss=exp.loss)
-    return (yield from retold(steps, lambda: None))
-
-
-def _rate(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
-    ctx, title = analysis.findings.context, "Learning rate"
-    why = ctx.why_untrainable()
-    if why:
-        return empty("rate", title, f"It cannot be found out here: {why}.")
-    known: RateTest | None = ctx.known("rate")
-    if known is None:
-        return empty("rate", title, "Three fresh networks are trained for some steps while the rate grows.", "Measure")
-    yield
-    found = empty("rate", title)
-    told = analysis.experiment.training is not None
-    found["charts"] = {"rate": to_wire(rate_chart(known.rates, known.losses, known.suggested, known.present if told else None))}
-    found["text"] = f"Loss of the next batch, smoothed, while the rate grows. {known.rule}"
-    if known.suggested is None:
-        found["notes"] = [_note("the loss falls nowhere beyond noise", "suggested", -1.0)]
-        return found
-    found["notes"] = [_note(f"suggested {known.suggested:.1e}", "suggested", known.suggested)]
-    if told:
-        near = "within half a decade of it" if known.near else "more than half a decade away from it"
-        found["notes"].append(_note(f"present {known.present:.1e}, {near}", "present", known.present))
-    return found
-
-
-def _run(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
-    yield
-    losses = analysis.losses.get(analysis.present, ())
-    if not losses:
-        why = analysis.findings.context.why_untrainable()
-        if why:
-            return empty("run", "Run", f"How it was trained is not recorded, and it cannot be trained anew: {why}.")
-        return empty(
-            "run", "Run", "How this network was trained is not recorded; a run of the same recipe can be watched.", "Train anew"
-        )
-    found = empty("run", "Run")
-    found["text"] = f"{text.count(len(losses))} steps of the recipe, of a network of the same kind from new weights."
-    if analysis.present:
-        found["text"] = f"{text.count(len(losses))} steps of the run that made this network."
-    found["charts"] = {"loss": to_wire(losses_chart(losses))}
-    return found
 
 
 def _cost(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
@@ -413,51 +209,9 @@ BOARDS: Mapping[str, Callable[[Analysis, BoardWish, Marks], Steps]] = {
     "classes": _classes,
     "calibration": _calibration,
     "worst": _worst,
-    "suspects": _suspects,
-    "curve": _curve,
-    "rate": _rate,
-    "run": _run,
+    "suspects": suspects,
+    "curve": curve,
+    "rate": rate,
+    "run": run,
     "cost": _cost,
 }
-
-
-def prepare(analysis: Analysis, name: str) -> Generator[None, None, None]:
-    """The work that a panel needs before it can be shown."""
-    ctx = analysis.findings.context
-    if name == "suspects":
-        yield from suspected_labels(ctx)
-    elif name == "curve":
-        yield from ctx.kept("curve", lambda: _curve_of(analysis))
-    elif name == "rate":
-        yield from ctx.kept("rate", lambda: _rate_of(analysis))
-    elif name == "run":
-        run = yield from train_arm(start_of(analysis.experiment, ctx), 0, analysis.experiment.input_shape)
-        analysis.losses[analysis.present] = run.losses
-
-
-NEED_WORK = ("suspects", "curve", "rate", "run")
-
-
-def tiles_of(split: Split, rows: list[int]) -> dict[str, Any] | None:
-    """Images as a raster of one size; large ones are made smaller."""
-    if not rows or len(split.sample_shape) not in (2, 3):
-        return None
-    pixels = np.stack([picture_of(split, "", row).pixels for row in rows])
-    colour = pixels.ndim == 4
-    side = max(pixels.shape[1:3])
-    if side > _SIDE:
-        images = torch.from_numpy(pixels).float()
-        images = images.permute(0, 3, 1, 2) if colour else images[:, None]
-        size = [max(1, round(_SIDE * extent / side)) for extent in pixels.shape[1:3]]
-        smaller = F.interpolate(images, size, mode="area").round().clamp(0, 255).to(torch.uint8)
-        pixels = (smaller.permute(0, 2, 3, 1) if colour else smaller[:, 0]).contiguous().numpy()
-    return {
-        "count": len(pixels),
-        "height": pixels.shape[1],
-        "width": pixels.shape[2],
-        "channels": 3 if colour else 1,
-        "kind": "colour" if colour else "grey",
-        "low": 0.0,
-        "high": 255.0,
-        "data": np.ascontiguousarray(pixels).tobytes(),
-    }

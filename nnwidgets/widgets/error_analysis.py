@@ -25,10 +25,12 @@ from nnwidgets.engine.experiment.pictures import samples_of
 from nnwidgets.figures import text
 from nnwidgets.figures.records import to_wire
 from nnwidgets.widgets import _analysis_view as records
-from nnwidgets.widgets._analysis_boards import NEED_WORK, BoardWish, Marks, board, pairs_of, prepare
+from nnwidgets.widgets._analysis_boards import board, pairs_of
 from nnwidgets.widgets._analysis_code import code_of
+from nnwidgets.widgets._analysis_probes import NEED_WORK, prepare
 from nnwidgets.widgets._analysis_text import HELP, LEAVES, OPTIONS
 from nnwidgets.widgets._base import LiveWidget, static_text
+from nnwidgets.widgets._board_parts import BoardWish, Marks
 from nnwidgets.widgets._cells import retire_earlier_run
 
 if TYPE_CHECKING:

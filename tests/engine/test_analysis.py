@@ -245,7 +245,7 @@ def test_what_cannot_be_tried_says_why() -> None:
     exp = E.Experiment(found.model, train=found.train, val=found.val, test=found.test, goal=0.05)
     analysis = Analysis(exp)
     whys = {remedy.name: remedy.why_not(analysis.findings.context) for remedy in REMEDIES}
-    assert "factory" in whys["width_x2"] and "reserve" in whys["more_data"] and "step or loss" in whys["usual_step"]
+    assert "factory" in whys["width_x2"] and "reserve" in whys["more_data"] and "step, loop or loss" in whys["usual_step"]
     assert whys["anew"] == ""  # Linear layers can be drawn anew without a factory
     with pytest.raises(E.InputError, match="factory"):
         analysis.apply("width_x2")
@@ -323,6 +323,28 @@ def test_ones_own_step_is_what_attempts_train_with() -> None:
     exp = trained(training=E.TrainingSetup(lr=5e-3, epochs=2, batch_size=32), train_step=counted)
     trial = E.try_remedy(exp, "decay", 2, 10.0)
     assert sum(calls) >= trial.spent.samples
+
+
+@pytest.mark.slow
+def test_ones_own_whole_loop_is_what_attempts_train_with() -> None:
+    seen: list[int] = []
+
+    def loop(model: nn.Module, train: E.Split) -> None:
+        seen.append(len(train))
+        for _ in E.fit(model, train, setup=E.TrainingSetup(lr=5e-3, epochs=3, batch_size=32)):
+            pass
+
+    exp = trained(fit=loop, training=E.TrainingSetup(lr=5e-3, epochs=3, batch_size=32))
+    frame = E.list_remedies(exp).set_index("remedy")["not here, because"]
+    assert frame["rate_x10"] == frame["decay"] == "your own fit decides that" and frame["width_x2"] == frame["usual_step"] == ""
+    trial = E.try_remedy(exp, "width_x2", 2, 20.0)
+    assert seen == [len(exp.train)] * 4 and trial.experiment is not None and trial.experiment.fit is loop
+
+    def fails(model: nn.Module, train: E.Split) -> None:
+        raise RuntimeError("no disk")
+
+    with pytest.raises(E.InputError, match="your own fit raised RuntimeError: no disk"):
+        E.try_remedy(trained(fit=fails), "width_x2", 2, 20.0)
 
 
 # --- practice and recordings ------------------------------------------------------------------------------------------

@@ -357,7 +357,7 @@ BAD_INPUT: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("too few class names", {"class_names": ["a"]}, E.DataError, "class_names"),
     ("an option of a later version", {"metric": len}, E.UnsupportedError, "metric"),
     ("a step that is none", {"train_step": 3}, E.InputError, "train_step"),
-    ("another option of a later version", {"fit": len}, E.UnsupportedError, "fit"),
+    ("a loop that cannot be called", {"fit": 3}, E.InputError, "fit"),
     ("probabilities of nothing", {"pred_probs": np.ones((9, 3)) / 3}, E.InputError, "train="),
     ("too few probabilities", {"train": data(20), "pred_probs": np.ones((9, 3)) / 3}, E.InputError, r"\(9, 3\)"),
     ("probabilities that sum to 3", {"train": data(20), "pred_probs": np.ones((20, 3))}, E.InputError, "sum to 1"),

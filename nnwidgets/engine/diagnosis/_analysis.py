@@ -292,7 +292,7 @@ class Analysis:
             except ModelError:  # it diverges at once: its runs will be short
                 continue
         share = min(1.0, budget_s / max(1e-9, seeds * whole))
-        return share, seeds * share * whole
+        return share, seeds * share * whole if whole else budget_s  # how long one's own loop takes is not known
 
     def _entered(
         self,
@@ -495,7 +495,7 @@ def _experiment_of(exp: Experiment, arm: Arm, network: nn.Module, test: Split | 
     width = arm.width
     build = None if exp.build is None else (lambda times: arm.make(int(torch.randint(2**31, ())), times * width))
     made = Experiment(
-        network, arm.train, test, exp.goal, exp.class_names, exp.input_shape, build, arm.setup, loss=arm.loss,
+        network, arm.train, test, exp.goal, exp.class_names, exp.input_shape, build, arm.setup, loss=arm.loss, fit=arm.fit,
         train_step=arm.step, val=arm.val, reserve=exp.reserve, title=title,
     )  # fmt: skip
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.diagnosis._context import Context, answers_of, share_of
 from nnwidgets.engine.diagnosis.flowchart import Share
-from nnwidgets.engine.errors import ModelError
+from nnwidgets.engine.errors import InputError, ModelError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.trace import trace
 from nnwidgets.engine.training import fit
@@ -28,6 +29,7 @@ Make = Callable[[int, float], nn.Module]
 Mend = Callable[[Tensor, torch.Generator], Tensor]
 
 _PROBE_STEPS = 4
+_PATIENCE_S = 0.01  # between two looks at one's own loop
 _BACKWARD = 3  # a training step costs about three forward passes (Kaplan et al. 2020)
 
 
@@ -38,7 +40,8 @@ class Arm:
     Attributes:
         make: ``make(seed, width)``, a network with new random weights. width: of it, in shares of the present one.
         train, val, test: samples; val and test may be None. setup: the recipe. loss, step: one's own, or None.
-        jitter: what is done to each batch before a step, None for nothing. given: a trained network instead of a new one.
+        fit: one's own whole loop, which takes the place of both. jitter: what is done to each batch before a step, None for
+            nothing. given: a trained network instead of a new one.
     """
 
     make: Make
@@ -49,6 +52,7 @@ class Arm:
     width: float = 1.0
     loss: Loss | None = None
     step: Callable[..., Any] | None = None
+    fit: Callable[[nn.Module, Split], object] | None = None
     jitter: Mend | None = None
     given: nn.Module | None = None
 
@@ -85,7 +89,9 @@ def start_of(exp: Experiment, ctx: Context) -> Arm:
         raise ModelError(f"this network cannot be trained anew: {why}.")
     assert exp.train is not None
     setup = exp.training or ctx.usual
-    return Arm(lambda seed, width: ctx.fresh(width, seed), exp.train, exp.val, exp.test, setup, 1.0, exp.loss, exp.train_step)
+    return Arm(
+        lambda seed, width: ctx.fresh(width, seed), exp.train, exp.val, exp.test, setup, 1.0, exp.loss, exp.train_step, exp.fit
+    )
 
 
 def train_arm(arm: Arm, seed: int, input_shape: tuple[int, ...]) -> Generator[None, None, Run]:
@@ -100,7 +106,9 @@ def train_arm(arm: Arm, seed: int, input_shape: tuple[int, ...]) -> Generator[No
     setup = replace(arm.setup, seed=seed)
     began = time.perf_counter()
     losses: list[float] = []
-    if arm.step is None and arm.jitter is None:
+    if arm.fit is not None:
+        yield from _own_fit(arm.fit, network, arm.train)
+    elif arm.step is None and arm.jitter is None:
         for record in fit(network, arm.train, setup=setup, loss=arm.loss).in_parts():
             if record is not None:
                 losses.append(record.loss)
@@ -115,6 +123,34 @@ def train_arm(arm: Arm, seed: int, input_shape: tuple[int, ...]) -> Generator[No
     samples = setup.epochs * len(arm.train)
     flops = 2.0 * _BACKWARD * trace(network, input_shape).macs * samples
     return Run(network, Spent(time.perf_counter() - began, samples, flops), tuple(losses))
+
+
+def _own_fit(loop: Callable[[nn.Module, Split], object], network: nn.Module, train: Split) -> Generator[None, None, None]:
+    """One's own loop, in a thread of its own: it yields nothing, and what is cancelled here goes on there until it ends.
+
+    It draws from the global random state, as it does elsewhere: only the first weights follow from the seed.
+
+    Raises:
+        InputError: it raised. ModelError: it left weights that are no numbers.
+    """
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            with torch.enable_grad():
+                loop(network, train)
+        except Exception as error:  # a user's own code
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="nnwidgets-own-fit", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_PATIENCE_S)
+        yield
+    if failed:
+        raise InputError(f"your own fit raised {type(failed[0]).__name__}: {failed[0]}") from failed[0]
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+        raise ModelError("your own fit left weights that are no numbers.")
 
 
 def _own_loop(network: nn.Module, arm: Arm, setup: TrainingSetup) -> Generator[float, None, None]:
@@ -162,7 +198,7 @@ def _plain_step(loss: Loss | None) -> Callable[..., Tensor]:
 
 def seconds_an_epoch(arm: Arm) -> Generator[None, None, float]:
     """Measured on a few steps of a network that is thrown away."""
-    if arm.given is not None:
+    if arm.given is not None or arm.fit is not None:
         return 0.0
     network = arm.make(0, arm.width)
     few = arm.train.take(range(min(len(arm.train), _PROBE_STEPS * arm.setup.batch_size)))

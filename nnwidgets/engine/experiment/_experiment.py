@@ -47,7 +47,9 @@ class Experiment:
         train_step: one's own step, ``train_step(model, optimizer, images, labels) -> loss``: one update on one batch.
         pred_probs: out-of-fold probabilities (N, K), a row for each image of ``train``; rows sum to 1.
         reserve: images that can be added to ``train``, a ``Split`` of the same form; without it nothing is held back.
-        metric, fit: not in this version.
+        fit: one's own whole loop, ``fit(model, train) -> None``: trains a new network in place on a ``Split``. Attempts of the
+            error analysis train with it.
+        metric: not in this version.
         title: a name to show; example: the bundled example it is, for ``copy as code``.
 
     Raises:
@@ -66,7 +68,7 @@ class Experiment:
         training: TrainingSetup | None = None,
         metric: object = None,
         loss: Callable[..., Any] | None = None,
-        fit: object = None,
+        fit: Callable[[nn.Module, Split], object] | None = None,
         train_step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor] | None = None,
         pred_probs: Any = None,
         *,
@@ -75,7 +77,8 @@ class Experiment:
         title: str | None = None,
         example: str | None = None,
     ) -> None:
-        inputs.refuse_later(metric=metric, fit=fit)
+        inputs.refuse_later(metric=metric)
+        inputs.check_function("fit", fit)
         inputs.check_function("train_step", train_step)
         self._model = inputs.check_model_type(model)
         self._goal = inputs.check_goal(goal)
@@ -96,7 +99,7 @@ class Experiment:
         names = class_names if class_names is not None else known[0].class_names
         self.class_names = inputs.class_names_for(names, max(split.n_classes for split in known))
         self.build, self.training, self.loss = build, training, loss
-        self.train_step = train_step
+        self.train_step, self.fit = train_step, fit
         self.title, self.example = title or type(model).__name__, example
         self.jobs, self.weights = Jobs(), WeightStore()
         self._lock = threading.RLock()

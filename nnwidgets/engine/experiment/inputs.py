@@ -90,7 +90,7 @@ def refuse_later(**given: object) -> None:
     named = [name for name, value in given.items() if value is not None]
     if named:
         raise UnsupportedError(
-            f"{', '.join(named)}: not in this version; it comes with the error analysis. Leave it out for now."
+            f"{', '.join(named)}: not in this version; errors are shares of wrong answers. Leave it out for now."
         )
 
 

@@ -171,7 +171,7 @@ class Reweight(Remedy):
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        if ctx.exp.loss is not None or ctx.exp.train_step is not None:
+        if ctx.exp.loss is not None or ctx.exp.train_step is not None or ctx.exp.fit is not None:
             return "the loss is your own; resample instead"
         return ctx.why_untrainable()
 
@@ -285,7 +285,7 @@ class NoisyTraining(Remedy):
         shape = ctx.exp.input_shape
         if len(shape) != 3 or min(shape[1:]) < 5:
             return "it needs images of 5 x 5 pixels or more"
-        return ctx.why_untrainable()
+        return ctx.why_untrainable() or ("your own fit draws the batches" if ctx.exp.fit is not None else "")
 
     def change(self, ctx: Context, arm: Arm) -> Changed:
         """See Remedy."""

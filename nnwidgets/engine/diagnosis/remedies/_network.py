@@ -63,19 +63,19 @@ class UsualStep(Remedy):
 
     name = "usual_step"
     title = "The usual training step"
-    text = "Instead of your own step or loss: zero the gradients, cross entropy, backward, one update."
+    text = "Instead of your own step, loop or loss: zero the gradients, cross entropy, backward, one update."
     causes = ("implementation",)
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        if ctx.exp.train_step is None and ctx.exp.loss is None:
-            return "no step or loss of your own was given"
+        if ctx.exp.train_step is None and ctx.exp.loss is None and ctx.exp.fit is None:
+            return "no step, loop or loss of your own was given"
         return ctx.why_untrainable()
 
     def change(self, ctx: Context, arm: Arm) -> Changed:
         """See Remedy."""
         yield
-        return replace(arm, step=None, loss=None), "own training step to the usual one"
+        return replace(arm, step=None, loss=None, fit=None), "own training to the usual step"
 
 
 class _Rebuilt(Remedy):

@@ -28,6 +28,10 @@ class _OfSetup(Remedy):
         """The changed setup, and the change in words."""
         raise NotImplementedError
 
+    def why_not(self, ctx: Context) -> str:
+        """See Remedy."""
+        return ctx.why_untrainable() or ("your own fit decides that" if ctx.exp.fit is not None else "")
+
     def change(self, ctx: Context, arm: Arm) -> Changed:
         """See Remedy."""
         setup, words = self.setup(ctx, arm.setup)
@@ -52,9 +56,9 @@ class Rate(_OfSetup):
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        if self.factor > 1 and not ctx.why_untrainable() and self._present(ctx).lr * self.factor > _HIGHEST:
+        if self.factor > 1 and not super().why_not(ctx) and self._present(ctx).lr * self.factor > _HIGHEST:
             return f"the rate would be {self._present(ctx).lr * self.factor:g}"
-        return ctx.why_untrainable()
+        return super().why_not(ctx)
 
     def setup(self, ctx: Context, setup: TrainingSetup) -> tuple[TrainingSetup, str]:
         """See _OfSetup."""
@@ -123,7 +127,7 @@ class Schedule(_OfSetup):
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        why = ctx.why_untrainable()
+        why = super().why_not(ctx)
         return why or ("it has one already" if self._present(ctx).schedule == "cosine" else "")
 
     def setup(self, ctx: Context, setup: TrainingSetup) -> tuple[TrainingSetup, str]:
@@ -141,7 +145,7 @@ class NoDecay(_OfSetup):
 
     def why_not(self, ctx: Context) -> str:
         """See Remedy."""
-        why = ctx.why_untrainable()
+        why = super().why_not(ctx)
         if not why and ctx.exp.training is None:
             return "it needs training=: how the network was trained"
         return why or ("" if self._present(ctx).weight_decay else "weight decay is 0 already")
@@ -182,7 +186,7 @@ class Augment(_OfSetup):
         """See Remedy."""
         if len(ctx.exp.input_shape) != 3:
             return "it needs images"
-        why = ctx.why_untrainable()
+        why = super().why_not(ctx)
         return why or (f"{self.kind} is on already" if self.kind in (self._present(ctx).augmentation or "") else "")
 
     def setup(self, ctx: Context, setup: TrainingSetup) -> tuple[TrainingSetup, str]:
