@@ -28,6 +28,12 @@ function Stack({ column, nodes, draw }: { column: "train" | "test"; nodes: reado
   );
 }
 
+/** In one column what is known of a box stands far below it: a click brings it into sight, keys stay where they are. */
+function bringDetail(flow: HTMLElement): void {
+  const detail = flow.closest("[data-nnw]")?.querySelector("[data-nnw-detail]");
+  if (detail && detail.getBoundingClientRect().top >= flow.getBoundingClientRect().bottom) detail.scrollIntoView({ block: "center" });
+}
+
 function Boxes({ nodes, draw }: { nodes: readonly FlowNode[]; draw: Draw }) {
   const of = (column: FlowNode["column"]): FlowNode[] => nodes.filter((node) => node.column === column);
   const both = of("both");
@@ -51,9 +57,10 @@ export function FlowChart({ flow }: { flow: Flow }) {
   const selected = store.value("selected", "");
   const has = (id: string): boolean => flow.nodes.some((node) => node.id === id);
   const stop = has(last) ? last : has(selected) ? selected : (flow.nodes[0]?.id ?? "");
-  const select = (id: string): void => {
+  const select = (id: string, pointed: boolean): void => {
     setLast(id);
     store.set("selected", id);
+    if (pointed && root.current) bringDetail(root.current);
   };
   const onKey = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -7,7 +7,7 @@ interface Props {
   node: FlowNode;
   selected: boolean;
   reachable: boolean; // the one box that Tab comes to
-  onSelect: (id: string) => void;
+  onSelect: (id: string, pointed: boolean) => void;
 }
 
 function Line({ node }: { node: FlowNode }) {
@@ -21,7 +21,7 @@ export function Node({ node, selected, reachable, onSelect }: Props) {
   return (
     <button type="button" class={`box ${node.kind} ${node.state}${extra}`} tabIndex={reachable ? 0 : -1}
       aria-pressed={selected} aria-current={selected ? "true" : undefined}
-      data-nnw-node={node.id} data-nnw-state={node.state} aria-busy={node.busy} onClick={() => onSelect(node.id)}>
+      data-nnw-node={node.id} data-nnw-state={node.state} aria-busy={node.busy} onClick={(event) => onSelect(node.id, event.detail > 0)}>
       <span class="name">{node.title}</span>
       {node.state === "undecided" && <span class="hidden">, {words.undecided}</span>}
       {node.state === "lit" && <span class="hidden">, {words.onTheWay}</span>}
