@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
 from nnwidgets.widgets._lab_view import LabView, recipe_words
+from nnwidgets.widgets._saved_figure import send_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -36,7 +36,6 @@ _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel sta
 _BETWEEN_TASK_NEWS = 0.1
 _HEAD_START = 0.02  # seconds that new figures have to reach the screen before the evaluation competes for the cores
 _STOPPED = "stopped"  # notice that the slider was held back
-_MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 
 
 def _values(name: str) -> list[Any]:
@@ -437,19 +436,7 @@ class CompressionLab(LiveWidget):
             self.clear_error()
 
     def _send_figure(self, format: str = "svg") -> None:
-        if format not in _MIME:
-            raise InputError(f"figure format: got {format!r:.40}, expected one of {', '.join(_MIME)}.")
-
-        def work() -> Iterator[None]:
-            sheet, buffer = self.figure(), io.BytesIO()
-            yield
-            sheet.savefig(buffer, format=format)
-            self.send({"kind": "file", "name": f"compression_lab.{format}", "mime": _MIME[format]}, [buffer.getvalue()])
-            yield
-
-        self._exp.jobs.submit(
-            f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error)
-        )
+        send_figure(self, self, self._exp, "compression_lab", format)
 
     def figure(self) -> MplFigure:
         """What is on the screen as a matplotlib figure, for papers and slides. Draws what is known so far."""

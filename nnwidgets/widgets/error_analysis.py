@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -32,6 +31,7 @@ from nnwidgets.widgets._analysis_text import HELP, LEAVES, OPTIONS
 from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._board_parts import BoardWish, Marks
 from nnwidgets.widgets._cells import retire_earlier_run
+from nnwidgets.widgets._saved_figure import send_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -46,7 +46,6 @@ _LONGEST_TAG = 40
 _LOWEST, _HIGHEST = 0.001, 0.999  # goals that the handle reaches
 _LONGEST_CLASS = 6  # digits
 _BOARD = ("panel", "sample", "order", "pair", "threshold")
-_MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 _OFF: dict[str, Any] = {
     "state": "off", "seed": 0, "text": "", "options": [], "guess": "", "truth": "", "score": "", "used": 0,
 }  # fmt: skip
@@ -662,19 +661,7 @@ class ErrorAnalysis(LiveWidget):
         self.send({"kind": "file", "name": f"error_analysis_{what}.json", "mime": "application/json"}, [content])
 
     def _send_figure(self, format: str = "svg") -> None:
-        if format not in _MIME:
-            raise InputError(f"figure format: got {format!r:.40}, expected one of {', '.join(_MIME)}.")
-
-        def work() -> Iterator[None]:
-            sheet, buffer = self.figure(), io.BytesIO()
-            yield
-            sheet.savefig(buffer, format=format)
-            self.send({"kind": "file", "name": f"error_analysis.{format}", "mime": _MIME[format]}, [buffer.getvalue()])
-            yield
-
-        self._exp.jobs.submit(
-            f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error)
-        )
+        send_figure(self, self, self._exp, "error_analysis", format)
 
     def figure(self) -> MplFigure:
         """Number line and flowchart as a matplotlib figure, for papers and slides."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from nnwidgets.widgets._explorer_code import code_of
 from nnwidgets.widgets._explorer_tasks import ExplorerTasks
 from nnwidgets.widgets._explorer_text import HELP, OPTIONS
 from nnwidgets.widgets._explorer_work import ExplorerWork, Wish
+from nnwidgets.widgets._saved_figure import send_figure
 from nnwidgets.widgets._upload import LARGEST_FILE, decoded, drawn
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _WISHES = (
     "compare",
 )
 _LARGE = ("panel", "unit", "input")
-_MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 
 
 def _values(name: str) -> list[Any]:
@@ -389,19 +388,7 @@ class LayerExplorer(LiveWidget):
             self.clear_error()
 
     def _send_figure(self, format: str = "svg") -> None:
-        if format not in _MIME:
-            raise InputError(f"figure format: got {format!r:.40}, expected one of {', '.join(_MIME)}.")
-
-        def work() -> Iterator[None]:
-            sheet, buffer = self.figure(), io.BytesIO()
-            yield
-            sheet.savefig(buffer, format=format)
-            self.send({"kind": "file", "name": f"layer_explorer.{format}", "mime": _MIME[format]}, [buffer.getvalue()])
-            yield
-
-        self._exp.jobs.submit(
-            f"figure-{id(self)}", work, on_error=lambda error: self.show_error("The figure was not saved", error)
-        )
+        send_figure(self, self, self._exp, "layer_explorer", format)
 
     def figure(self) -> MplFigure:
         """What is on the screen as a matplotlib figure, for papers and slides. Draws what is known so far."""
