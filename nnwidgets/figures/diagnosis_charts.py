@@ -19,6 +19,7 @@ __all__ = [
     "classes_chart",
     "cost_chart",
     "counts_chart",
+    "epochs_chart",
     "error_axis",
     "errors_chart",
     "losses_chart",
@@ -53,6 +54,15 @@ def error_axis(highest: float, label: str = "error", grid: bool = True) -> Axis:
     return Axis((0.0, top), label, "%", ticks=tuple(Tick(mark, f"{100 * mark:.{digits}f}") for mark in marks), grid=grid)
 
 
+def _log_marks(low: float, high: float) -> list[float]:
+    """Powers of ten between two numbers, or where there are fewer than two, 1, 2 and 5 times these."""
+    powers = [10.0**k for k in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    if len(powers) > 1:
+        return powers
+    first = math.floor(math.log10(low))
+    return [times * 10.0**k for k in range(first, first + 3) for times in (1, 2, 5) if low <= times * 10.0**k <= high]
+
+
 def errors_chart(errors: Mapping[str, float], goal: float | None = None, title: str = "Errors beside each other") -> Chart:
     """One horizontal bar an error, the smallest marked."""
     names, values = list(errors), list(errors.values())
@@ -77,6 +87,38 @@ def errors_chart(errors: Mapping[str, float], goal: float | None = None, title: 
 
 def _short(name: str) -> str:
     return name if len(name) <= 20 else name[:19] + "…"
+
+
+def values_chart(values: Mapping[str, float], title: str) -> Chart:
+    """One horizontal bar a figure of a test, as they are: for what is no error."""
+    names, found = list(values), list(values.values())
+    low, high = min(0.0, *found), max(0.0, *found)
+    room = 0.3 * max(high - low, 1e-9)
+    rows = range(len(names))
+    bars = Bars([min(0.0, v) for v in found], [max(0.0, v) for v in found], [i + 0.16 for i in rows], [i + 0.84 for i in rows],
+                opacity=0.8, titles=[f"{name}: {value:.3g}" for name, value in values.items()])  # fmt: skip
+    words = [
+        Text(max(0.0, v), i + 0.5, f"{v:.3g}".replace("-", text.MINUS), "ink", dx=0.35, dy=0.35)
+        for i, v in zip(rows, found, strict=True)
+    ]
+    marks = round_marks(low, high + room, 5)
+    x = Axis((low, high + room), "", ticks=tuple(Tick(mark, f"{mark:g}".replace("-", text.MINUS)) for mark in marks), grid=True)
+    y = Axis((float(len(names)), 0.0), "", ticks=tuple(Tick(i + 0.5, _short(name)) for i, name in enumerate(names)))
+    said = "; ".join(f"{name} {value:.3g}" for name, value in values.items())
+    return Chart("figures", title, x, y, (bars, *words), said, 420, 40 + 26 * max(2, len(names)))
+
+
+def epochs_chart(train: Sequence[float], val: Sequence[float], goal: float) -> Chart:
+    """E_train, as met while training, and E_val after each epoch."""
+    epochs = [float(i + 1) for i in range(len(train))]
+    series: list[Series] = [Line(epochs, list(train), label="E_train, while training")]
+    if val:
+        series.append(Line(epochs[: len(val)], list(val), role="alt", label="E_val"))
+    series.append(Rule("h", goal, "good", text="goal"))
+    marks = sorted({max(1, round(mark)) for mark in round_marks(0, len(train), 8)})
+    x = Axis((1.0, max(2.0, float(len(train)))), "epoch", ticks=tuple(Tick(float(mark), str(mark)) for mark in marks))
+    said = f"E_train from {text.share(train[0])} % to {text.share(train[-1])} %"
+    return Chart("epochs", "Errors over the epochs", x, error_axis(max([*train, *val, goal])), tuple(series), said, 420, 220)
 
 
 def counts_chart(counts: Sequence[int], names: Sequence[str]) -> Chart:
@@ -142,9 +184,8 @@ def losses_chart(losses: Sequence[float], smooth: int = 20) -> Chart:
     mean: npt.NDArray[np.float64] = np.convolve(values, np.ones(width) / width, mode="valid") if len(values) else values
     positive = np.maximum(mean, 1e-6)
     low, high = float(positive.min(initial=0.1)), float(positive.max(initial=1.0))
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = tuple(Tick(10.0**k, f"{10.0**k:g}") for k in powers)
-    y = Axis((min(low * 0.8, high * 0.5), high * 1.25), "loss", scale="log", ticks=ticks, grid=True)
+    ends = min(low * 0.8, high * 0.5), high * 1.25
+    y = Axis(ends, "loss", scale="log", ticks=tuple(Tick(mark, f"{mark:g}") for mark in _log_marks(*ends)), grid=True)
     x = Axis(
         (0, max(1, len(losses))), "step", ticks=tuple(Tick(m, text.count(int(m))) for m in round_marks(0, max(1, len(losses)), 6))
     )
@@ -166,16 +207,9 @@ def cost_chart(
         ),
         Rule("h", goal, "good", text="goal"),
     ]
-    least, most = min(flops), max(flops)
-    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    ticks = tuple(
-        Tick(
-            10.0**k,
-            text.scaled(10.0**k, ("", "k", "M", "G", "T", "P"))[0] + text.scaled(10.0**k, ("", "k", "M", "G", "T", "P"))[1],
-        )
-        for k in powers
-    )
-    x = Axis((least / 1.6, most * 1.6), "operations of training", "FLOP", scale="log", ticks=ticks)
+    ends = min(flops) / 1.6, max(flops) * 1.6
+    ticks = tuple(Tick(mark, "".join(text.scaled(mark, ("", "k", "M", "G", "T", "P")))) for mark in _log_marks(*ends))
+    x = Axis(ends, "operations of training", "FLOP", scale="log", ticks=ticks)
     return Chart(
         "cost",
         "Cost of training against error",

@@ -7,18 +7,20 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from nnwidgets.engine.diagnosis._analysis import Analysis
-from nnwidgets.engine.diagnosis._arms import seconds_an_epoch, start_of, train_arm
+from nnwidgets.engine.diagnosis._arms import error_of, seconds_an_epoch, start_of, train_arm
 from nnwidgets.engine.diagnosis._suspects import KEPT, suspected_labels
 from nnwidgets.engine.diagnosis.learning_curve import LearningCurve, Needed, learning_curve_steps
 from nnwidgets.engine.diagnosis.rate_test import RateTest, rate_range_steps
+from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.steps import retold
 from nnwidgets.figures import text
-from nnwidgets.figures.diagnosis_charts import curve_chart, losses_chart, rate_chart
+from nnwidgets.figures.diagnosis_charts import curve_chart, epochs_chart, losses_chart, rate_chart
 from nnwidgets.figures.records import to_wire
 from nnwidgets.widgets._board_parts import MOST_TILES, BoardWish, Marks, Steps, empty, names_of, note, tiles_of
 
 __all__ = ["NEED_WORK", "curve", "prepare", "rate", "run", "suspects"]
 
+_EPOCHS = "epochs of a run"
 _FAR = 30  # times as many images as were tried: a law says nothing beyond
 _CURVE_S, _CURVE_EPOCHS = 45.0, 18.0  # of three networks of each size; of the whole sample's epochs, all of them together
 NEED_WORK = ("suspects", "curve", "rate", "run")
@@ -181,7 +183,45 @@ def run(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     if analysis.present:
         found["text"] = f"{text.count(len(losses))} steps of the run that made this network."
     found["charts"] = {"loss": to_wire(losses_chart(losses))}
+    epochs: tuple[list[float], list[float]] | None = analysis.findings.context.known(_EPOCHS)
+    if epochs is not None:
+        found["charts"] = {"epochs": to_wire(epochs_chart(*epochs, analysis.experiment.goal)), **found["charts"]}
     return found
+
+
+def _watched(analysis: Analysis) -> Generator[None, None, None]:
+    """A run of the recipe: losses of its steps, and errors after each epoch where no loop of one's own does the work."""
+    exp, ctx = analysis.experiment, analysis.findings.context
+    arm = start_of(exp, ctx)
+    if arm.step is not None or arm.fit is not None:
+        found = yield from train_arm(arm, 0, exp.input_shape)
+        analysis.losses[analysis.present] = found.losses
+        return
+    network = arm.make(0, arm.width)
+    losses: list[float] = []
+    wrong: list[float] = []
+    train: list[float] = []
+    val: list[float] = []
+    for record in fit(network, arm.train, setup=arm.setup, loss=arm.loss).in_parts():
+        yield
+        if record is None:
+            continue
+        losses.append(record.loss)
+        wrong.append(record.train_error)
+        if record.step * record.epochs % record.steps == 0:  # the last step of an epoch
+            train.append(sum(wrong) / len(wrong))
+            wrong.clear()
+            if exp.val is not None:
+                network.eval()
+                share, _ = yield from error_of(network, exp.val)
+                val.append(share.value)
+    analysis.losses[analysis.present] = tuple(losses)
+    yield from ctx.kept(_EPOCHS, lambda: _as_steps((train, val)))
+
+
+def _as_steps(value: tuple[list[float], list[float]]) -> Generator[None, None, tuple[list[float], list[float]]]:
+    yield
+    return value
 
 
 def prepare(analysis: Analysis, name: str) -> Generator[None, None, None]:
@@ -194,5 +234,4 @@ def prepare(analysis: Analysis, name: str) -> Generator[None, None, None]:
     elif name == "rate":
         yield from ctx.kept("rate", lambda: _rate_of(analysis))
     elif name == "run":
-        run = yield from train_arm(start_of(analysis.experiment, ctx), 0, analysis.experiment.input_shape)
-        analysis.losses[analysis.present] = run.losses
+        yield from _watched(analysis)

@@ -16,7 +16,7 @@ from nnwidgets.engine.diagnosis.records import Evidence
 from nnwidgets.engine.diagnosis.remedies import Remedy
 from nnwidgets.engine.diagnosis.trials import Trial
 from nnwidgets.figures import text
-from nnwidgets.figures.diagnosis_charts import counts_chart, errors_chart
+from nnwidgets.figures.diagnosis_charts import counts_chart, errors_chart, values_chart
 from nnwidgets.figures.records import Chart, to_wire
 from nnwidgets.figures.scales import round_marks
 from nnwidgets.widgets._analysis_text import LEAVES
@@ -24,6 +24,7 @@ from nnwidgets.widgets._analysis_text import LEAVES
 __all__ = ["LEAF_IDS", "detail_record", "flow_record", "leaf_tests", "line_record", "track_record", "trial_record"]
 
 _STRONG, _WEAK = 2.5, 0.8
+_MOST_BARS = 6
 _SIGNS = {"train": ("E_train", "accent"), "val": ("E_val", "muted"), "test": ("E_test", "alt")}
 _COLUMNS = {"train_high": "train", "test_high": "test", "data": "data"}
 _OWN = {"start": "top", "goal_met": "top", "train_high": "train", "test_high": "test", "data": "train", "implementation": "both"}
@@ -317,6 +318,10 @@ def _picture(findings: Findings, leaf: str, tests: Sequence[EvidenceTest]) -> di
             if len(errors) > 1:
                 few = dict(sorted(errors.items(), key=lambda pair: pair[1])[:8]) if len(errors) > 8 else errors
                 chart = errors_chart(few, findings.experiment.goal, test.title)
+                break
+            figures = {} if found is None else {n: v for n, v in found.numbers.items() if math.isfinite(v)}
+            if figures:
+                chart = values_chart(dict(list(figures.items())[:_MOST_BARS]), test.title)
                 break
     return None if chart is None else to_wire(chart)
 

@@ -301,7 +301,9 @@ def test_the_run_is_trained_anew_by_a_button(widget: Any) -> None:
     click(widget, "measure")
     board = rest(widget).board
     steps = SETUP.epochs * math.ceil(len(widget.experiment.train) / SETUP.batch_size)
-    assert board["text"].startswith(f"{text.count(steps)} steps of the recipe") and set(board["charts"]) == {"loss"}
+    assert board["text"].startswith(f"{text.count(steps)} steps of the recipe") and set(board["charts"]) == {"epochs", "loss"}
+    train, val = (line for line in board["charts"]["epochs"]["series"] if line["type"] == "line")
+    assert train["x"] == val["x"] == [float(i + 1) for i in range(SETUP.epochs)] and train["y"][-1] < train["y"][0]
 
 
 def test_cost_has_a_point_for_each_attempt() -> None:
