@@ -156,7 +156,7 @@ def rate(analysis: Analysis, wish: BoardWish, marks: Marks) -> Steps:
     found = empty("rate", title)
     told = analysis.experiment.training is not None
     found["charts"] = {"rate": to_wire(rate_chart(known.rates, known.losses, known.suggested, known.present if told else None))}
-    found["text"] = f"Loss of the next batch, smoothed, while the rate grows. {known.rule}"
+    found["text"] = f"Loss of the next batch, smoothed, while the rate grows. Suggested: {known.rule}."
     if known.suggested is None:
         found["notes"] = [note("the loss falls nowhere beyond noise", "suggested", -1.0)]
         return found
