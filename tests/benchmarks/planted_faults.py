@@ -79,7 +79,7 @@ def regret_of(experiment: Any) -> dict[str, Any]:
             continue
         known = [trial for trial in analysis.trials if trial.remedy == remedy.name and trial.experiment is not None]
         try:
-            trial = known[-1] if known else result_of(analysis.apply(remedy.name, 2, 6.0))
+            trial = known[-1] if known else result_of(analysis.apply(remedy.name, 2, 4.0))
         except NnwError:
             continue
         tried[remedy.name] = halves_of(trial)
