@@ -139,6 +139,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         third = [bool(set(row["said"][:3]) & set(row["answers"])) for row in faults]
         print(f"top-1 {share(sum(right), len(right))} (to reach .80)")
         print(f"top-3 {share(sum(third), len(third))} (to reach .95)")
+        print(f"macro F1 of the causes {macro_f1([*faults, *healthy]):.2f}")
         branches = [row["branch"] == BRANCHES[row["branch_wanted"]] for row in faults if row["branch_wanted"]]
         print(f"branch {share(sum(branches), len(branches))} (to reach .95)")
         alarms = [row["said"][0] != "goal_met" for row in healthy]
@@ -161,6 +162,17 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
             near = sum(bool(set(row["said"][:3]) & set(row["answers"])) for row in these)
             other = Counter(row["said"][0] for row in these if row["said"][0] not in row["answers"])
             print(f"| {name} | {hits} | {near} | {len(these)} | {', '.join(f'{k} {v}' for k, v in other.most_common(3))} |")
+
+
+def macro_f1(rows: Sequence[dict[str, Any]]) -> float:
+    """Mean over causes of F1; where several causes are right, the one that was said counts as the truth, else the first."""
+    pairs = [(row["said"][0] if row["said"][0] in row["answers"] else row["answers"][0], row["said"][0]) for row in rows]
+    scores = []
+    for cause in sorted({truth for truth, _ in pairs}):
+        hit = sum(truth == said == cause for truth, said in pairs)
+        either = sum((truth == cause) + (said == cause) for truth, said in pairs)
+        scores.append(2 * hit / either)
+    return sum(scores) / len(scores)
 
 
 def regret_report(found: Sequence[dict[str, Any]]) -> str:
