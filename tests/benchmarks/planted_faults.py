@@ -71,7 +71,9 @@ def regret_of(experiment: Any) -> dict[str, Any]:
     result_of(analysis.findings.run_all(BUDGET_S))
     best = result_of(analysis.try_advised(3, 20.0))
     as_it_is = halves(experiment.model, experiment.test, None)
-    advised = halves_of(best) if best is not None and analysis.present else as_it_is
+    # Of what is advised, the best attempt, whether so few seeds and images confirm it or not; nothing where none looks better.
+    follow = best is not None and (analysis.present != 0 or sum(best.after) < sum(best.before))
+    advised = halves_of(best) if follow else as_it_is
     tried = {"as it is": as_it_is}
     for remedy in REMEDIES:
         analysis.adopt(0)
@@ -86,7 +88,7 @@ def regret_of(experiment: Any) -> dict[str, Any]:
     winner = min(tried, key=lambda each: tried[each][0])
     analysis.close()
     return {
-        "advised": best.remedy if best is not None and best.verdict == "confirmed" else "as it is",
+        "advised": best.remedy if best is not None and follow else "as it is",
         "best": winner,
         "regret": advised[1] - tried[winner][1],
         "before": as_it_is[1],
