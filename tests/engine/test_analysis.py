@@ -301,6 +301,18 @@ def test_a_remedy_of_ones_own_that_changes_nothing_is_refuted() -> None:
     assert trial.before == trial.after and trial.verdict == "refuted" and analysis.present == 0
 
 
+@pytest.mark.slow
+def test_advice_that_is_cancelled_leaves_the_analysis_where_it_stood(small: E.Experiment) -> None:
+    analysis = Analysis(small)
+    result_of(analysis.findings.run_all(5))
+    steps = analysis.try_advised(2, 20.0)
+    while len(analysis.trials) < 2:  # until the first attempt is in the track; wider helps, so it was adopted for a moment
+        next(steps)
+    steps.close()
+    assert analysis.present == 0 and analysis.experiment is small
+    analysis.close()
+
+
 # --- one's own loop ---------------------------------------------------------------------------------------------------
 
 

@@ -261,25 +261,31 @@ class Analysis:
     ) -> Generator[TrialStep, None, list[Trial]]:
         """Attempts from where the analysis stands, where it stands again at the end."""
         start, made = self._present, []
-        for i, remedy in enumerate(remedies):
-
-            def said(step: TrialStep, i: int = i, title: str = remedy.title) -> TrialStep:
-                return TrialStep((i + step.share) / len(remedies), f"{title}: {step.text}", step.seconds_left)
-
+        try:
+            for i, remedy in enumerate(remedies):
+                self._present = start
+                steps = self._numbered(self.apply(remedy.name, seeds, budget_s / len(remedies), first_seed), i, remedies)
+                try:
+                    made.append((yield from steps))
+                except NnwError:  # there is nothing to mend in this way, or it diverged: the next one
+                    continue
+        finally:  # cancelled as well
             self._present = start
-            try:
-                steps = self.apply(remedy.name, seeds, budget_s / len(remedies), first_seed)
-                while True:
-                    try:
-                        step = next(steps)
-                    except StopIteration as end:
-                        made.append(end.value)
-                        break
-                    yield said(step)
-            except NnwError:  # there is nothing to mend in this way, or it diverged: the next one
-                continue
-        self._present = start
         return made
+
+    @staticmethod
+    def _numbered(
+        steps: Generator[TrialStep, None, Trial], place: int, remedies: Sequence[Remedy]
+    ) -> Generator[TrialStep, None, Trial]:
+        """The steps of one attempt among several."""
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                made: Trial = end.value
+                return made
+            text = f"{remedies[place].title}: {step.text}"
+            yield TrialStep((place + step.share) / len(remedies), text, step.seconds_left)
 
     def _fitted(
         self, base: Arm, changed: Arm, seeds: int, budget_s: float, said: Callable[[], TrialStep]
