@@ -338,6 +338,36 @@ def test_ones_own_step_is_what_attempts_train_with() -> None:
 
 
 @pytest.mark.slow
+def test_noise_in_training_is_kept_by_whoever_goes_on_from_there() -> None:
+    clean = blobs(200, 1)
+    draw = torch.Generator().manual_seed(0)
+    noise = (80 * torch.randn(clean.images.shape, generator=draw)).round()
+    noisy = E.Split((clean.images + noise).clamp(0, 255).to(torch.uint8), clean.labels, [0.2], [0.25])
+    exp = trained(training=E.TrainingSetup(lr=5e-3, epochs=2, batch_size=32), test=noisy)
+    one, two = (E.try_remedy(exp, "noisy_training", 2, 10.0) for _ in range(2))
+    assert one.after == two.after, "the same seeds give the same noise"
+    made = one.experiment
+    assert made is not None and made.train_step is not None and exp.train_step is None
+    seen: list[Tensor] = []
+
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = dense()
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            answers: Tensor = self.inner(x)
+            return answers
+
+    network, images = Watching(), exp.train.inputs(slice(0, 16))
+    optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    for _ in range(2):
+        made.train_step(network, optimizer, images, exp.train.labels[:16])
+    assert torch.equal(seen[0], seen[1]) and 0.05 < float((seen[0] - images).std()) < 3
+
+
+@pytest.mark.slow
 def test_ones_own_whole_loop_is_what_attempts_train_with() -> None:
     seen: list[int] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -363,10 +363,7 @@ class Analysis:
 
     def to_json(self) -> str:
         """The track as text: what was changed, errors, verdicts, cost; no weights."""
-        rows = []
-        for trial in self.trials:
-            row = {name: value for name, value in asdict(replace(trial, experiment=None)).items() if name != "experiment"}
-            rows.append(row)
+        rows = [trial.to_data() for trial in self.trials]
         return json.dumps({"format": "nnwidgets.track.1", "goal": self._given.goal, "trials": rows}, indent=1)
 
     def close(self) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,7 @@ from nnwidgets.engine.errors import InputError, ModelError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.trace import trace
 from nnwidgets.engine.training import fit
-from nnwidgets.engine.training._optimizers import optimizer_for
-from nnwidgets.engine.training.augment import augment
+from nnwidgets.engine.training._own_steps import OwnStep, own_steps
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
@@ -26,7 +24,6 @@ __all__ = ["Arm", "Run", "Spent", "error_of", "seconds_an_epoch", "start_of", "t
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Make = Callable[[int, float], nn.Module]
-Mend = Callable[[Tensor, torch.Generator], Tensor]
 
 _PROBE_STEPS = 4
 _PATIENCE_S = 0.01  # between two looks at one's own loop
@@ -40,8 +37,7 @@ class Arm:
     Attributes:
         make: ``make(seed, width)``, a network with new random weights. width: of it, in shares of the present one.
         train, val, test: samples; val and test may be None. setup: the recipe. loss, step: one's own, or None.
-        fit: one's own whole loop, which takes the place of both. jitter: what is done to each batch before a step, None for
-            nothing. given: a trained network instead of a new one.
+        fit: one's own whole loop, which takes the place of both. given: a trained network instead of a new one.
     """
 
     make: Make
@@ -51,9 +47,8 @@ class Arm:
     setup: TrainingSetup
     width: float = 1.0
     loss: Loss | None = None
-    step: Callable[..., Any] | None = None
+    step: OwnStep | None = None
     fit: Callable[[nn.Module, Split], object] | None = None
-    jitter: Mend | None = None
     given: nn.Module | None = None
 
 
@@ -108,13 +103,13 @@ def train_arm(arm: Arm, seed: int, input_shape: tuple[int, ...]) -> Generator[No
     losses: list[float] = []
     if arm.fit is not None:
         yield from _own_fit(arm.fit, network, arm.train)
-    elif arm.step is None and arm.jitter is None:
+    elif arm.step is None:
         for record in fit(network, arm.train, setup=setup, loss=arm.loss).in_parts():
             if record is not None:
                 losses.append(record.loss)
             yield
     else:
-        for loss in _own_loop(network, arm, setup):
+        for loss in own_steps(network, arm.train, setup, arm.step):
             losses.append(loss)
             yield
     network.eval()
@@ -153,69 +148,21 @@ def _own_fit(loop: Callable[[nn.Module, Split], object], network: nn.Module, tra
         raise ModelError("your own fit left weights that are no numbers.")
 
 
-def _own_loop(network: nn.Module, arm: Arm, setup: TrainingSetup) -> Generator[float, None, None]:
-    """One's own step, or changed batches, over the epochs of a setup; the rate is the setup's at each step."""
-    from nnwidgets.engine.training._fit import _rate
-
-    labels = arm.train.labels
-    assert labels is not None
-    optimizer = optimizer_for([p for p in network.parameters() if p.requires_grad], setup)
-    draw = torch.Generator().manual_seed(setup.seed)
-    n, size = len(arm.train), setup.batch_size
-    batches = max(1, n // size + (n % size > 1))
-    step = arm.step or _plain_step(arm.loss)
-    done = 0
-    for _ in range(setup.epochs):
-        order = torch.randperm(n, generator=draw)
-        for batch in range(batches):
-            rows = order[batch * size : (batch + 1) * size]
-            images = augment(arm.train.inputs(rows), setup.augmentation, draw)
-            images = images if arm.jitter is None else arm.jitter(images, draw)
-            for group in optimizer.param_groups:
-                group["lr"] = _rate(setup, done, setup.epochs * batches)
-            done += 1
-            network.train()
-            with torch.enable_grad():
-                loss = step(network, optimizer, images, labels[rows])
-            value = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
-            if value != value:
-                raise ModelError(f"the loss became {value} at step {done} with a learning rate of {setup.lr:g}.")
-            yield value
-
-
-def _plain_step(loss: Loss | None) -> Callable[..., Tensor]:
-    found = loss or torch.nn.functional.cross_entropy
-
-    def step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        value: Tensor = found(network(images), labels)
-        torch.autograd.backward(value)
-        optimizer.step()
-        return value
-
-    return step
-
-
 def seconds_an_epoch(arm: Arm) -> Generator[None, None, float]:
     """Measured on a few steps of a network that is thrown away."""
     if arm.given is not None or arm.fit is not None:
         return 0.0
-    network = arm.make(0, arm.width)
-    few = arm.train.take(range(min(len(arm.train), _PROBE_STEPS * arm.setup.batch_size)))
-    probe = replace(arm, train=few, setup=replace(arm.setup, epochs=2), given=None, make=lambda seed, width: network)
+    network, setup = arm.make(0, arm.width), replace(arm.setup, epochs=2)
+    few = arm.train.take(range(min(len(arm.train), _PROBE_STEPS * setup.batch_size)))
+    run: Iterator[object] = (
+        fit(network, few, setup=setup, loss=arm.loss) if arm.step is None else own_steps(network, few, setup, arm.step)
+    )
     times: list[float] = []
     began = time.perf_counter()
-    if arm.step is None and arm.jitter is None:
-        for record in fit(network, few, setup=probe.setup, loss=arm.loss):
-            times.append(time.perf_counter() - began)
-            yield
-            began = time.perf_counter()
-            del record
-    else:
-        for _ in _own_loop(network, probe, probe.setup):
-            times.append(time.perf_counter() - began)
-            yield
-            began = time.perf_counter()
+    for _ in run:
+        times.append(time.perf_counter() - began)
+        yield
+        began = time.perf_counter()
     middle = sorted(times)[len(times) // 2]
     return middle * len(arm.train) / min(arm.setup.batch_size, len(few))
 

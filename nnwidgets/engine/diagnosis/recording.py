@@ -10,10 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from nnwidgets.engine.diagnosis._analysis import Analysis
-from nnwidgets.engine.diagnosis._arms import Spent
 from nnwidgets.engine.diagnosis.flowchart import Share
 from nnwidgets.engine.diagnosis.records import Evidence
-from nnwidgets.engine.diagnosis.trials import Difference, Trial
+from nnwidgets.engine.diagnosis.trials import Trial
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.trace import fingerprint
 
@@ -26,22 +25,15 @@ def recorded_text(analysis: Analysis) -> str:
     """Errors, evidence and track of an analysis, for the experiment as it was given."""
     findings = analysis.given
     machine = f"{os.cpu_count()} cores, {platform.machine() or 'unknown processor'}"
-    trials = [{**asdict(_without(trial)), "experiment": None} for trial in analysis.trials]
     data = {
         "format": _FORMAT,
         "label": f"recorded on {time.strftime('%Y-%m-%d')}, {machine}",
         "network": fingerprint(findings.experiment.model),
         "errors": {name: asdict(share) for name, share in findings.errors.items()},
         "evidence": [asdict(evidence) for evidence in findings.evidence.values()],
-        "trials": trials,
+        "trials": [trial.to_data() for trial in analysis.trials],
     }
     return json.dumps(data)
-
-
-def _without(trial: Trial) -> Trial:
-    from dataclasses import replace
-
-    return replace(trial, experiment=None)
 
 
 def replay(analysis: Analysis, text: str) -> str:
@@ -56,7 +48,7 @@ def replay(analysis: Analysis, text: str) -> str:
             raise ValueError(f"format {data.get('format')!r:.40}")
         errors = {str(name): Share(**share) for name, share in data["errors"].items()}
         evidence = [Evidence(**each) for each in data["evidence"]]
-        trials = [_trial(each, str(data["label"])) for each in data["trials"]]
+        trials = [Trial.from_data(each, str(data["label"])) for each in data["trials"]]
         label, network = str(data["label"]), data["network"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"recorded: this is no recording of an error analysis: {type(error).__name__}: {error}.") from error
@@ -68,12 +60,3 @@ def replay(analysis: Analysis, text: str) -> str:
     findings.evidence.update({each.test: each for each in evidence})
     analysis.trials[:] = trials
     return label
-
-
-def _trial(data: dict[str, Any], label: str) -> Trial:
-    found = dict(data)
-    found["errors"] = {str(name): Share(**share) for name, share in data["errors"].items()}
-    found["spent"] = Spent(**data["spent"])
-    found["difference"] = None if data["difference"] is None else Difference(**data["difference"])
-    found["before"], found["after"] = tuple(data["before"]), tuple(data["after"])
-    return Trial(**{**found, "experiment": None, "recorded": label})

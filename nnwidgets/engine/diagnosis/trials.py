@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -61,6 +62,22 @@ class Trial:
     of_epochs: int
     experiment: Experiment | None = field(repr=False, compare=False, default=None)
     recorded: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON data, without the experiment."""
+        data = asdict(replace(self, experiment=None))
+        del data["experiment"]
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], recorded: str) -> Trial:
+        """From what ``to_data`` gave, as one that was recorded."""
+        found = dict(data)
+        found["errors"] = {str(name): Share(**share) for name, share in data["errors"].items()}
+        found["spent"] = Spent(**data["spent"])
+        found["difference"] = None if data["difference"] is None else Difference(**data["difference"])
+        found["before"], found["after"] = tuple(data["before"]), tuple(data["after"])
+        return cls(**{**found, "recorded": recorded})
 
 
 def difference_of(before: Sequence[float], after: Sequence[float], images: int) -> Difference:

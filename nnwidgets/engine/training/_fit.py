@@ -20,6 +20,7 @@ from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import restore_rng, rng_states, same_rng
 from nnwidgets.engine.training._draws import Draws
 from nnwidgets.engine.training._optimizers import optimizer_for
+from nnwidgets.engine.training._own_steps import rate_at
 from nnwidgets.engine.training.augment import augment
 from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -128,7 +129,7 @@ class Run(Iterator[StepRecord]):
         epoch, batch = divmod(self._step, self._batches)
         if batch == 0 and self._step:
             self._order = torch.randperm(self._train.n, generator=self._draw)
-        rate = _rate(self._setup, self._step, self.steps)
+        rate = rate_at(self._setup, self._step, self.steps)
         parts = self._train_batch(batch, rate)
         while True:
             try:
@@ -270,16 +271,6 @@ def _copy_back(buffers: _Buffers) -> None:
     with torch.no_grad():
         for buffer, before in buffers:
             buffer.copy_(before)
-
-
-def _rate(setup: TrainingSetup, step: int, steps: int) -> float:
-    """Learning rate of a step, counted from 0."""
-    done = step / steps
-    if setup.schedule == "cosine":
-        return setup.lr * 0.5 * (1 + math.cos(math.pi * done))
-    if setup.schedule == "step":
-        return setup.lr * (0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0)
-    return setup.lr
 
 
 def _copied(value: Any) -> Any:

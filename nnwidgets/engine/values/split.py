@@ -163,15 +163,15 @@ class Split:
         self.check_file()
         indices = torch.as_tensor(indices, device=self.device)
         labels = None if self._labels is None else self._labels[indices]
-        return self._like(self._images[indices], labels)
+        return self.like(self._images[indices], labels)
 
     def to(self, device: torch.device | str) -> Split:
         """A copy on another device."""
         self.check_file()
         labels = None if self._labels is None else self._labels.to(device)
-        return self._like(self._images.to(device), labels)
+        return self.like(self._images.to(device), labels)
 
-    def _like(self, images: Tensor, labels: Tensor | None) -> Split:
+    def like(self, images: Tensor, labels: Tensor | None) -> Split:
         """Other images with all else that is told of these."""
         told: dict[str, Any] = {"notes": self._notes, "labelled_by": self._labelled_by}
         return Split(images, labels, self._mean, self._std, self._class_names, **told)

@@ -12,13 +12,11 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.training import fit
-from nnwidgets.engine.training._optimizers import optimizer_for
+from nnwidgets.engine.training._own_steps import OwnStep, own_steps
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["NetPlan", "Step", "biases_before_activations", "factory", "own_step", "started", "train"]
-
-Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor]
+__all__ = ["NetPlan", "biases_before_activations", "factory", "own_step", "started", "train"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def biases_before_activations(network: nn.Module) -> list[nn.Parameter]:
     return found[:-1]
 
 
-def own_step(clear: bool) -> Step:
+def own_step(clear: bool) -> OwnStep:
     """A training step as users write it; ``clear``: whether it zeroes the gradients of the step before."""
 
     def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +88,7 @@ def own_step(clear: bool) -> Step:
     return train_step
 
 
-def train(network: nn.Module, sample: Split, setup: TrainingSetup, step: Step | None, others: tuple[Split, ...] = ()) -> bool:
+def train(network: nn.Module, sample: Split, setup: TrainingSetup, step: OwnStep | None, others: tuple[Split, ...] = ()) -> bool:
     """Train in place, with ``fit`` or one's own step; in eval mode at the end, without gradients.
 
     Returns:
@@ -101,7 +99,8 @@ def train(network: nn.Module, sample: Split, setup: TrainingSetup, step: Step | 
             for _ in fit(network, sample, setup=setup):
                 pass
         else:
-            _loop(network, sample, setup, step)
+            for _ in own_steps(network, sample, setup, step):
+                pass
         network.eval()
         for split in (sample, *others):
             check_model(network, split)
@@ -113,16 +112,3 @@ def train(network: nn.Module, sample: Split, setup: TrainingSetup, step: Step | 
     for parameter in network.parameters():
         parameter.grad = None
     return True
-
-
-def _loop(network: nn.Module, sample: Split, setup: TrainingSetup, step: Step) -> None:
-    assert sample.labels is not None
-    network.train()
-    optimizer = optimizer_for(list(network.parameters()), setup)
-    draw = torch.Generator().manual_seed(setup.seed)
-    with torch.enable_grad():
-        for _ in range(setup.epochs):
-            order = torch.randperm(len(sample), generator=draw)
-            for start in range(0, len(sample), setup.batch_size):
-                rows = order[start : start + setup.batch_size]
-                step(network, optimizer, sample.inputs(rows), sample.labels[rows])

@@ -14,7 +14,6 @@ from nnwidgets.engine.diagnosis.plants._data import CONFUSED, Sample, Samples, d
 from nnwidgets.engine.diagnosis.plants._faults import FAULTS
 from nnwidgets.engine.diagnosis.plants._networks import (
     NetPlan,
-    Step,
     biases_before_activations,
     factory,
     own_step,
@@ -24,6 +23,7 @@ from nnwidgets.engine.diagnosis.plants._networks import (
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.evaluation import evaluate
 from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.training._own_steps import OwnStep
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
@@ -78,7 +78,7 @@ class _Plan:
     samples: Samples
     form: str
     test_form: str
-    step: Step | None
+    step: OwnStep | None
     bias: float = 0.0  # added to biases before activations, at the start
 
 

@@ -17,15 +17,22 @@ from nnwidgets.engine.diagnosis.remedies._data import (
     ScaleTest,
     Smooth,
 )
-from nnwidgets.engine.diagnosis.remedies._network import Anew, PutActivations, Relus, TakeSoftmax, UsualStep, Width
+from nnwidgets.engine.diagnosis.remedies._network import (
+    Anew,
+    Dropout,
+    NoDropout,
+    PutActivations,
+    Relus,
+    TakeSoftmax,
+    UsualStep,
+    Width,
+)
 from nnwidgets.engine.diagnosis.remedies._recipe import (
     AnotherOptimizer,
     Augment,
     Decay,
-    Dropout,
     Longer,
     NoDecay,
-    NoDropout,
     Rate,
     RateByTest,
     Schedule,

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.diagnosis._arms import Arm
+from nnwidgets.engine.diagnosis._arms import Arm, Loss
 from nnwidgets.engine.diagnosis._context import Context, answers_of, first_of
 from nnwidgets.engine.diagnosis._suspects import suspected_labels, taken
 from nnwidgets.engine.diagnosis.evidence.duplicates import marks_of
@@ -20,6 +20,7 @@ from nnwidgets.engine.diagnosis.evidence.noise import sigma_of
 from nnwidgets.engine.diagnosis.evidence.transforms import ways_of
 from nnwidgets.engine.diagnosis.remedies._base import Changed, Remedy
 from nnwidgets.engine.errors import DataError
+from nnwidgets.engine.training._own_steps import OwnStep
 from nnwidgets.engine.values.split import Split
 
 __all__ = [
@@ -28,15 +29,24 @@ __all__ = [
 ]  # fmt: skip
 
 _LEAST = 20  # images a training needs
+_STRONGEST = 1.2  # times the noise by which S_test has more
+_MOST_BYTES = 2**29  # of a sample that is kept as floats
 
 
 def relabelled(split: Split, labels: Tensor) -> Split:
     """The same images with other labels."""
-    return Split(split.images, labels, split.mean, split.std, split.class_names, notes=split.notes)
+    return split.like(split.images, labels)
 
 
 def as_floats(split: Split, change: Callable[[Tensor], Tensor]) -> Split:
-    """What a network is fed, changed, as a sample of its own."""
+    """What a network is fed, changed, as a sample of its own.
+
+    Raises:
+        DataError: it would take more than half a gigabyte.
+    """
+    size = 4 * split.images.numel()
+    if size > _MOST_BYTES:
+        raise DataError(f"{len(split):,} images as floats take {size / 1e6:,.0f} MB; use fewer images, or change them yourself.")
     return Split(change(split.inputs(slice(None))), split.labels, class_names=split.class_names, notes=split.notes)
 
 
@@ -61,10 +71,7 @@ class MoreData(Remedy):
         if more.images.dtype != arm.train.images.dtype:
             raise DataError(f"reserve: stored as {more.images.dtype}, S_train as {arm.train.images.dtype}; store both alike.")
         yield
-        both = Split(
-            torch.cat([arm.train.images, more.images]), torch.cat([arm.train.labels, more.labels]), arm.train.mean,
-            arm.train.std, arm.train.class_names, notes=arm.train.notes,
-        )  # fmt: skip
+        both = arm.train.like(torch.cat([arm.train.images, more.images]), torch.cat([arm.train.labels, more.labels]))
         return replace(arm, train=both), f"S_train {len(arm.train):,} to {len(both):,}"
 
 
@@ -123,9 +130,8 @@ def _acted_on(ctx: Context, arm: Arm, usual: str) -> Changed:
     n, whole = int(dropped.sum()), f"{len(keep):,}"
     words = [f"{n:,} suspects of {whole} dropped"] if n else []
     words += [f"{len(rows) - n:,} labels of {whole} changed"] if len(rows) > n else []
-    return replace(arm, train=relabelled(arm.train, labels).take(keep.nonzero()[:, 0])), ", ".join(
-        words
-    ) or "no suspect was found"
+    train = relabelled(arm.train, labels).take(keep.nonzero()[:, 0])
+    return replace(arm, train=train), ", ".join(words) or "no suspect was found"
 
 
 def suspects_of(ctx: Context) -> Generator[None, None, tuple[Tensor, Tensor]]:
@@ -265,8 +271,8 @@ class MendTest(_TestOnly):
             logits = yield from answers_of(ctx.network, Split(make(), few.labels))
             errors[name] = float((logits.argmax(1) != few.labels).double().mean())
         best = min(errors, key=lambda name: errors[name])
-        whole = ways_of(test.inputs(slice(None)), ctx.inputs("train", 400))[best]()
-        return replace(arm, test=Split(whole, test.labels, class_names=test.class_names), given=ctx.network), f"S_test {best}"
+        mended = as_floats(test, lambda images: ways_of(images, ctx.inputs("train", 400))[best]())
+        return replace(arm, test=mended, given=ctx.network), f"S_test {best}"
 
 
 class NoisyTraining(Remedy):
@@ -297,11 +303,31 @@ class NoisyTraining(Remedy):
                 f"S_test is not noisier than S_train: deviations of {b:.3g} and {a:.3g}. Look for another difference."
             )
 
-        def jitter(images: Tensor, draw: torch.Generator) -> Tensor:
-            strength = torch.rand(len(images), *[1] * (images.dim() - 1), generator=draw) * 1.2
-            return images + (sigma * strength * torch.randn(images.shape, generator=draw)).to(images)
+        inner = arm.step or usual_step(arm.loss)
 
-        return replace(arm, jitter=jitter), f"noise of up to {1.2 * sigma:.3g} in each batch"
+        def step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+            """The step as it was, on images with noise: the same batch gets the same, so that a seed gives the same run."""
+            draw = torch.Generator().manual_seed(int(1e6 * float(images.double().abs().sum())) % 2**31)
+            strength = torch.rand(len(images), *[1] * (images.dim() - 1), generator=draw) * _STRONGEST
+            noise = (sigma * strength * torch.randn(images.shape, generator=draw)).to(images)
+            found: Tensor = inner(network, optimizer, images + noise, labels)
+            return found
+
+        return replace(arm, step=step), f"noise of up to {_STRONGEST * sigma:.3g} in each batch"
+
+
+def usual_step(loss: Loss | None) -> OwnStep:
+    """What `fit` does in a step, as one of one's own."""
+
+    def step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+        """One update on a batch; returns the loss."""
+        optimizer.zero_grad(set_to_none=True)
+        value: Tensor = (loss or F.cross_entropy)(network(images), labels)
+        torch.autograd.backward(value)
+        optimizer.step()
+        return value
+
+    return step
 
 
 class NoCopies(Remedy):

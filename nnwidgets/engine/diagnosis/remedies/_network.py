@@ -13,14 +13,19 @@ from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.remedies._base import Changed, Remedy
 from nnwidgets.engine.diagnosis.remedies._layers import (
     activated,
+    dropouts,
     ends_in_softmax,
     lacks_activations,
     saturating,
+    with_dropout,
     with_relus,
+    without_dropout,
     without_softmax,
 )
 
-__all__ = ["Anew", "PutActivations", "Relus", "TakeSoftmax", "UsualStep", "Width"]
+__all__ = ["Anew", "Dropout", "NoDropout", "PutActivations", "Relus", "TakeSoftmax", "UsualStep", "Width"]
+
+_DROPOUT = 0.3
 
 
 class Width(Remedy):
@@ -152,3 +157,43 @@ class PutActivations(_Rebuilt):
     def rebuilt(self, network: nn.Module) -> nn.Module:
         """See _Rebuilt."""
         return activated(network)
+
+
+class Dropout(_Rebuilt):
+    """Dropout before the last layer."""
+
+    name = "dropout"
+    title = "Dropout"
+    text = f"Dropout of {_DROPOUT:g} before the last linear layer; layers of dropout that are there are set to it."
+    words = f"dropout {_DROPOUT:g}"
+    causes = ("regularize",)
+
+    def why_not(self, ctx: Context) -> str:
+        """See Remedy."""
+        why = ctx.why_untrainable()
+        if why or dropouts(ctx.network) or any(isinstance(each, nn.Linear) for each in ctx.network.modules()):
+            return why
+        return "the network has no linear layer"
+
+    def rebuilt(self, network: nn.Module) -> nn.Module:
+        """See _Rebuilt."""
+        return with_dropout(network, _DROPOUT)
+
+
+class NoDropout(_Rebuilt):
+    """No dropout."""
+
+    name = "no_dropout"
+    title = "Without dropout"
+    text = "All layers of dropout are set to zero."
+    words = "dropout off"
+    causes = ("regularization_too_strong",)
+
+    def why_not(self, ctx: Context) -> str:
+        """See Remedy."""
+        why = ctx.why_untrainable()
+        return why or ("" if any(each.p for each in dropouts(ctx.network)) else "the network has no dropout")
+
+    def rebuilt(self, network: nn.Module) -> nn.Module:
+        """See _Rebuilt."""
+        return without_dropout(network)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-
-from torch import nn
 
 from nnwidgets.engine.diagnosis._arms import Arm
 from nnwidgets.engine.diagnosis._context import Context
 from nnwidgets.engine.diagnosis.remedies._base import Changed, Remedy
-from nnwidgets.engine.diagnosis.remedies._layers import dropouts, with_dropout, without_dropout
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.values.setup import TrainingSetup
 
-__all__ = ["AnotherOptimizer", "Augment", "Decay", "Dropout", "Longer", "NoDecay", "NoDropout", "Rate", "RateByTest", "Schedule"]
+__all__ = ["AnotherOptimizer", "Augment", "Decay", "Longer", "NoDecay", "Rate", "RateByTest", "Schedule"]
 
 _HIGHEST = 10.0
-_DROPOUT = 0.3
 
 
 class _OfSetup(Remedy):
@@ -193,59 +188,3 @@ class Augment(_OfSetup):
         """See _OfSetup."""
         kind = self.kind if setup.augmentation is None else "shift+flip"
         return replace(setup, augmentation=kind), f"augmentation {setup.augmentation or 'none'} to {kind}"
-
-
-class _OfNetwork(Remedy):
-    """A remedy that changes each new network."""
-
-    def rebuilt(self, network: nn.Module) -> nn.Module:
-        """The changed network."""
-        raise NotImplementedError
-
-    words = ""
-
-    def change(self, ctx: Context, arm: Arm) -> Changed:
-        """See Remedy."""
-        make: Callable[[int, float], nn.Module] = arm.make
-        yield
-        return replace(arm, make=lambda seed, width: self.rebuilt(make(seed, width))), self.words
-
-
-class Dropout(_OfNetwork):
-    """Dropout before the last layer."""
-
-    name = "dropout"
-    title = "Dropout"
-    text = f"Dropout of {_DROPOUT:g} before the last linear layer; layers of dropout that are there are set to it."
-    words = f"dropout {_DROPOUT:g}"
-    causes = ("regularize",)
-
-    def why_not(self, ctx: Context) -> str:
-        """See Remedy."""
-        why = ctx.why_untrainable()
-        if why or dropouts(ctx.network) or any(isinstance(each, nn.Linear) for each in ctx.network.modules()):
-            return why
-        return "the network has no linear layer"
-
-    def rebuilt(self, network: nn.Module) -> nn.Module:
-        """See _OfNetwork."""
-        return with_dropout(network, _DROPOUT)
-
-
-class NoDropout(_OfNetwork):
-    """No dropout."""
-
-    name = "no_dropout"
-    title = "Without dropout"
-    text = "All layers of dropout are set to zero."
-    words = "dropout off"
-    causes = ("regularization_too_strong",)
-
-    def why_not(self, ctx: Context) -> str:
-        """See Remedy."""
-        why = ctx.why_untrainable()
-        return why or ("" if any(each.p for each in dropouts(ctx.network)) else "the network has no dropout")
-
-    def rebuilt(self, network: nn.Module) -> nn.Module:
-        """See _OfNetwork."""
-        return without_dropout(network)
