@@ -12,7 +12,7 @@ from nnwidgets.engine.diagnosis._analysis import Analysis
 from nnwidgets.engine.diagnosis._findings import Findings, ranked
 from nnwidgets.engine.diagnosis.evidence import EvidenceTest
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, NODES, Share, causes_of, states_of
-from nnwidgets.engine.diagnosis.records import Evidence
+from nnwidgets.engine.diagnosis.records import WEAK, Evidence, badge_for
 from nnwidgets.engine.diagnosis.remedies import Remedy
 from nnwidgets.engine.diagnosis.trials import Trial
 from nnwidgets.figures import text
@@ -23,7 +23,6 @@ from nnwidgets.widgets._analysis_text import LEAVES
 
 __all__ = ["LEAF_IDS", "detail_record", "flow_record", "leaf_tests", "line_record", "track_record", "trial_record"]
 
-_STRONG, _WEAK = 2.5, 0.8
 _MOST_BARS = 6
 _SIGNS = {"train": ("E_train", "accent"), "val": ("E_val", "muted"), "test": ("E_test", "alt")}
 _COLUMNS = {"train_high": "train", "test_high": "test", "data": "data"}
@@ -97,7 +96,7 @@ def _places(findings: Findings) -> dict[str, int]:
     """The leaves of the likeliest causes that something speaks for, 1 to 3."""
     found: dict[str, int] = {}
     for cause in findings.causes:
-        speaks = sum(e.weights.get(cause.name, 0.0) for e in cause.evidence) >= _WEAK
+        speaks = sum(e.weights.get(cause.name, 0.0) for e in cause.evidence) >= WEAK
         if speaks and cause.name != "goal_met" and cause.leaf not in found and len(found) < 3 and findings.branch != "goal_met":
             found[cause.leaf] = len(found) + 1
     return found
@@ -117,7 +116,7 @@ def _node(findings: Findings, name: str, state: str, busy: str, hidden: bool, pl
         "column": _OWN.get(name) or _COLUMNS[node.parents[0]],
         "state": state,
         "badge": "hidden" if hidden and leaf else badge,
-        "cost": text.duration(sum(test.seconds for test in open_tests)) if badge == "not tested" else "",
+        "cost": text.duration(sum(findings.seconds_of(test) for test in open_tests)) if badge == "not tested" else "",
         "place": places.get({"another_algorithm": "training_algorithm"}.get(name, name), 0),
         "extension": not node.from_lecture,
         "busy": any(test.name == busy for test in tests),
@@ -143,10 +142,10 @@ def badge_of(findings: Findings, leaf: str, tests: Sequence[EvidenceTest]) -> tu
         sums = {cause: sum(e.weights.get(cause, 0.0) for e in findings.evidence.values()) for cause in causes_of(leaf)}
         cause = max(sums, key=lambda name: sums[name])
         speaks = speaking(findings, (cause,), told)
-        badge = "strong" if sums[cause] >= _STRONG else "weak" if sums[cause] >= _WEAK else "none"
+        badge = badge_for(sums[cause])
         if badge != "none":
             return badge, short(speaks.text)
-        if any(_open(findings, test) for test in tests) and sums[cause] > -_WEAK:
+        if any(_open(findings, test) for test in tests) and sums[cause] > -WEAK:
             return "none", "so far"
         return "none", ""
     if done and all(evidence.state in ("does not apply", "failed") for evidence in done) and len(done) == len(tests):
@@ -276,7 +275,7 @@ def _test_record(findings: Findings, test: EvidenceTest, causes: Sequence[str], 
     badges = [found.badge(cause) for cause in causes]
     order = ("strong", "weak", "none", "not tested")
     badge = found.state if found.state in ("does not apply", "failed") else min(badges, key=order.index)
-    ran = f"ran {found.seconds:.1f} s" if found.state == "done" else f"about {text.duration(test.seconds)}"
+    ran = f"ran {found.seconds:.1f} s" if found.state == "done" else f"about {text.duration(findings.seconds_of(test))}"
     why = test.why_not(findings.context) if found.state == "not tested" else ""
     return {
         "test": test.name,

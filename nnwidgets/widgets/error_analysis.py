@@ -205,13 +205,12 @@ class ErrorAnalysis(LiveWidget):
         options["sample"] = [choice for choice in options["sample"] if choice["value"] in there]
         sizes = ", ".join(f"S_{name} {text.count(len(getattr(exp, name)))}" for name in ("train", "val", "test") if name in there)
         why = self._analysis.findings.context.why_untrainable()
-        seconds = sum(test.seconds for test in self._tests)
         self.set_trait(
             "about",
             {
                 "title": "Error analysis",
                 "subtitle": f"{exp.title}: {sizes}",
-                "all_cost": f"about {text.duration(seconds)}",
+                "all_cost": self._all_cost(),
                 "looks": self._analysis.looks,
                 "can_train": "" if not why else f"Nothing can be trained here: {why}.",
             },
@@ -219,6 +218,10 @@ class ErrorAnalysis(LiveWidget):
         self.set_trait("options", options)
         self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
         self._set_notices()
+
+    def _all_cost(self) -> str:
+        left = self._analysis.findings.seconds_left
+        return f"about {text.duration(left)}" if left else ""
 
     def _set_notices(self) -> None:
         why = self.about.get("can_train", "")
@@ -242,7 +245,7 @@ class ErrorAnalysis(LiveWidget):
         self.set_trait("branch", findings.branch if errors else "")
         self.set_trait("e_train", errors["train"].value if "train" in errors else None)
         self.set_trait("e_test", errors["test"].value if "test" in errors else None)
-        self.set_trait("about", {**self.about, "looks": analysis.looks})
+        self.set_trait("about", {**self.about, "looks": analysis.looks, "all_cost": self._all_cost()})
         self.set_trait("code", code_of(self._exp if self._exercise is None else self._exercise.experiment, analysis))
         if self._secret:
             self._used |= {each.test for each in findings.evidence.values() if each.state == "done"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,31 @@ def test_every_leaf_has_a_cause_and_every_cause_a_remedy_but_for_the_exit() -> N
     advised = {cause for remedy in REMEDIES for cause in remedy.causes}
     assert advised == {cause for leaf in leaves for cause in causes_of(leaf)} - {"goal_met"}
     assert len({remedy.name for remedy in REMEDIES}) == len(REMEDIES)
+
+
+class Slow(E.EvidenceTest):
+    """Said to take a second, takes a tenth."""
+
+    name, title, method, seconds = "slow", "Slow", "waits", 1.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc]
+
+    def steps(self, ctx: Context) -> Any:
+        time.sleep(0.1)
+        yield
+        return {}, "", {}
+
+
+def test_what_tests_cost_is_told_by_those_that_ran_here() -> None:
+    findings = Analysis(trained(), tests=(Slow("one"), Slow("two"))).findings
+    one, two = findings.tests
+    assert findings.seconds_of(two) == 1.0 and findings.seconds_left == 2.0
+    result_of(findings.run("one"))
+    took = findings.evidence["one"].seconds
+    assert findings.seconds_of(one) == took >= 0.1 and findings.seconds_of(two) == pytest.approx(took) == findings.seconds_left
+    result_of(findings.run("two"))
+    assert findings.seconds_left == 0
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

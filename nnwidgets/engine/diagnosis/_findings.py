@@ -34,6 +34,7 @@ _ONLY_WITH_E_TRAIN_HIGH = (
     "dead_units",
 )
 _SHARPNESS = 0.8  # of the confidence; set on planted faults
+_TELLS_S, _FARTHEST = 0.5, 10.0  # usual seconds of tests that ran which tell the pace of this machine; the farthest pace
 _ALONE_S = 30.0  # seconds that one test may take which was asked for by name
 
 
@@ -127,6 +128,26 @@ class Findings:
             found = test.without("failed", f"{type(error).__name__}: {error}")
         self.evidence[test.name] = found
         return found
+
+    def seconds_of(self, test: EvidenceTest) -> float:
+        """What a test took here; before it was run, what it usually takes, times how far those that ran were from that."""
+        found = self.evidence.get(test.name)
+        if found is not None and found.state == "done":
+            return found.seconds
+        ran = [each for each in self.tests if each.name in self.evidence and self.evidence[each.name].state == "done"]
+        usual = sum(each.seconds for each in ran)
+        if usual < _TELLS_S:
+            return test.seconds
+        pace = sum(self.evidence[each.name].seconds for each in ran) / usual
+        return test.seconds * min(_FARTHEST, max(1 / _FARTHEST, pace))
+
+    @property
+    def seconds_left(self) -> float:
+        """What the tests that would tell something now, and have not been run, are likely to take."""
+        open_tests = [
+            each for each in self.tests if each.name not in self.evidence or self.evidence[each.name].state == "not tested"
+        ]
+        return sum(self.seconds_of(each) for each in open_tests if not self.errors or each.worth(self.branch, self.evidence) > 0)
 
     def _find(self, name: str) -> EvidenceTest:
         for test in self.tests:

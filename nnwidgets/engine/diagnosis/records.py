@@ -9,9 +9,15 @@ import pandas as pd
 
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, Share
 
-__all__ = ["Cause", "Diagnosis", "DiagnosisStep", "Evidence"]
+__all__ = ["WEAK", "Cause", "Diagnosis", "DiagnosisStep", "Evidence", "badge_for"]
 
-_STRONG, _WEAK = 2.5, 0.8
+WEAK = 0.8  # a weight from which on evidence speaks for a cause at all
+_STRONG = 2.5
+
+
+def badge_for(weight: float) -> str:
+    """What a weight, or a sum of weights, says for a cause: "strong", "weak" or "none"."""
+    return "strong" if weight >= _STRONG else "weak" if weight >= WEAK else "none"
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,7 @@ class Evidence:
         """What it says for a cause: "strong", "weak", "none" or "not tested"."""
         if self.state != "done":
             return "not tested"
-        weight = self.weights.get(cause, 0.0)
-        return "strong" if weight >= _STRONG else "weak" if weight >= _WEAK else "none"
+        return badge_for(self.weights.get(cause, 0.0))
 
 
 @dataclass(frozen=True)
