@@ -12,8 +12,7 @@ import traitlets
 from nnwidgets.engine.diagnosis import EvidenceTest
 from nnwidgets.engine.diagnosis._analysis import Analysis, TrialStep
 from nnwidgets.engine.diagnosis.evidence import ALL
-from nnwidgets.engine.diagnosis.flowchart import CAUSES
-from nnwidgets.engine.diagnosis.practice import FAULT_NAMES, Exercise, PracticeResult, draw_exercise, result_of_guess
+from nnwidgets.engine.diagnosis.practice import draw_exercise
 from nnwidgets.engine.diagnosis.recording import recorded_text, replay
 from nnwidgets.engine.diagnosis.records import Diagnosis, DiagnosisStep
 from nnwidgets.engine.diagnosis.remedies import REMEDIES, Remedy
@@ -26,6 +25,7 @@ from nnwidgets.figures.records import to_wire
 from nnwidgets.widgets import _analysis_view as records
 from nnwidgets.widgets._analysis_boards import board, pairs_of
 from nnwidgets.widgets._analysis_code import code_of
+from nnwidgets.widgets._analysis_practice import NO_PRACTICE, PracticeState
 from nnwidgets.widgets._analysis_probes import NEED_WORK, prepare
 from nnwidgets.widgets._analysis_text import HELP, LEAVES, OPTIONS
 from nnwidgets.widgets._base import LiveWidget, static_text
@@ -46,9 +46,6 @@ _LONGEST_TAG = 40
 _LOWEST, _HIGHEST = 0.001, 0.999  # goals that the handle reaches
 _LONGEST_CLASS = 6  # digits
 _BOARD = ("panel", "sample", "order", "pair", "threshold")
-_OFF: dict[str, Any] = {
-    "state": "off", "seed": 0, "text": "", "options": [], "guess": "", "truth": "", "score": "", "used": 0,
-}  # fmt: skip
 
 
 def _reached(goal: float) -> float:
@@ -104,7 +101,7 @@ class ErrorAnalysis(LiveWidget):
     detail = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
     track: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     board = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
-    practice = traitlets.Dict(_OFF, read_only=True).tag(sync=True)
+    practice = traitlets.Dict(NO_PRACTICE, read_only=True).tag(sync=True)
     hidden = traitlets.Bool(False, read_only=True, help="Badges wait for the vote of a hall.").tag(sync=True)
     recorded = traitlets.Unicode("", read_only=True, help="When and where what is shown was recorded.").tag(sync=True)
     pairs: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -133,9 +130,7 @@ class ErrorAnalysis(LiveWidget):
         self._own_marks = self._marks = Marks()
         self._closed, self._last_news = False, 0.0
         self._busy = self._at = ""  # the test that was begun last, and the work that is going on
-        self._exercise: Exercise | None = None
-        self._result: PracticeResult | None = None
-        self._used: set[str] = set()
+        self._practice = PracticeState()
         self._again: Callable[[], object] | None = None
         self._explorer: LayerExplorer | None = None
         self._turns, self._turn = threading.Lock(), 0
@@ -199,7 +194,7 @@ class ErrorAnalysis(LiveWidget):
 
     def _describe(self) -> None:
         """What seldom changes while the widget lives."""
-        exp = self._exp if self._exercise is None else self._exercise.experiment
+        exp = self._shown
         options = {name: list(choices) for name, choices in OPTIONS.items()}
         there = samples_of(exp)
         options["sample"] = [choice for choice in options["sample"] if choice["value"] in there]
@@ -229,8 +224,10 @@ class ErrorAnalysis(LiveWidget):
         self.set_trait("notices", [*(to_wire(notice) for notice in self._exp.notices.values()), *notes])
 
     @property
-    def _secret(self) -> bool:
-        return self._exercise is not None and self._result is None
+    def _shown(self) -> Experiment:
+        """One's own experiment, or the one to practise on."""
+        exercise = self._practice.exercise
+        return self._exp if exercise is None else exercise.experiment
 
     def _set_all(self) -> None:
         """All records of what is known; called inside ``publishing``."""
@@ -238,18 +235,17 @@ class ErrorAnalysis(LiveWidget):
         findings = analysis.findings
         self.set_trait("line", records.line_record(findings))
         busy = "" if self.task is None else self._busy
-        self.set_trait("flow", records.flow_record(findings, busy, self.hidden, self._secret))
-        self.set_trait("detail", records.detail_record(analysis, self.selected, self.hidden, self._secret, self.seeds))
+        self.set_trait("flow", records.flow_record(findings, busy, self.hidden, self._practice.secret))
+        self._set_detail()
         self.set_trait("track", records.track_record(analysis))
         errors = findings.errors
         self.set_trait("branch", findings.branch if errors else "")
         self.set_trait("e_train", errors["train"].value if "train" in errors else None)
         self.set_trait("e_test", errors["test"].value if "test" in errors else None)
         self.set_trait("about", {**self.about, "looks": analysis.looks, "all_cost": self._all_cost()})
-        self.set_trait("code", code_of(self._exp if self._exercise is None else self._exercise.experiment, analysis))
-        if self._secret:
-            self._used |= {each.test for each in findings.evidence.values() if each.state == "done"}
-        self.set_trait("practice", self._practice_record())
+        self.set_trait("code", code_of(self._shown, analysis))
+        self._practice.count(findings)
+        self.set_trait("practice", self._practice.record())
 
     def _show_all(self, **traits: Any) -> None:
         with self.publishing():
@@ -257,9 +253,13 @@ class ErrorAnalysis(LiveWidget):
                 self.set_trait(name, value)
             self._set_all()
 
+    def _set_detail(self) -> None:
+        secret = self._practice.secret
+        self.set_trait("detail", records.detail_record(self._analysis, self.selected, self.hidden, secret, self.seeds))
+
     def _show_detail(self) -> None:
         with self.publishing():
-            self.set_trait("detail", records.detail_record(self._analysis, self.selected, self.hidden, self._secret, self.seeds))
+            self._set_detail()
 
     def _status(self) -> str:
         if self.error is not None:
@@ -271,20 +271,20 @@ class ErrorAnalysis(LiveWidget):
     def _goal_moved(self, change: Any) -> None:
         goal = check_goal(float(change["new"]))
         own = self._exp.goal
-        beyond = self._exercise is None and _reached(own) == goal  # the experiment's own may lie beyond the handle
+        beyond = self._practice.exercise is None and _reached(own) == goal  # the experiment's own may lie beyond the handle
         self._analysis.set_goal(own if beyond else goal)
         self._show_all()
 
     def _heard(self, event: Event) -> None:
         """Called by the experiment, in whichever thread changed something."""
-        if event.kind == "goal" and self._exercise is None and self.goal != _reached(self._exp.goal):
+        if event.kind == "goal" and self._practice.exercise is None and self.goal != _reached(self._exp.goal):
             self.goal = _reached(self._exp.goal)
         elif event.kind == "notice":
             with self.publishing():
                 self._set_notices()
             if event.notice is not None and event.notice.id == "model_changed" and event.notice.text:
                 self._home = Analysis(self._exp, self._tests, self._remedies)
-                if self._exercise is None:
+                if self._practice.exercise is None:
                     self._analysis = self._home
                     self._show_all(recorded="")
                     self._measure()
@@ -303,7 +303,7 @@ class ErrorAnalysis(LiveWidget):
         """Run steps that end in what is said of them; one at a time, a second call while it runs starts nothing."""
 
         def work() -> Iterator[Any]:
-            if self._exercise is None:
+            if self._practice.exercise is None:
                 self._exp.notice_changes()
             self._busy = ""
             with self.publishing():
@@ -550,7 +550,8 @@ class ErrorAnalysis(LiveWidget):
         def steps() -> Generator[Any, None, str]:
             exercise = draw_exercise(seed)
             yield "a network with a fault was trained"
-            self._exercise, self._result, self._used, self._marks = exercise, None, set(), Marks()
+            self._practice.begin(exercise)
+            self._marks = Marks()
             self._analysis = Analysis(exercise.experiment, self._tests, self._remedies)
             with self.publishing():
                 self.set_trait("goal", _reached(exercise.experiment.goal))
@@ -563,34 +564,15 @@ class ErrorAnalysis(LiveWidget):
 
         self._work("practice", "Planting a fault", steps, lambda: self.start_practice(seed))
 
-    def _practice_record(self) -> dict[str, Any]:
-        exercise, result = self._exercise, self._result
-        if exercise is None:
-            return _OFF
-        options = [{"value": name, "label": CAUSES[name].title} for name in CAUSES]
-        shown = {"seed": exercise.seed, "options": options, "used": len(self._used)}
-        if result is None:
-            words = "A fault may be planted in this network, its data or its code. Run few tests, then commit your guess."
-            return {**_OFF, **shown, "state": "guessing", "text": words}
-        truth = f"{exercise.fault}: {FAULT_NAMES[exercise.fault]}"
-        words = "Right." if result.right else f"Expected: {' or '.join(CAUSES[name].title for name in sorted(exercise.answers))}."
-        return {
-            **_OFF, **shown, "state": "revealed", "text": words, "guess": result.guess, "truth": truth,
-            "score": f"{result.score} of 10",
-        }  # fmt: skip
-
     def guess(self, cause: str) -> None:
         """Commit a guess: a name of a cause."""
-        if self._exercise is None:
-            raise InputError("guess: no practice is on; start one first.")
-        if self._result is None:
-            self._result = result_of_guess(self._exercise, cause, len(self._used))
+        self._practice.guess(cause)
         self._show_all()
 
     def end_practice(self) -> None:
         """Back to one's own experiment."""
         self.cancel()
-        self._exercise = self._result = None
+        self._practice.end()
         self._analysis, self._marks = self._home, self._own_marks
         with self.publishing():
             self.set_trait("goal", _reached(self._exp.goal))
@@ -656,8 +638,8 @@ class ErrorAnalysis(LiveWidget):
 
     def _save(self, what: str = "track") -> None:
         made: dict[str, Callable[[], str]] = {"track": self._analysis.to_json, "recording": self.record}
-        if self._result is not None:
-            made["practice"] = self._result.to_text
+        if self._practice.result is not None:
+            made["practice"] = self._practice.result.to_text
         if what not in made:
             raise InputError(f"save: got {what!r:.40}, expected one of {', '.join(made)}.")
         content = made[what]().encode()

@@ -263,11 +263,11 @@ def test_practice_from_the_start_to_the_score_then_a_hall(notebook: Callable[...
     expect(widget.root.locator("[data-nnw-practice]")).not_to_contain_text(" 0 tests used")
     at_rest(book, widget)
     assert widget.root.locator(".place").count() == 0 and widget.root.locator('[data-nnw-value="confidence"]').count() == 0
-    answer = book.python("sorted(analysis._exercise.answers)[0]")
+    answer = book.python("sorted(analysis._practice.exercise.answers)[0]")
     widget.root.locator('[data-nnw-control="guess"] select').select_option(answer)
     widget.action("guess").click()
     expect(widget.root.locator('[data-nnw-value="score"]')).to_have_text(book.python("analysis.practice['score']"))
-    assert book.python("analysis._result.right") is True
+    assert book.python("analysis._practice.result.right") is True
     widget.action("end_practice").click()
     expect(widget.root.locator("[data-nnw-practice]")).to_have_count(0)
     agrees(book, widget)

@@ -163,7 +163,7 @@ def test_tests_count_even_where_the_rest_was_cancelled(widget: Any, planted: E.E
     assert widget.wait(30)
     used = sum(e.state == "done" for e in widget.diagnosis.evidence)
     click(widget, "guess", cause="labels")
-    assert used >= 3 and widget._result.tests == widget.practice["used"] == used
+    assert used >= 3 and widget._practice.result.tests == widget.practice["used"] == used
 
 
 def test_practice_that_fails_to_start_can_be_tried_again(widget: Any, planted: E.Experiment, monkeypatch: Any) -> None:
@@ -231,8 +231,8 @@ def test_a_fault_that_is_really_planted_can_be_looked_for() -> None:
     widget.budget = 3
     click(widget, "run_all")
     rest(widget)
-    click(widget, "guess", cause=next(iter(widget._exercise.answers)))
-    assert E.check_practice(widget._result.to_text()).right
+    click(widget, "guess", cause=next(iter(widget._practice.exercise.answers)))
+    assert E.check_practice(widget._practice.result.to_text()).right
     widget.close()
     widget.experiment.close()
 
