@@ -607,7 +607,7 @@ class ErrorAnalysis(LiveWidget):
             "label": self.decide,
             "tag": self.tag,
             "open": self.open_image,
-            "practice": lambda seed=0, fault="": self.start_practice(seed),
+            "practice": self.start_practice,
             "guess": self.guess,
             "end_practice": self.end_practice,
             "hall": self.hall,

@@ -99,7 +99,7 @@ def test_a_hall_that_starts_after_the_tests_hides_them_as_well(widget: Any) -> N
 def test_practice_from_the_start_to_the_score_and_back(widget: Any, planted: E.Experiment, monkeypatch: Any) -> None:
     files: list[Any] = []
     own = widget.goal
-    click(widget, "practice", seed=7, fault="")
+    click(widget, "practice", seed=7)
     rest(widget)
     assert widget.current is planted and widget.practice["state"] == "guessing" and widget.practice["seed"] == 7
     assert {each["value"] for each in widget.practice["options"]} == set(CAUSES)

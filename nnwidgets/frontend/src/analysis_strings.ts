@@ -71,7 +71,7 @@ export const words = {
   sample: "Sample",
   order: "Order",
   pair: "Label and answer",
-  threshold: "Suspect from",
+  threshold: "Suspects taken",
   matrixCorner: "label ↓ answer →",
   cell: (label: string, answer: string, count: number): string => `label ${label}, answer ${answer}: ${count}`,
   images: "Images",
@@ -89,7 +89,7 @@ export const words = {
   // practice
   practice: "Practice",
   practiceTitle: "Practice: find the planted fault",
-  practiceHow: "A fault is planted into a copy of the experiment. Test, then name the cause; fewer tests score higher.",
+  practiceHow: "Another small network is shown, mostly with a planted fault. Test, then name the cause; fewer tests score higher.",
   fault: "Fault",
   byChance: "by chance",
   bySeed: "by number",

@@ -203,7 +203,7 @@ export type AnalysisCommand =
   | "label" // { id, verdict: "keep" | "drop" | "relabel" | "" }
   | "tag" // { id, tag }
   | "open" // { id }: in a linked layer explorer
-  | "practice" // { fault: "" for by chance, seed }
+  | "practice" // { seed }: the same plants the same fault
   | "guess" // { cause }
   | "end_practice" // {}
   | "hall" // { on: boolean }

@@ -35,7 +35,7 @@ const command = (name: string, args: Record<string, string | number | boolean> =
 
 if (!states.includes("loading")) kernel.start();
 if (states.includes("practice") || states.includes("revealed")) {
-  command("practice", { fault: "", seed: 7 });
+  command("practice", { seed: 7 });
   await wait(100);
   if (states.includes("revealed")) command("guess", { cause: "labels" });
 } else if (!states.includes("loading") && !states.includes("fresh")) kernel.tested();

@@ -18,7 +18,7 @@ function Start({ close }: { close: () => void }) {
   const [way, setWay] = useState("chance");
   const [seed, setSeed] = useState(1);
   const start = (): void => {
-    store.command("practice", { fault: "", seed: way === "chance" ? drawn() : seed });
+    store.command("practice", { seed: way === "chance" ? drawn() : seed });
     close();
   };
   return (
