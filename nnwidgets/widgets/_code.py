@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnwidgets.engine.compression.knowledge import needs_pass
 from nnwidgets.engine.experiment import Experiment, State
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -20,7 +21,9 @@ def code_for(experiment: Experiment, state: State) -> str:
         lines.append(f"exp = nw.Experiment(model, train=train, test=test, goal={experiment.goal!r})")
     lines += steps_code(experiment, state)
     lines.append("exp.compressed  # masks and rounding, simulated, in a copy")
-    lines.append("E.cost(exp.model, exp.input_shape, exp.recipe)" if state.weights_key is None else "exp.recipe")
+    looks = needs_pass(state.recipe.pruning)
+    asked = ", calibration=exp.train" if looks else ""
+    lines.append(f"E.cost(exp.model, exp.input_shape, exp.recipe{asked})" if state.weights_key is None else "exp.recipe")
     return "\n".join(lines) + "\n"
 
 

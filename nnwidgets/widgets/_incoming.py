@@ -8,6 +8,8 @@ from typing import Any
 
 import traitlets
 
+from nnwidgets.widgets._structure_trait import StructureTrait
+
 __all__ = ["RefusedError", "clean", "sendable"]
 
 _LONGEST_TEXT = 10_000
@@ -40,6 +42,8 @@ def clean(trait: traitlets.TraitType[Any, Any], value: Any) -> Any:
     if isinstance(trait, traitlets.Unicode):
         if not isinstance(value, str) or len(value) > _LONGEST_TEXT or value != sendable(value):
             raise RefusedError(f"{_show(value)} is not a text of at most {_LONGEST_TEXT} characters")
+        if isinstance(trait, StructureTrait) and not trait.allows(value):
+            raise RefusedError(f"{_show(value)} is no structure")
         return value
     if isinstance(trait, traitlets.Dict):
         return _shares(value)

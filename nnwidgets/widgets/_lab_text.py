@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["HELP", "OPTIONS", "choice"]
+from nnwidgets.engine.pruning.criteria import CRITERIA, Facts
+
+__all__ = ["HELP", "OPTIONS", "PATTERNS", "choice"]
+
+PATTERNS = ("2:4", "1:4", "4:8", "1:2")
+"""Patterns that the menu offers; others can be set from code."""
 
 
 def choice(value: object, label: str, what: str, formula: str = "", source: str = "") -> dict[str, Any]:
     """One choice of a control with its explanation, as the front end takes it."""
     told = {"what": what, "formula": formula, "source": source}
     return {"value": value, "label": label, "help": {name: text for name, text in told.items() if text}}
+
+
+def criterion_choice(facts: Facts) -> dict[str, Any]:
+    """A criterion with its formulas."""
+    parts = [f"weight: {facts.formula}" if facts.formula else "", f"unit: {facts.unit_formula}" if facts.unit_formula else ""]
+    return choice(facts.name, facts.label, facts.what, "; ".join(filter(None, parts)), facts.source)
 
 
 OPTIONS: Mapping[str, list[dict[str, Any]]] = {
@@ -21,25 +32,49 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "weights",
             "Single connections are set to zero. Smaller when stored; dense kernels still multiply the zeros.",
         ),
+        *(
+            choice(
+                pattern,
+                f"{pattern} pattern",
+                f"Of each {pattern[-1]} neighbours along the inputs {pattern[0]} are kept: zeros that some hardware can skip.",
+                "the n largest |w| of each m",
+                "Zhou et al. 2021",
+            )
+            for pattern in PATTERNS
+        ),
+        choice(
+            "kernel",
+            "kernels",
+            "Whole two-dimensional kernels of convolutions, one for each pair of input and output channel.",
+            source="Mao et al. 2017",
+        ),
         choice(
             "filter",
             "filters",
-            "Whole convolution filters are set to zero, with their bias and batch-norm. The output layer is left alone.",
+            "Whole filters, with their batch-norm, with what reads their channel, and with the filters of other layers that are "
+            "added to them: the network really gets smaller.",
+            source="Li et al. 2017",
         ),
+        choice("neuron", "neurons", "Whole outputs of dense layers, with what reads them: the network really gets smaller."),
+        choice("head", "attention heads", "Whole heads of attention, with their projections.", source="Michel et al. 2019"),
     ],
-    "criterion": [
-        choice(
-            "magnitude",
-            "magnitude",
-            "The smallest go first.",
-            "weight: |w|; filter: mean |w| (L1) or root mean square (L2)",
-            "Han et al. 2015",
-        ),
-        choice("random", "random", "Drawn by chance with a fixed seed: the control that every criterion has to beat."),
-    ],
+    "criterion": [criterion_choice(facts) for facts in CRITERIA.values()],
     "allocation": [
         choice("global", "global", "One ranking over all layers: layers with many small weights lose more."),
         choice("uniform", "uniform", "Each layer loses the same share."),
+        choice(
+            "erk",
+            "ERK",
+            "Small layers keep more (Erdos-Renyi-Kernel).",
+            "kept share ~ (in + out + kh + kw) / (in · out · kh · kw)",
+            "Mocanu et al. 2018; Evci et al. 2020",
+        ),
+        choice(
+            "sensitivity",
+            "by sensitivity",
+            "Each layer loses what it bears: all would lose the same accuracy alone. Scans the layers first.",
+            source="Han et al. 2015",
+        ),
     ],
     "norm": [
         choice(1, "L1", "Filters are ranked by their mean |w|.", "mean |w|", "Li et al. 2017"),
@@ -82,10 +117,13 @@ HELP: Mapping[str, dict[str, str]] = {
         "formula": "k = round(share × N) smallest of N",
         "source": "Han et al. 2015; Menghani 2021",
     },
-    "structure": {"what": "What is removed: single weights, or whole filters."},
-    "criterion": {"what": "Which weights or filters go first."},
+    "structure": {"what": "What is removed: single weights, patterns of them, or whole units with all that is coupled to them."},
+    "criterion": {
+        "what": "What goes first. Criteria that look at images take them from S_train; they look once, and the slider is quick "
+        "from then on."
+    },
     "allocation": {"what": "How the removed share is spread over the layers; by hand in the table of layers."},
-    "norm": {"what": "How a filter is ranked."},
+    "norm": {"what": "How the numbers of a kernel, filter, neuron or head become one."},
     "weight_bits": {
         "what": "Each weight is stored with so many bits. "
         "The rounding is simulated: the arithmetic stays in fp32, so the time does not change.",

@@ -10,8 +10,9 @@ import numpy as np
 from nnwidgets.engine.experiment import Experiment, State, Visit
 from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
+from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.trace.weights import weight_of
-from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Latency
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
@@ -28,12 +29,17 @@ def recipe_words(recipe: Recipe) -> str:
     """A recipe in a few words."""
     parts = []
     if recipe.pruning is not None:
-        kind = {"weight": "weights", "filter": "filters"}.get(recipe.pruning.structure, recipe.pruning.structure)
-        parts.append(f"{text.percent(recipe.pruning.amount, 0)} % of {kind} pruned")
+        parts.append(_pruned(recipe.pruning))
     if recipe.quantization is not None:
         bits = recipe.quantization.weight_bits
         parts.append(f"{bits} bit" if isinstance(bits, int) else "bits by layer")
     return ", ".join(parts) or "dense"
+
+
+def _pruned(pruning: Pruning) -> str:
+    kind = f"{pruning.structure}s" if ":" not in pruning.structure else f"weights ({pruning.structure})"
+    by = "" if pruning.criterion == "magnitude" else f" by {CRITERIA[pruning.criterion].label}"
+    return f"{text.percent(pruning.amount, 0)} % of {kind} pruned{by}"
 
 
 class LabView:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
-from nnwidgets.engine.errors import InputError, RecipeError
+from nnwidgets.engine.errors import InputError, NnwError, RecipeError
 from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
+from nnwidgets.engine.experiment.events import Scoring
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.tasks import default_setup, start_disk, start_fine_tuning, start_latency
-from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Latency
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
@@ -23,9 +25,11 @@ from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
+from nnwidgets.widgets._lab_options import layers_for, options_for, settled
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
 from nnwidgets.widgets._lab_view import LabView, recipe_words
 from nnwidgets.widgets._saved_figure import send_figure
+from nnwidgets.widgets._structure_trait import StructureTrait
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -59,14 +63,14 @@ class CompressionLab(LiveWidget):
     writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture"})
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
-    structure = traitlets.Enum(_values("structure"), "weight", help="What is removed: weight or filter.").tag(sync=True)
-    criterion = traitlets.Enum(_values("criterion"), "magnitude", help="What goes first: magnitude or random.").tag(sync=True)
+    structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
+    criterion = traitlets.Enum(_values("criterion"), "magnitude", help="What goes first.").tag(sync=True)
     allocation = traitlets.Union(
         [traitlets.Enum(_values("allocation")), traitlets.Dict()],
         default_value="global",
-        help="global, uniform, or {layer: share}.",
+        help="global, uniform, erk, sensitivity, or {layer: share}.",
     ).tag(sync=True)
-    norm = traitlets.Enum([1, 2], 1, help="How filters are ranked: 1 for L1, 2 for L2.").tag(sync=True)
+    norm = traitlets.Enum([1, 2], 1, help="How units are ranked by magnitude: 1 for L1, 2 for L2.").tag(sync=True)
     weight_bits = traitlets.Enum(_values("weight_bits"), 32, help="Bits a weight: 1 to 8, or 32.").tag(sync=True)
     activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(
         sync=True
@@ -93,6 +97,9 @@ class CompressionLab(LiveWidget):
     history = traitlets.Dict(read_only=True).tag(sync=True)
     task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
     last_task = traitlets.Dict(default_value=None, allow_none=True, read_only=True).tag(sync=True)
+    scoring = traitlets.Dict(
+        default_value=None, allow_none=True, read_only=True, help="How far a criterion is in looking at images."
+    ).tag(sync=True)
     notices: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     code = traitlets.Unicode("", read_only=True, help="Python that reproduces what is on the screen.").tag(sync=True)
     view = traitlets.Dict(read_only=True).tag(sync=True)
@@ -114,6 +121,8 @@ class CompressionLab(LiveWidget):
         self._moved = threading.Event()
         self._retry: Callable[[], object] | None = None
         self._failed_task: str | None = None
+        self._settling = False
+        self._scan_first: Recipe | None = None  # asked for, and waiting for a scan
         self._unsubscribe: Callable[[], None] = lambda: None
         plan = experiment.bench(None).plan
         _ = experiment.bench(None).quick  # now, so that the first measurement is not the one that waits for it
@@ -131,6 +140,7 @@ class CompressionLab(LiveWidget):
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
+        experiment.jobs.submit(f"structures-{id(self)}", self._find_structures)
 
     @property
     def experiment(self) -> Experiment:
@@ -152,22 +162,26 @@ class CompressionLab(LiveWidget):
             if exp.test is not None
             else f"{text.count(sizes['val'])} validation images"
         )
-        options = {name: list(choices) for name, choices in OPTIONS.items()}
-        options["sample"] = [choice for choice in options["sample"] if sizes[choice["value"]]]
         self.set_trait(
             "about",
             {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
         )
-        self.set_trait("options", options)
+        self.set_trait("options", options_for(exp, self.structure))
         self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
-        rows = []
-        for layer in plan.layers:
-            can = ["weight"] + (["filter"] if layer.name in plan.filter_layers else [])
-            shape = "×".join(str(size) for size in layer.shape)
-            rows.append(
-                {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape}
-            )
-        self.set_trait("layers", rows)
+        self.set_trait("layers", layers_for(plan))
+
+    def _find_structures(self) -> Iterator[None]:
+        """What is coupled in the network takes some time to find: the lab is on the screen before."""
+        yield
+        try:
+            rows = layers_for(self._exp.bench(None).plan, units=True)
+        except NnwError as error:
+            self._exp.notify(Notice("structures", f"Only single weights can be removed here: {error}", "muted"))
+            return
+        with self.publishing():
+            self.set_trait("layers", rows)
+            self.set_trait("options", options_for(self._exp, self.structure, rows))
+        self._show(charts=self._view.layers(self.selected_layer))
 
     # --- from the controls to the experiment --------------------------------------------------------------------------
 
@@ -183,6 +197,10 @@ class CompressionLab(LiveWidget):
         return recipe_of({name: getattr(self, name) for name in CONTROLS}, self._exp.recipe)
 
     def _control_moved(self, change: Any) -> None:
+        if self._settling:
+            return
+        if change["name"] == "structure":
+            self._settle()
         recipe = self._recipe()
         if recipe == self._asked:
             return
@@ -191,13 +209,39 @@ class CompressionLab(LiveWidget):
         if _STOPPED in self._exp.notices:
             self._exp.notify(Notice(_STOPPED, ""))
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
+        if self._needs_scan(recipe) and not self.task:
+            self._scan_first = recipe
+            self.scan_layers()
+            return
         self._exp.request(recipe, self._merge)
+
+    def _settle(self) -> None:
+        """A new structure takes the other controls with it, so that all go together."""
+        self._settling = True
+        try:
+            with self.publishing():
+                for name, value in settled({name: getattr(self, name) for name in CONTROLS}, self.layers).items():
+                    self.set_trait(name, value)
+                self.set_trait("options", options_for(self._exp, self.structure, self.layers))
+        finally:
+            self._settling = False
+
+    def _needs_scan(self, recipe: Recipe) -> bool:
+        pruning = recipe.pruning
+        if pruning is None or pruning.allocation != "sensitivity":
+            return False
+        return self._exp.bench(self._exp.state.weights_key).plan.knowledge.drops is None
 
     def _mirror(self) -> None:
         """Set the controls to what the experiment holds, unless they led there or have moved on since: no move is taken back."""
         if self._exp.recipe != self._asked and not self._exp.pending:
-            for name, value in controls_of(self._exp.recipe, self.allocation).items():
-                self.set_trait(name, value)
+            self._settling = True
+            try:
+                for name, value in controls_of(self._exp.recipe, self.allocation).items():
+                    self.set_trait(name, value)
+            finally:
+                self._settling = False
+            self.set_trait("options", options_for(self._exp, self.structure, self.layers))
             self._asked = self._recipe()
         self._publish_history()
 
@@ -256,6 +300,8 @@ class CompressionLab(LiveWidget):
             self._exp.live.refresh()
         elif event.kind == "task" and event.task is not None:
             self._show_task(event.task)
+        elif event.kind == "scoring" and event.scoring is not None:
+            self._show_scoring(event.scoring)
         elif event.kind == "notice":
             with self.publishing():
                 self._publish_history()
@@ -280,6 +326,7 @@ class CompressionLab(LiveWidget):
         self._last_estimate = 0.0
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
+        traits["scoring"] = None
         self._show(figures, charts, **traits)
         if not self._exp.pending:
             self._moved.wait(_HEAD_START)
@@ -315,6 +362,17 @@ class CompressionLab(LiveWidget):
             "n_seen": estimate.n_seen,
         }
 
+    def _show_scoring(self, scoring: Scoring) -> None:
+        now = time.monotonic()
+        if self.scoring is not None and scoring.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
+            return
+        self._last_task = now
+        label = CRITERIA[scoring.criterion].label
+        told = {"text": f"{label} looks at images", "progress": scoring.progress, "can_cancel": self._exp.pending}
+        with self.publishing():
+            self.set_trait("scoring", told)
+            self.set_trait("status", self._status())
+
     def _show_task(self, task: Task) -> None:
         now = time.monotonic()
         if task.ended is None and 0 < task.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
@@ -327,6 +385,9 @@ class CompressionLab(LiveWidget):
                 role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
                 self.set_trait("last_task", {"text": task.text, "role": role})
                 self.set_trait("status", self._status())
+                if task.name == "scan_layers" and task.ended != "done" and self._scan_first is not None:
+                    self._scan_first = None
+                    self._take_back()
                 return
             left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
             shown = {
@@ -355,6 +416,7 @@ class CompressionLab(LiveWidget):
         self._retry = again.get(self._failed_task or "", self._exp.live.refresh)
         self._failed_task = None
         with self.publishing():
+            self.set_trait("scoring", None)
             self._publish_history()  # no figures follow that would bring it
         step = "The figures are still those of the last state that worked." if recipe_refused else "Retry, or move a control."
         self.show_error(title, error, step, retry=True)
@@ -382,6 +444,7 @@ class CompressionLab(LiveWidget):
             "snapshot_delete": lambda name="": exp.delete_snapshot(name),
             "fine_tune": self.fine_tune,
             "cancel": self.cancel,
+            "cancel_scoring": self.cancel_scoring,
             "measure_latency": self.measure_latency,
             "measure_disk": self.measure_disk,
             "scan_layers": self.scan_layers,
@@ -415,12 +478,30 @@ class CompressionLab(LiveWidget):
         def done(scan: Scan) -> None:
             self._view.scan = scan
             self._show(charts=self._view.sensitivity())
+            waiting, self._scan_first = self._scan_first, None
+            if waiting is not None:
+                self._exp.request(waiting, self._merge)
 
         start_scan(self._exp, done)
 
     def cancel(self) -> None:
         """Stop what runs in the background; nothing of it is applied."""
         self._exp.jobs.cancel("task")
+
+    def cancel_scoring(self) -> None:
+        """Stop what a criterion looks at; the recipe that asked for it is dropped. What it saw is kept for the next time."""
+        if self._exp.pending:
+            self._exp.drop_requests()
+            self._exp.live.refresh()
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """The controls go back to what is applied."""
+        with self.publishing():
+            self.set_trait("scoring", None)
+            self._asked = Recipe() if self._exp.recipe != Recipe() else Recipe(Pruning(0.5))  # anything else
+            self._mirror()
+            self.set_trait("status", self._status())
 
     def _try_again(self) -> None:
         retry, self._retry = self._retry, None

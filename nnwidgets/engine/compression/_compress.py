@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,43 +11,64 @@ from torch.nn.utils import parametrize
 
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
-from nnwidgets.engine.compression.filter_structure import FilterStructure, filter_structure, guess_trace
+from nnwidgets.engine.compression.guess import guess_trace
+from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
 from nnwidgets.engine.compression.parametrizations import add, holders, is_compressed, taken_off
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
+from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import FakeQuantize
-from nnwidgets.engine.trace import trace, unvisited_copy
+from nnwidgets.engine.trace import preserved_rng, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.split import Split
 
-__all__ = ["bake", "compress", "decision_for", "latent_state"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["bake", "compress", "compressed_by", "decision_for", "latent_state"]
 
 
 def compress(
-    model: nn.Module, recipe: Recipe, calibration: object = None, *, input_shape: Sequence[int] | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    calibration: Split | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    loss: Loss | None = None,
+    sensitivity: pd.DataFrame | None = None,
 ) -> nn.Module:
     """Return a copy with masks and fake quantization registered as torch parametrizations.
 
     Any training loop keeps them: what was removed stays exactly zero and gets no gradient, and grids follow the weights with a
-    straight-through gradient. The network itself is not touched. ``bake`` turns the copy into a plain network.
+    straight-through gradient. The network itself is not touched. ``bake`` turns the copy into a plain network, ``materialize``
+    makes one with smaller tensors.
 
-    Removed filters lose their bias, and scale and shift of the batch-norm that directly follows, so that their maps are zero.
+    Removed filters, neurons and heads go with all that is coupled to them: what adds to them, normalises them and reads them.
 
     Args:
         model: in any mode, on any device. recipe: ``Recipe()`` gives an exact copy.
-        calibration: a Split; this version takes only the shape of its samples. input_shape: without the batch. Either is
-            needed only for filters of a network that accepts none of the usual shapes.
+        calibration: a Split with the images that a criterion looks at (labelled for those that ask the loss), at most 512 of
+            them; choose nothing by S_test. input_shape: without the batch, where neither calibration nor a guess tells it.
+        loss: ``loss(logits, labels)`` of such criteria, by default cross entropy.
+        sensitivity: what ``sensitivity_scan`` returned, for ``allocation="sensitivity"``.
 
     Raises:
         RecipeError: the recipe does not fit the network (unknown layers, masks of another shape, a layer that would lose all its
-            filters: then ``.largest`` is the largest amount).
+            units: then ``.largest`` is the largest amount), or its settings do not go together.
         UnsupportedError: a setting that this version cannot apply, or a layer that is parametrized already.
-        ModelError: weights that are not finite.
+        DataError: a criterion needs images or labels that are not there. ModelError: weights that are not finite.
     """
     if input_shape is None and calibration is not None:
-        input_shape = getattr(calibration, "sample_shape", None)
-    decision = decision_for(model, recipe, input_shape)
+        input_shape = calibration.sample_shape
+    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
     if not recipe.is_dense:
         _refuse_parametrized(model, decision)
+    return compressed_by(model, decision)
+
+
+def compressed_by(model: nn.Module, decision: Decision) -> nn.Module:
+    """Return a copy with the masks and grids of a decision about this network."""
     with torch.inference_mode(False), torch.no_grad():
         masks = {name: decision.keep(name) for name in decision.decider.layers}
         twin = unvisited_copy(model)
@@ -71,17 +93,20 @@ def latent_state(compressed: nn.Module) -> dict[str, Tensor]:
     return taken_off(compressed, quantized=False).state_dict()
 
 
-def decision_for(model: nn.Module, recipe: Recipe, input_shape: Sequence[int] | None) -> Decision:
-    """Decide what a recipe does to a network; it is traced only where filters are asked for."""
+def decision_for(
+    model: nn.Module, recipe: Recipe, input_shape: Sequence[int] | None, knowledge: Knowledge | None = None
+) -> Decision:
+    """Decide what a recipe does to a network; it is traced only where that is needed."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
     if any(tensor.is_meta for tensor in model.parameters()):
         raise ModelError("The network is on the meta device and has no numbers. Load its weights first.")
 
-    def structure() -> FilterStructure:
-        return filter_structure(guess_trace(model) if input_shape is None else trace(model, input_shape))
+    def groups() -> ChannelGroups:
+        return channel_groups(model, guess_trace(model).input_shape if input_shape is None else tuple(input_shape))
 
-    return decide(Decider(model, structure), recipe)
+    with preserved_rng():
+        return decide(Decider(model, groups, knowledge or Knowledge(model)), recipe)
 
 
 def _refuse_parametrized(model: nn.Module, decision: Decision) -> None:

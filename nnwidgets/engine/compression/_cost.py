@@ -6,23 +6,39 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from nnwidgets.engine.compression._compress import bake, compress, decision_for
-from nnwidgets.engine.compression.files import save_packed
+from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
+from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
+from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.trace import trace
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Cost
+from nnwidgets.engine.values.split import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["cost"]
 
 
-def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = None, on_disk: bool = False) -> Cost:
+def cost(
+    model: nn.Module,
+    input_shape: Sequence[int],
+    recipe: Recipe | None = None,
+    on_disk: bool = False,
+    *,
+    calibration: Split | None = None,
+    loss: Loss | None = None,
+    sensitivity: pd.DataFrame | None = None,
+) -> Cost:
     """Return size and arithmetic for one sample.
 
     MACs are those of convolutions, linear layers and matrix products (attention included) and agree with torch's FlopCounterMode
@@ -35,6 +51,7 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
     Args:
         model: a plain network, or one that `compress` gave (its masks are then counted, its values as stored: 32 bits).
         input_shape: of one sample, without the batch. on_disk: write a real file to a temporary folder and measure it.
+        calibration, loss, sensitivity: as of `compress`.
 
     Raises:
         as `trace` and `compress` do.
@@ -43,10 +60,10 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
     model = bake(model) if is_compressed(model) else model
     if recipe.is_dense and not on_disk and any(parameter.is_meta for parameter in model.parameters()):
         return _cost_of_shapes(model, input_shape)
-    decision = decision_for(model, recipe, input_shape)
+    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
     found = trace(model, input_shape)
     inventory = Inventory(model)
-    small = bake(compress(model, recipe, input_shape=input_shape))
+    small = bake(compressed_by(model, decision))
     with torch.no_grad():
         nonzero = {
             entry.layer: int(torch.count_nonzero(entry.of(small))) for entry in inventory.weights if entry.layer is not None
@@ -54,7 +71,7 @@ def cost(model: nn.Module, input_shape: Sequence[int], recipe: Recipe | None = N
         result = inventory.price(arithmetic(found), nonzero, inventory.other_nonzero(small, {}), decision.stored)
     if on_disk:
         with tempfile.TemporaryDirectory() as folder:
-            size = save_packed(model, recipe, Path(folder) / "network.safetensors", input_shape=input_shape)
+            size = write_packed(model, decision, Path(folder) / "network.safetensors")
         result = replace(result, bytes_on_disk=size)
     return result
 

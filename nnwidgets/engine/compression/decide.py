@@ -1,59 +1,45 @@
-"""From a recipe to masks and grids for one set of weights. The tables are built when they are first needed, and kept."""
+"""From a recipe to masks and grids for one set of weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression.filter_structure import FilterStructure
+from nnwidgets.engine.compression.choose import UNITS, Chooser
+from nnwidgets.engine.compression.knowledge import Knowledge
 from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import ModelError, RecipeError
-from nnwidgets.engine.pruning import (
-    MagnitudeTable,
-    Selection,
-    filter_scores,
-    filters_to_weights,
-    largest_share,
-    n_filters,
-    random_scores,
-    select_filters,
-)
+from nnwidgets.engine.pruning.channels import ChannelGroups
 from nnwidgets.engine.quantization import Quantized, quantize
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.mask import Mask
-from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.recipe import Quantization, Recipe
 
 __all__ = ["Decider"]
-
-V = TypeVar("V")
 
 
 class Decider:
     """Answers what a recipe does to each weight of a network, which must not change meanwhile.
 
+    Args:
+        groups: finds its channel groups. knowledge: what criteria and scans say of it.
+
     Attributes:
-        layers: its weights, by name. weights: their tensors, not copied.
+        layers: its weights, by name. weights: their tensors, not copied. chooser: of what is removed. knowledge: as given.
     """
 
-    def __init__(self, model: nn.Module, structure: Callable[[], FilterStructure]) -> None:
+    def __init__(self, model: nn.Module, groups: Callable[[], ChannelGroups], knowledge: Knowledge) -> None:
         self.layers = {layer.name: layer for layer in weight_layers(model)}
         self.weights = {name: weight_of(model, layer).detach() for name, layer in self.layers.items()}
-        self._aliases = {alias: layer.name for layer in self.layers.values() for alias in layer.aliases}
-        self._model, self._find_structure = model, structure
-        self._structure: FilterStructure | None = None
-        self._table: MagnitudeTable | None = None
-        self._random: tuple[int, MagnitudeTable] | None = None
-        self._scores: dict[int, dict[str, Tensor]] = {}
+        self.knowledge = knowledge
+        self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
 
-    # What fits
-
     def check(self, recipe: Recipe) -> None:
-        """Raise what is wrong with a recipe for this network; see `compress`."""
+        """Raise what can be told to be wrong with a recipe for this network before anything is chosen; see `compress`."""
         if not isinstance(recipe, Recipe):
             raise RecipeError(f"recipe is {type(recipe).__name__}; expected a Recipe, such as Recipe(pruning=Pruning(0.5)).")
         check_supported(recipe)
@@ -66,19 +52,17 @@ class Decider:
             self._check_names("weight_bits", quantization.weight_bits)
         if not recipe.is_dense:
             self._check_finite()
-        if pruning is not None and self._by_filters(pruning):
-            self.filters(pruning)
 
     def _check_names(self, what: str, names: object) -> None:
         for name in names:  # type: ignore[attr-defined]
-            if name not in self.layers and name not in self._aliases:
+            if self.chooser.own(name) not in self.layers:
                 raise RecipeError(
                     f"{what} names the layer {name!r}, which this network does not have; {nearest(name, self.layers)}"
                 )
 
     def _check_masks(self, masks: Mapping[str, Mask]) -> None:
         for name, mask in masks.items():
-            shape = self.layers[self._own(name)].shape
+            shape = self.layers[self.chooser.own(name)].shape
             if mask.shape != shape:
                 raise RecipeError(
                     f"The mask of {name!r} has shape {mask.shape}, its weight has {shape}: it was made for another network."
@@ -94,122 +78,12 @@ class Decider:
                 "Train the network again with a lower learning rate, or load an earlier state."
             )
 
-    def _own(self, name: str) -> str:
-        return self._aliases.get(name, name)
-
-    @property
-    def structure(self) -> FilterStructure:
-        """The filters of the network."""
-        if self._structure is None:
-            self._structure = self._find_structure()
-        return self._structure
-
-    # What is removed
-
-    def table(self, pruning: Pruning) -> MagnitudeTable:
-        """Return the table of scores that single weights are chosen by."""
-        if pruning.criterion == "magnitude":
-            if self._table is None:
-                self._table = MagnitudeTable(self.weights)
-            return self._table
-        kept = self._random
-        if kept is None or kept[0] != pruning.seed:
-            scores = {name: random_scores(pruning.seed, name, weight.numel()) for name, weight in self.weights.items()}
-            self._random = kept = pruning.seed, MagnitudeTable(scores)
-        return kept[1]
-
-    def selection(self, pruning: Pruning | None) -> Selection | None:
-        """Return the single weights to remove, None where whole filters or given masks are asked for, or nothing."""
-        if pruning is None or pruning.masks is not None or pruning.structure != "weight":
-            return None
-        exclude = {self._own(name) for name in pruning.exclude}
-        if pruning.allocation == "global":
-            return self.table(pruning).select(pruning.amount, exclude)
-        return self.table(pruning).select(self._amounts(pruning, self.layers), exclude)
-
-    def filters(self, pruning: Pruning) -> dict[str, Tensor]:
-        """Return layer -> (C,) bool of the filters to keep."""
-        scores = self._filter_scores(pruning)
-        if pruning.allocation == "global":
-            return select_filters(scores, pruning.amount) if scores else {}
-        return select_filters(scores, self._amounts(pruning, scores))
-
-    def largest(self, pruning: Pruning) -> float:
-        """Return the largest amount that leaves a filter in each layer; just below 1 for single weights."""
-        if not self._by_filters(pruning):
-            return largest_share({}, together=False)
-        scores = self._filter_scores(pruning)
-        if isinstance(pruning.allocation, Mapping):
-            scores = {name: values for name, values in scores.items() if name not in self._named(pruning.allocation)}
-        return largest_share(scores, together=pruning.allocation == "global" and bool(scores))
-
-    def keep(
-        self, pruning: Pruning | None, name: str, selection: Selection | None, filters: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        """Return the bool mask of a layer on its device, None where all of it is kept."""
-        if pruning is None:
-            return None
-        weight = self.weights[name]
-        if pruning.masks is not None:
-            given = self._named(pruning.masks).get(name)
-            return None if given is None else torch.from_numpy(given.to_array()).to(weight.device)
-        if selection is not None:
-            if selection.removed[selection.names.index(name)] == 0:
-                return None
-            by_size = pruning.criterion == "magnitude"
-            scores = (
-                weight if by_size else random_scores(pruning.seed, name, weight.numel()).reshape(weight.shape).to(weight.device)
-            )
-            return selection.keep(name, scores)
-        kept = filters.get(name)
-        return None if kept is None or bool(kept.all()) else filters_to_weights(kept, self.layers[name]).to(weight.device)
-
-    def vectors(self, filters: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
-        """Return (module, parameter) -> (C,) bool for the biases and batch-norms that go with removed filters."""
-        found: dict[tuple[str, str], Tensor] = {}
-        for name, kept in filters.items():
-            if kept.all():
-                continue
-            norm = self.structure.norms[name]
-            for module_name, attributes in ((self.layers[name].module_name, ("bias",)), (norm, ("weight", "bias"))):
-                module = None if module_name is None else self._model.get_submodule(module_name)
-                for attribute in attributes:
-                    vector = None if module is None else module._parameters.get(attribute)
-                    if vector is not None and module_name is not None:
-                        found[module_name, attribute] = kept.to(vector.device)
-        return found
-
-    def _by_filters(self, pruning: Pruning) -> bool:
-        return pruning.structure == "filter" and pruning.masks is None
-
-    def _filter_scores(self, pruning: Pruning) -> dict[str, Tensor]:
-        exclude = {self._own(name) for name in pruning.exclude}
-        names = [name for name in self.structure.layers if name not in exclude]
-        if not names:
-            raise RecipeError(
-                "There are no filters to prune: this network has no convolution besides its output layer"
-                + (" and those in exclude" if exclude else "")
-                + ". Use structure='weight'."
-            )
-        if isinstance(pruning.allocation, Mapping):
-            for name in self._named(pruning.allocation):
-                if name not in self.structure.layers:
-                    raise RecipeError(f"allocation names {name!r}, which has no filters to prune; {nearest(name, names)}")
-        if pruning.criterion == "random":
-            counts = {name: n_filters(self.layers[name]) for name in names}
-            return {name: random_scores(pruning.seed, name, count).double() for name, count in counts.items()}
-        scores = self._scores.get(pruning.norm)
-        if scores is None:
-            scores = {n: filter_scores(self.weights[n], self.layers[n], pruning.norm) for n in self.structure.layers}
-            self._scores[pruning.norm] = scores
-        return {name: scores[name] for name in names}
-
-    def _amounts(self, pruning: Pruning, names: Mapping[str, object]) -> dict[str, float]:
-        given: Mapping[str, float] = {} if isinstance(pruning.allocation, str) else self._named(pruning.allocation)
-        return {name: given.get(name, pruning.amount) for name in names}
-
-    def _named(self, given: Mapping[str, V]) -> dict[str, V]:
-        return {self._own(name): value for name, value in given.items()}
+    def layers_with(self, structure: str) -> tuple[str, ...]:
+        """Return the names of the layers whose units may be removed, in order of definition."""
+        if structure not in UNITS:
+            return tuple(self.layers)
+        found = {name for bundle in self.chooser.groups.bundles if bundle.structure == structure for name in bundle.producers}
+        return tuple(name for name in self.layers if name in found)
 
     # How it is rounded
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.inventory import Stored
-from nnwidgets.engine.pruning import Selection
 from nnwidgets.engine.values.recipe import Recipe
 
 __all__ = ["Decision", "decide"]
@@ -20,21 +20,22 @@ __all__ = ["Decision", "decide"]
 class Decision:
     """Attributes:
     recipe, decider: what was asked of which weights.
-    selection: single weights to remove; filters: layer -> (C,) bool, kept ones. One of them is empty.
-    vectors: (module, parameter) -> (C,) bool for biases and batch-norms of filters.
-    stored: how each weight is stored.
+    chosen: what is removed. stored: how each weight is stored.
     """
 
     recipe: Recipe
     decider: Decider
-    selection: Selection | None
-    filters: Mapping[str, Tensor]
-    vectors: Mapping[tuple[str, str], Tensor]
+    chosen: Chosen
     stored: Mapping[str, Stored]
+
+    @property
+    def vectors(self) -> Mapping[tuple[str, str], Tensor]:
+        """(module, parameter) -> bool of its shape, for what else goes with removed units."""
+        return self.chosen.vectors
 
     def keep(self, name: str) -> Tensor | None:
         """Return the bool mask of a weight, None where all of it is kept."""
-        return self.decider.keep(self.recipe.pruning, name, self.selection, self.filters)
+        return self.chosen.keep(name)
 
     def effective(self, name: str) -> Tensor:
         """Return the weight as it is afterwards."""
@@ -49,20 +50,11 @@ def decide(decider: Decider, recipe: Recipe) -> Decision:
     """Check a recipe and choose what goes.
 
     Raises:
-        RecipeError, UnsupportedError, ModelError: see `compress`.
+        RecipeError, UnsupportedError, ModelError, DataError: see `compress`.
     """
     decider.check(recipe)
-    pruning = recipe.pruning
-    by_filters = pruning is not None and pruning.structure == "filter" and pruning.masks is None
-    filters = decider.filters(pruning) if pruning is not None and by_filters else {}
-    return Decision(
-        recipe=recipe,
-        decider=decider,
-        selection=decider.selection(pruning),
-        filters=filters,
-        vectors=decider.vectors(filters),
-        stored={name: _stored(decider, recipe, name) for name in decider.layers},
-    )
+    stored = {name: _stored(decider, recipe, name) for name in decider.layers}
+    return Decision(recipe, decider, decider.chooser.choose(recipe.pruning), stored)
 
 
 def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:

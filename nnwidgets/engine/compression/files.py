@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression._compress import bake, decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
+from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs.packed import (
     STREAMS,
@@ -27,10 +28,15 @@ from nnwidgets.engine.costs.packed import (
 )
 from nnwidgets.engine.costs.sizes import dense_bytes, index_width, matrix_shape
 from nnwidgets.engine.errors import FileError, ModelError
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import code_range, dequantize
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.split import Split
 
-__all__ = ["load_packed", "save_packed"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load_packed", "save_packed", "write_packed"]
 
 _ENCODINGS = ("dense", "bitmask", "csr")
 _INDEX = {1: np.uint8, 2: np.uint16, 4: np.uint32}
@@ -44,6 +50,9 @@ def save_packed(
     overwrite: bool = False,
     *,
     input_shape: Sequence[int] | None = None,
+    calibration: Split | None = None,
+    loss: Loss | None = None,
+    sensitivity: pd.DataFrame | None = None,
 ) -> int:
     """Write what a recipe leaves of a network and return the size of the file in bytes.
 
@@ -53,13 +62,21 @@ def save_packed(
 
     Args:
         model: plain, or what `compress` gave (its masks are then baked in). overwrite: replace a file that is there.
-        input_shape: as of `compress`.
+        input_shape, calibration, loss, sensitivity: as of `compress`.
 
     Raises:
         FileError: the file is there, or cannot be written. And what `compress` raises.
     """
     model = bake(model) if is_compressed(model) else model
-    decision, inventory = decision_for(model, recipe, input_shape), Inventory(model)
+    if input_shape is None and calibration is not None:
+        input_shape = calibration.sample_shape
+    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
+    return write_packed(model, decision, path, overwrite)
+
+
+def write_packed(model: nn.Module, decision: Decision, path: str | os.PathLike[str], overwrite: bool = False) -> int:
+    """Write what a decision leaves of the plain network that it is about; see `save_packed`."""
+    inventory = Inventory(model)
     streams: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in STREAMS}
     with torch.no_grad():
         for entry in inventory.weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,18 +10,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression._compress import compressed_by
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
-from nnwidgets.engine.compression.filter_structure import filter_structure
+from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Entry, Inventory
+from nnwidgets.engine.compression.knowledge import Knowledge
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
+from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import Quantized
 from nnwidgets.engine.trace import Trace, WeightLayer, trace
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Cost
+from nnwidgets.engine.values.split import Split
 
 __all__ = ["CompressionPlan"]
 
@@ -35,21 +41,29 @@ class CompressionPlan:
 
     Args:
         model: a plain network. input_shape: of one sample, without the batch. traced: what `trace` gave for the two, to save the
-            time.
+            time. split, loss: what criteria look at, see `compress`.
 
     Attributes:
-        trace: of the network. layers: its weights, in order of definition.
+        trace: of the network. layers: its weights, in order of definition. knowledge: what criteria have found.
 
     Raises:
         ModelError: the network has masks or grids on it already (bake it first), or cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, input_shape: Sequence[int], traced: Trace | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        input_shape: Sequence[int],
+        traced: Trace | None = None,
+        split: Split | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         if isinstance(model, nn.Module) and is_compressed(model):
             raise ModelError("The network has masks or grids on it. Plan for the network it was made from, or for bake(network).")
         self.trace: Trace = trace(model, input_shape) if traced is None else traced
         self._model = model
-        self._decider = Decider(model, lambda: filter_structure(self.trace))
+        self.knowledge = Knowledge(model, split, loss, self.trace)
+        self._decider = Decider(model, lambda: channel_groups(model, self.trace.input_shape), self.knowledge)
         self._inventory = Inventory(model)
         self._arithmetic = arithmetic(self.trace)
         self._counts: OrderedDict[Recipe, tuple[dict[str, int], int]] = OrderedDict()
@@ -58,7 +72,7 @@ class CompressionPlan:
         self._zeros = {name: w.numel() - int(torch.count_nonzero(w)) for name, w in self._decider.weights.items()}
         self._dense_others = self._inventory.other_nonzero(model, {})
         if all(not w.is_meta and bool(torch.isfinite(w).all()) for w in weights):
-            self._decider.table(Pruning(0.0))  # now, so that the first move of a slider is as quick as the others
+            self._decider.chooser.pieces(Pruning(0.0))  # now, so that the first move of a slider is as quick as the others
 
     @property
     def layers(self) -> tuple[WeightLayer, ...]:
@@ -66,9 +80,21 @@ class CompressionPlan:
         return tuple(self._decider.layers.values())
 
     @property
-    def filter_layers(self) -> tuple[str, ...]:
-        """Names of the layers whose filters may be removed: convolutions that are called and do not give the answer."""
-        return self._decider.structure.layers
+    def groups(self) -> ChannelGroups:
+        """What is coupled in the network, and what cannot be removed."""
+        return self._decider.chooser.groups
+
+    def layers_with(self, structure: str) -> tuple[str, ...]:
+        """Return the names of the layers of which ``structure`` can be removed, in order of definition."""
+        return self._decider.layers_with(structure)
+
+    def compressed(self, recipe: Recipe) -> nn.Module:
+        """Return what ``compress`` returns, by what is known already."""
+        return compressed_by(self._model, decide(self._decider, recipe))
+
+    def save(self, recipe: Recipe, path: str | os.PathLike[str]) -> int:
+        """Write what ``save_packed`` writes, by what is known already; returns the size in bytes."""
+        return write_packed(self._model, decide(self._decider, recipe), path)
 
     def figures(self, recipe: Recipe) -> Cost:
         """Return what `cost` returns for this recipe, without a pass over the weights where single weights go by magnitude.
@@ -123,12 +149,7 @@ class CompressionPlan:
 
     def threshold(self, recipe: Recipe, layer: str) -> float | None:
         """Return the magnitude below which single weights of a layer go; None where none goes, or not by magnitude."""
-        name = self._layer(layer)
-        selection = decide(self._decider, recipe).selection
-        if selection is None or recipe.pruning is None or recipe.pruning.criterion != "magnitude":
-            return None
-        i = selection.names.index(name)
-        return float(selection.thresholds[i]) if selection.removed[i] else None
+        return decide(self._decider, recipe).chosen.threshold(self._layer(layer))
 
     def quantized(self, recipe: Recipe, layer: str) -> Quantized | None:
         """Return a layer's weight on its grid, None where it is not quantized."""
@@ -136,10 +157,10 @@ class CompressionPlan:
         return self._decider.quantized(recipe.quantization, name, decision.keep(name))
 
     def largest_amount(self, pruning: Pruning) -> float:
-        """Return the largest ``amount`` for these settings that leaves a filter in each layer, just below 1 for weights."""
+        """Return the largest ``amount`` for these settings that leaves a unit in each layer, just below 1 for weights."""
         if not isinstance(pruning, Pruning):
             raise InputError(f"Got {type(pruning).__name__}; expected Pruning(...), whose amount does not matter here.")
-        return self._decider.largest(pruning)
+        return self._decider.chooser.largest(pruning)
 
     def _layer(self, name: str) -> str:
         if name not in self._decider.layers:
@@ -164,17 +185,9 @@ class CompressionPlan:
 
     def _instant(self, decision: Decision, name: str) -> int | None:
         """The nonzero weights of a layer from what is known already, None where they have to be counted."""
-        pruning, size, zeros = decision.recipe.pruning, self._decider.layers[name].numel, self._zeros[name]
         if decision.stored[name].symmetric is not None:
             return None  # rounding makes zeros
-        if pruning is None or pruning.removes_nothing:
-            return size - zeros
-        if decision.selection is None or pruning.criterion != "magnitude":
-            return None
-        if self._decider.table(pruning).zeros(name) != zeros:
-            return None  # float64 weights too small for the table's float32
-        # Zeros are the smallest magnitudes: they are the first to go.
-        return size - max(zeros, int(decision.selection.removed[decision.selection.names.index(name)]))
+        return decision.chosen.nonzero(name, self._decider.layers[name].numel, self._zeros[name])
 
     def _target(self, into: nn.Module, entry: Entry) -> tuple[Entry, Tensor]:
         try:

@@ -1,18 +1,19 @@
-"""What of a recipe this version can do."""
+"""What of a recipe this version can do, and what does not go together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnwidgets.engine.errors import UnsupportedError
-from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.compression.choose import UNITS
+from nnwidgets.engine.errors import RecipeError, UnsupportedError
+from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.values.recipe import Pruning, Recipe
 
-__all__ = ["check_supported"]
+__all__ = ["check_supported", "misfit"]
 
 _PRUNING: Mapping[str, tuple[object, ...]] = {
-    "structure": ("weight", "filter"),
-    "criterion": ("magnitude", "random"),
-    "allocation": ("global", "uniform"),
+    "criterion": tuple(CRITERIA),
+    "allocation": ("global", "uniform", "erk", "sensitivity"),
 }
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "activation_bits": (32,),
@@ -25,7 +26,11 @@ _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
 
 
 def check_supported(recipe: Recipe) -> None:
-    """Raise UnsupportedError for a setting that is known but that this version cannot apply, with those that it can."""
+    """Raise for a setting that is known but cannot be applied, or not with the others.
+
+    Raises:
+        UnsupportedError: this version cannot do it; those that it can are named. RecipeError: settings that do not go together.
+    """
     for part, known in ((recipe.pruning, _PRUNING), (recipe.quantization, _QUANTIZATION)):
         for name, values in known.items() if part is not None else ():
             value = getattr(part, name)
@@ -36,3 +41,28 @@ def check_supported(recipe: Recipe) -> None:
                 f"{name}={value!r} cannot be applied by this version yet; "
                 f"it can do {' or '.join(map(repr, values))}{more}. Change the recipe."
             )
+    if recipe.pruning is not None and recipe.pruning.masks is None:
+        why = misfit(recipe.pruning)
+        if why:
+            raise RecipeError(why)
+
+
+def misfit(pruning: Pruning) -> str:
+    """Say which settings of a pruning exclude each other, "" where they go together."""
+    criterion, structure, allocation = pruning.criterion, pruning.structure, pruning.allocation
+    facts = CRITERIA[criterion]
+    if structure not in UNITS and not facts.single:
+        units = "'filter'" if criterion == "bn_scale" else "'filter' or 'neuron'"
+        return (
+            f"criterion={criterion!r} judges whole units and says nothing of structure={structure!r}. Use structure={units}, "
+            "or a criterion of single weights such as 'magnitude', 'taylor' or 'wanda'."
+        )
+    if criterion == "bn_scale" and structure != "filter":
+        return (
+            f"criterion='bn_scale' needs channels with a batch-norm; structure={structure!r} has none. Use structure='filter', "
+            "or criterion='magnitude'."
+        )
+    by_weight = "allocation={!r} is a rule for single weights and kernels, not for structure={!r}. Use 'global' or 'uniform'."
+    if allocation in ("erk", "sensitivity") and (structure in UNITS or ":" in structure):
+        return by_weight.format(allocation, structure)
+    return ""

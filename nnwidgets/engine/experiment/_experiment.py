@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression import compress
-from nnwidgets.engine.errors import DataError, InputError
+from nnwidgets.engine.errors import DataError, InputError, NnwError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.evaluation.threads import threads_advice
 from nnwidgets.engine.experiment import inputs
 from nnwidgets.engine.experiment.bench import Bench, Benches
-from nnwidgets.engine.experiment.events import Callback, Event, Notice
+from nnwidgets.engine.experiment.events import Callback, Event, Notice, Scoring
 from nnwidgets.engine.experiment.live import Live
 from nnwidgets.engine.experiment.sound import sound_bench
 from nnwidgets.engine.experiment.state import Attempt, History, State
@@ -175,7 +174,7 @@ class Experiment:
         state = self.state
         found = self._compressed
         if found is None or found[0] != state:
-            network = compress(self.bench(state.weights_key).base, state.recipe, input_shape=self.input_shape)
+            network = self.bench(state.weights_key).plan.compressed(state.recipe)
             self._compressed = found = (state, network)
         return found[1]
 
@@ -207,6 +206,7 @@ class Experiment:
             if bench is None:
                 weights = None if key is None else self.weights.get(key)
                 bench = sound_bench(self._model, self.input_shape, weights, self.probe.inputs(slice(0, 8)))
+                bench.look_at(self.train if self.train is not None else self.val, self.loss)
                 self._benches.keep(key, bench)
             return bench
 
@@ -246,6 +246,26 @@ class Experiment:
         with self._lock:
             return bool(self._requests)
 
+    def preparing(self) -> Generator[Scoring, None, None]:
+        """What has to be looked at before the newest request, or else the present state, can be taken over; see `Knowledge`.
+
+        Yields how far it is after each 20 ms of work. What the criterion raises is raised here, and its request is dropped.
+        """
+        with self._lock:
+            recipe = self._requests[-1][0] if self._requests else self._history.now.recipe
+        knowledge = self.bench(self.state.weights_key).plan.knowledge
+        try:
+            for done in knowledge.steps(recipe):
+                yield Scoring(recipe.pruning.criterion if recipe.pruning is not None else "", done)
+        except NnwError:
+            self.drop_requests()
+            raise
+
+    def drop_requests(self) -> None:
+        """Forget what was requested and not taken over yet; the present state stays."""
+        with self._lock:
+            self._requests.clear()
+
     def commit_requests(self) -> None:
         """Take over what was requested, in order; raises what the newest request raises, after the others were taken."""
         while True:
@@ -254,8 +274,11 @@ class Experiment:
                     return
                 recipe, merge = self._requests.popleft()
                 last = not self._requests
+            plan = self.bench(self.state.weights_key).plan
+            if not last and plan.knowledge.missing(recipe):
+                continue  # it was left before its criterion had looked
             try:
-                self.bench(self.state.weights_key).plan.figures(recipe)
+                plan.figures(recipe)
             except Exception:
                 if last:
                     raise

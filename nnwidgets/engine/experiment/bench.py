@@ -14,8 +14,10 @@ from nnwidgets.engine.compression.plan import CompressionPlan
 from nnwidgets.engine.errors import OutOfMemoryError
 from nnwidgets.engine.evaluation import Frozen, Prepared
 from nnwidgets.engine.evaluation._memory import out_of_memory
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.trace import Trace, trace, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.split import Split
 
 __all__ = ["Bench", "Benches", "make_bench", "with_memory"]
 
@@ -43,6 +45,7 @@ class Bench:
         self.base, self._input_shape = base, input_shape
         self._probe = probe[: max(1, _PROBE_NUMBERS // max(1, math.prod(input_shape)))]
         self.trace: Trace = trace(base, input_shape)
+        self._looked_at: tuple[Split | None, Loss | None] = (None, None)
         self._plan: CompressionPlan | None = None
         self._quick: Prepared | None = None
         self._lock = threading.RLock()
@@ -56,8 +59,16 @@ class Bench:
         """
         with self._lock:
             if self._plan is None:
-                self._plan = with_memory(self.base, lambda: CompressionPlan(self.base, self._input_shape, self.trace))
+                self._plan = with_memory(self.base, self._made)
             return self._plan
+
+    def look_at(self, split: Split | None, loss: Loss | None) -> None:
+        """What criteria look at, before the plan is made."""
+        self._looked_at = split, loss
+
+    def _made(self) -> CompressionPlan:
+        split, loss = self._looked_at
+        return CompressionPlan(self.base, self._input_shape, self.trace, split, loss)
 
     @property
     def quick(self) -> Prepared:

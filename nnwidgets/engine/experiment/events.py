@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from nnwidgets.engine.values.records import StepRecord
 
-__all__ = ["Callback", "Event", "Notice", "Task"]
+__all__ = ["Callback", "Event", "Notice", "Scoring", "Task"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,26 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """A criterion looks at images before its recipe can be applied: which one, and the share that is done."""
+
+    criterion: str
+    progress: float
+
+
+@dataclass(frozen=True)
 class Event:
     """Something changed.
 
     Attributes:
         kind: state (recipe, history, snapshots), figures (size and arithmetic), estimate (accuracy), rest (the live figures are
-            final), goal (another one), task, notice or error.
-        task, notice, error: what the event is about, for those kinds; title: of an error, in words.
+            final), goal (another one), task, scoring, notice or error.
+        task, scoring, notice, error: what the event is about, for those kinds; title: of an error, in words.
     """
 
-    kind: Literal["state", "figures", "estimate", "rest", "goal", "task", "notice", "error"]
+    kind: Literal["state", "figures", "estimate", "rest", "goal", "task", "scoring", "notice", "error"]
     task: Task | None = None
+    scoring: Scoring | None = None
     notice: Notice | None = None
     error: BaseException | None = None
     title: str = ""

@@ -114,8 +114,11 @@ class Live:
     def _run(self, run: int) -> Iterator[None]:
         """One measurement: figures, then accuracy until it is exact, then the dense network if it is not known yet."""
         try:
-            self._exp.commit_requests()
             self._exp.notice_changes()
+            for scoring in self._exp.preparing():
+                self._exp.emit(Event("scoring", scoring=scoring))
+                yield
+            self._exp.commit_requests()
         except Exception as error:  # told even if a newer run is waiting: what was refused is taken out of the requests
             self._failed(run, error)
             return

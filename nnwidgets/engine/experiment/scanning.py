@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nnwidgets.engine.compression.knowledge import drops_of
 from nnwidgets.engine.experiment import tasks
 from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.scans import sensitivity_steps
@@ -70,6 +71,7 @@ def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
                 progress = next(steps)
             except StopIteration as end:
                 found.append(Scan(end.value, name, key))
+                experiment.bench(key).plan.knowledge.drops = drops_of(end.value)
                 return
             spent = time.monotonic() - began
             left = spent / progress.share * (1 - progress.share) if progress.share > 0.05 else None

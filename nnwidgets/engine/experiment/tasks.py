@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from torch import nn
 
-from nnwidgets.engine.compression import compress, latent_state, load_packed, save_packed
+from nnwidgets.engine.compression import latent_state, load_packed
 from nnwidgets.engine.costs import latency_of, latency_runs
 from nnwidgets.engine.errors import DataError, FileError
 from nnwidgets.engine.experiment.events import Event, Task
@@ -61,7 +61,7 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
     setup = default_setup(experiment) if setup is None else setup
     experiment.notice_changes()
     state = experiment.state
-    network = compress(experiment.bench(state.weights_key).base, state.recipe, input_shape=experiment.input_shape)
+    network = experiment.bench(state.weights_key).plan.compressed(state.recipe)
     yield None
     losses: list[float] = []
     seconds = 0.0
@@ -135,7 +135,7 @@ def start_disk(experiment: Experiment) -> Job:
         bench = experiment.bench(state.weights_key)
         with _scratch_folder() as folder:
             path = Path(folder) / "network.safetensors"
-            size = save_packed(bench.base, state.recipe, path, input_shape=experiment.input_shape)
+            size = bench.plan.save(state.recipe, path)
             yield Task("disk", "Writing a file", 0.5)
             load_packed(path, unvisited_copy(bench.base))
         return state, size

@@ -16,6 +16,12 @@ export function allocations(list: readonly Choice[] | undefined): Choice[] {
   return named.some((each) => each.value === BY_HAND) ? named : [...named, { value: BY_HAND, label: strings.byHand }];
 }
 
+/** [n, m] of an "n:m" pattern, null for another structure. */
+export function pattern(structure: string): [number, number] | null {
+  const found = /^(\d+):(\d+)$/.exec(structure);
+  return found ? [Number(found[1]), Number(found[2])] : null;
+}
+
 export const prunable = (layer: Layer | undefined, structure: string): boolean => layer?.prunable_as?.includes(structure) ?? true;
 
 /** The share of each layer that can be pruned so, as it is now: the start of "by hand". */

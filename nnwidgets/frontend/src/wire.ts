@@ -197,6 +197,8 @@ export interface Layer {
   shape: string;
   prunable_as: string[];
   params: string;
+  coupled?: string[]; // what goes with its units, and why, in sentences
+  refused?: string; // why it has no units that can go
 }
 
 export interface LayerRow {
@@ -223,6 +225,13 @@ export interface Task {
   progress: number;
   text: string;
   chart?: Chart;
+}
+
+/** A criterion looks at images before the recipe can be applied. */
+export interface Scoring {
+  text: string;
+  progress: number;
+  can_cancel: boolean;
 }
 
 export interface LastTask {
@@ -274,12 +283,13 @@ export interface Read extends Common {
   layers: Layer[];
   layer_rows: LayerRow[];
   history: History;
+  scoring: Scoring | null;
 }
 
 export type Traits = Written & Read;
 
 export const READ: readonly (keyof Read)[] = [
-  "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "task",
+  "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code",
 ];
 
@@ -290,4 +300,4 @@ export const WRITTEN: readonly (keyof Written)[] = [
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

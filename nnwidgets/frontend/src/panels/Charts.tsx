@@ -1,5 +1,6 @@
 import { useLab } from "../lab";
 import { strings } from "../strings";
+import { Coupled } from "./Coupled";
 import { Panel } from "./Panel";
 import { ScanButton, Sensitivity } from "./Sensitivity";
 
@@ -25,6 +26,7 @@ export function Charts({ choose }: { choose: (id: string) => void }) {
         <Panel name="histogram" chart={charts["histogram"]} title={strings.weightsOf}><LayerChoice /></Panel>
       </div>
       <Panel name="layers" chart={charts["layers"]} selected={store.value("selected_layer", "")} onSelect={choose}><ScanButton /></Panel>
+      <Coupled />
       <Sensitivity />
     </>
   );

@@ -1,5 +1,6 @@
-import { allocations, byHand, BY_HAND } from "../choices";
-import { continuous, percent } from "../controls/positions";
+import { allocations, byHand, BY_HAND, pattern } from "../choices";
+import { CommandButton } from "../controls/Button";
+import { continuous, discrete, percent } from "../controls/positions";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
@@ -9,30 +10,50 @@ import type { Value } from "../wire";
 
 const SHARE = continuous(0, 0.99, 0.01);
 
+/** A criterion that looks at images first: how far it is. */
+function Scoring() {
+  const scoring = useLab().get("scoring") ?? null;
+  if (!scoring) return null;
+  const done = Math.round(100 * Math.min(1, Math.max(0, scoring.progress)));
+  return (
+    <div class="task scoring" data-nnw-task="scoring">
+      <div class="track" role="progressbar" aria-label={scoring.text} aria-valuemin={0} aria-valuemax={100} aria-valuenow={done}><i style={{ width: `${done}%` }} /></div>
+      <div class="row">
+        <span class="cap">{scoring.text}</span>
+        {scoring.can_cancel && <CommandButton command="cancel_scoring">{strings.cancel}</CommandButton>}
+      </div>
+    </div>
+  );
+}
+
 export function Pruning({ onByHand }: { onByHand: () => void }) {
   const store = useLab();
   const options = store.get("options") ?? {};
   const structure = store.value("structure", "weight");
   const sparsity = store.value("sparsity", 0);
   const allocation = store.value("allocation", "global");
+  const criterion = store.value("criterion", "magnitude");
   const hand = typeof allocation === "object";
+  const kept = pattern(structure);
   const spread = (value: Value): void => {
     if (value !== BY_HAND) return store.write("allocation", String(value), { discrete: true });
     if (!hand) store.write("allocation", byHand(store.get("layer_rows") ?? [], store.get("layers") ?? [], structure), { discrete: true });
     onByHand();
   };
+  const ranked = structure !== "weight" && !kept && criterion === "magnitude";
   return (
     <section class="card" aria-label={strings.pruning}>
       <h3>{strings.pruning}</h3>
-      <Slider control="sparsity" label={strings.sparsity} range={SHARE} value={sparsity} disabled={hand}
+      <Slider control="sparsity" label={strings.sparsity} range={kept ? discrete([0, 1 - kept[0] / kept[1]]) : SHARE} value={sparsity} disabled={hand}
         text={hand ? strings.byLayer : percent(sparsity)} onValue={(v) => store.write("sparsity", v)} />
-      {options.structure && <Segmented control="structure" label={strings.structure} choices={options.structure} value={structure}
+      {options.structure && <Select control="structure" label={strings.structure} choices={options.structure} value={structure}
         onValue={(v) => store.write("structure", String(v), { discrete: true })} />}
-      {options.criterion && <Select control="criterion" label={strings.criterion} choices={options.criterion} value={store.value("criterion", "magnitude")}
+      {options.criterion && <Select control="criterion" label={strings.criterion} choices={options.criterion} value={criterion}
         onValue={(v) => store.write("criterion", String(v), { discrete: true })} />}
-      {options.norm && structure === "filter" && <Segmented control="norm" label={strings.norm} choices={options.norm} value={store.value("norm", 1)}
+      <Scoring />
+      {options.norm && ranked && <Segmented control="norm" label={strings.norm} choices={options.norm} value={store.value("norm", 1)}
         onValue={(v) => store.write("norm", Number(v), { discrete: true })} />}
-      <Segmented control="allocation" label={strings.allocation} choices={allocations(options.allocation)} value={hand ? BY_HAND : String(allocation)} onValue={spread} />
+      <Select control="allocation" label={strings.allocation} choices={allocations(options.allocation)} value={hand ? BY_HAND : String(allocation)} onValue={spread} />
     </section>
   );
 }

@@ -1,0 +1,35 @@
+"""What was chosen to be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+__all__ = ["Chosen"]
+
+
+class Chosen:
+    """Nothing is removed; the others say more.
+
+    Attributes:
+        vectors: (module, parameter) -> (C,) bool of what is kept of biases and batch-norms.
+    """
+
+    vectors: Mapping[tuple[str, str], Tensor] = {}
+
+    def keep(self, name: str) -> Tensor | None:
+        """Return the bool mask of a weight, of its shape and on its device, None where all of it is kept."""
+        return None
+
+    def nonzero(self, name: str, size: int, zeros: int) -> int | None:
+        """Return how many weights of a layer are not zero afterwards, None where they have to be counted.
+
+        Args:
+            size: of the layer; zeros: how many of its weights are zero before.
+        """
+        return size - zeros
+
+    def threshold(self, name: str) -> float | None:
+        """Return the magnitude below which single weights of a layer go; None where none goes, or not by magnitude."""
+        return None

@@ -1,0 +1,55 @@
+"""What a criterion is, and what it says of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Facts", "Importance"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A criterion as a record.
+
+    Attributes:
+        name: the public spelling; label: as a person reads it; what: in a sentence.
+        formula: of one weight; unit_formula: of a filter, neuron or head, "" where there is none; source: paper.
+        needs: "weights" (the numbers of the network are enough), "images" or "labels".
+        side: what of a unit is looked at: "out" (the weights that make it), "in" (the weights that read it, so that sums are
+            those of a gate on the unit), or "norm" (its batch-norm).
+        total: how entries become one number for a unit: "mean", "sum", or "abs_sum" (the amount of the sum).
+        signed: the smallest goes first, not the smallest amount.
+        single: a single weight has a score.
+    """
+
+    name: str
+    label: str
+    what: str
+    formula: str
+    unit_formula: str
+    source: str
+    needs: str
+    side: str = "in"
+    total: str = "sum"
+    signed: bool = False
+    single: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """What a criterion found for one set of weights.
+
+    Attributes:
+        criterion: its name; n_images: how many it has looked at, 0 for the weights alone.
+        entries: layer -> float32 tensor of the shape of its weight; for criteria of channels (I,), one for each index of the axis
+            of inputs.
+        missing: layer -> why it has no score; such layers are left whole.
+    """
+
+    criterion: str
+    n_images: int
+    entries: Mapping[str, Tensor]
+    missing: Mapping[str, str]

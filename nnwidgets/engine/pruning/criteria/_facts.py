@@ -1,0 +1,136 @@
+"""Every criterion with its formula and source."""
+
+from __future__ import annotations
+
+from nnwidgets.engine.pruning.criteria._base import Facts
+
+__all__ = ["CRITERIA"]
+
+_ALL = (
+    Facts(
+        "magnitude",
+        "magnitude",
+        "The smallest weights go first.",
+        "|w|",
+        "mean |w| (L1) or root mean square (L2) of the weights that make the unit",
+        "Han et al. 2015; Li et al. 2017",
+        "weights",
+        side="out",
+        total="mean",
+    ),
+    Facts(
+        "random",
+        "random",
+        "Drawn by chance with a fixed seed: the control that every criterion has to beat.",
+        "uniform in [0, 1)",
+        "uniform in [0, 1)",
+        "",
+        "weights",
+    ),
+    Facts(
+        "taylor",
+        "Taylor",
+        "How much the loss changes without it, to first order.",
+        "|g w|, g = dL/dw, mean over images",
+        "|sum of g w| over the weights that read the unit: the slope of the loss in a gate on it",
+        "Molchanov et al. 2017, 2019",
+        "labels",
+        total="abs_sum",
+    ),
+    Facts(
+        "obd",
+        "OBD, Fisher",
+        "How much the loss rises without it, to second order. The diagonal of the Hessian is taken from squared gradients of "
+        "single images (empirical Fisher).",
+        "H w² / 2, H = mean g²",
+        "sum of H w² / 2 over the weights that read the unit",
+        "LeCun et al. 1990; Theis et al. 2018",
+        "labels",
+    ),
+    Facts(
+        "obd_hutchinson",
+        "OBD, Hutchinson",
+        "As OBD, with the true diagonal of the Hessian, estimated with random signs z. Where it is negative, a weight goes.",
+        "H w² / 2, H = mean z (Hz)",
+        "sum of H w² / 2 over the weights that read the unit",
+        "LeCun et al. 1990; Hutchinson 1989",
+        "labels",
+        signed=True,
+    ),
+    Facts(
+        "wanda",
+        "Wanda",
+        "A weight counts as much as what it is multiplied with.",
+        "|w| sqrt(mean x²), x = its input",
+        "mean |w| sqrt(mean x²) over the weights that read the unit",
+        "Sun et al. 2023",
+        "images",
+        total="mean",
+    ),
+    Facts(
+        "activation",
+        "mean activation",
+        "Units that are quiet on average go first.",
+        "",
+        "mean |a| of the unit, where it is read",
+        "Molchanov et al. 2017",
+        "images",
+        total="mean",
+        single=False,
+    ),
+    Facts(
+        "apoz",
+        "APoZ",
+        "Units that are zero most often go first (average percentage of zeros).",
+        "",
+        "share of a != 0 of the unit, where it is read",
+        "Hu et al. 2016",
+        "images",
+        total="mean",
+        single=False,
+    ),
+    Facts(
+        "bn_scale",
+        "batch-norm scale",
+        "Channels that their batch-norm scales down most go first.",
+        "",
+        "mean |gamma| of the batch-norms of the unit",
+        "Liu et al. 2017 (network slimming)",
+        "weights",
+        side="norm",
+        total="mean",
+        single=False,
+    ),
+    Facts(
+        "snip",
+        "SNIP",
+        "Connection sensitivity. Made for a network that is not trained yet: prune first, then train.",
+        "|g w| / sum |g w|",
+        "sum of |g w| over the weights that read the unit",
+        "Lee et al. 2019",
+        "labels",
+    ),
+    Facts(
+        "grasp",
+        "GraSP",
+        "Keeps the flow of gradients: what goes first is what would raise it most. Made for a network that is not trained yet.",
+        "w (H g)",
+        "sum of w (H g) over the weights that read the unit",
+        "Wang et al. 2020",
+        "labels",
+        signed=True,
+    ),
+    Facts(
+        "movement",
+        "movement",
+        "Weights that move towards zero in an epoch of fine-tuning go first, whatever their size.",
+        "-sum over steps of w g",
+        "sum of it over the weights that read the unit",
+        "Sanh et al. 2020",
+        "labels",
+        signed=True,
+    ),
+)
+
+CRITERIA = {facts.name: facts for facts in _ALL}
+"""By public spelling, in the order of a menu."""

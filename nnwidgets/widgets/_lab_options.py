@@ -1,0 +1,96 @@
+"""Which choices the lab offers for a network, and why not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nnwidgets.engine.compression import CompressionPlan
+from nnwidgets.engine.compression.support import misfit
+from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.pruning import fits, parsed
+from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.pruning.pieces import has_kernels
+from nnwidgets.engine.values.recipe import Pruning
+from nnwidgets.widgets._lab_text import OPTIONS, PATTERNS, choice
+
+__all__ = ["layers_for", "options_for", "settled"]
+
+UNITS = ("filter", "neuron", "head")
+
+
+def layers_for(plan: CompressionPlan, units: bool = False) -> list[dict[str, Any]]:
+    """The weight layers as the front end takes them: what can be removed of each, and what is coupled to it.
+
+    Args:
+        units: find out which units there are, which takes up to some seconds for a large network.
+    """
+    with_units = {structure: plan.layers_with(structure) for structure in UNITS} if units else {}
+    rows = []
+    for layer in plan.layers:
+        can = ["weight", *(["kernel"] if has_kernels(layer) else [])]
+        can += [pattern for pattern in PATTERNS if fits(layer, parsed(pattern)[1])]
+        can += [structure for structure, names in with_units.items() if layer.name in names]
+        shape = "\u00d7".join(str(size) for size in layer.shape)
+        row = {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape}
+        if units:
+            row |= {"coupled": list(plan.groups.explain(layer.name)), "refused": plan.groups.refused.get(layer.name, "")}
+        rows.append(row)
+    return rows
+
+
+def options_for(
+    experiment: Experiment, structure: str, layers: list[dict[str, Any]] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """All choices; those that this network, these data or this structure do not allow carry the reason.
+
+    Args:
+        layers: what `layers_for` gave, None before that is known: then no structure is ruled out.
+    """
+    options = {name: [dict(each) for each in choices] for name, choices in OPTIONS.items()}
+    sizes = {name: getattr(experiment, name) for name in ("test", "val")}
+    options["sample"] = [each for each in options["sample"] if sizes[each["value"]] is not None]
+    if structure not in {each["value"] for each in options["structure"]}:
+        options["structure"].append(choice(structure, f"{structure} pattern", "A pattern that was set from code."))
+    if layers is not None and any("coupled" in layer for layer in layers):
+        able = {can for layer in layers for can in layer["prunable_as"]}
+        for each in options["structure"]:
+            if each["value"] not in able and each["value"] != structure:
+                each["disabled"] = "this network has no layer with it"
+    split = experiment.train if experiment.train is not None else experiment.val
+    for each in options["criterion"]:
+        facts = CRITERIA[each["value"]]
+        why = misfit(Pruning(0.5, structure, facts.name))
+        if facts.needs != "weights" and split is None:
+            why = "it looks at images, and there is no S_train to look at"
+        elif facts.needs == "labels" and (split is None or split.labels is None):
+            why = "it looks at the loss, and the images have no labels"
+        if why:
+            each["disabled"] = why
+    for each in options["allocation"]:
+        why = misfit(Pruning(0.5, structure, allocation=each["value"]))
+        if why:
+            each["disabled"] = why
+    return options
+
+
+def settled(controls: Mapping[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The controls that have to follow a new structure, so that all go together again."""
+    structure, allocation = controls["structure"], controls["allocation"]
+    asked = Pruning(0.5, structure, controls["criterion"], "global" if isinstance(allocation, Mapping) else allocation)
+    moved: dict[str, Any] = {}
+    if misfit(replace(asked, allocation="global")):
+        moved["criterion"] = "magnitude"
+    if misfit(replace(asked, criterion="magnitude")):
+        moved["allocation"] = "global"
+    if isinstance(allocation, Mapping):
+        able = {layer["name"] for layer in layers if structure in layer["prunable_as"] or ":" in structure}
+        left = {name: share for name, share in allocation.items() if name in able}
+        whole = ":" in structure  # shares between do not exist there
+        if whole or left != dict(allocation):
+            moved["allocation"] = left if left and not whole else "global"
+    if ":" in structure:
+        n, m = parsed(structure)
+        moved["sparsity"] = 1 - n / m
+    return moved
