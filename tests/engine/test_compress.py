@@ -169,10 +169,6 @@ def test_attention_and_its_fast_path() -> None:
 
 
 UNSUPPORTED = [
-    Recipe(Pruning(0.5, structure="2:4")),
-    Recipe(Pruning(0.5, structure="neuron")),
-    Recipe(Pruning(0.5, criterion="taylor")),
-    Recipe(Pruning(0.5, allocation="erk")),
     Recipe(None, Quantization(8, 8)),
     Recipe(None, Quantization(8, method="codebook")),
     Recipe(None, Quantization(8, observer="mse")),

@@ -19,7 +19,7 @@ from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import FakeQuantize
-from nnwidgets.engine.trace import preserved_rng, unvisited_copy
+from nnwidgets.engine.trace import preserved_rng, unvisited_copy, weight_of
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
@@ -72,6 +72,11 @@ def compressed_by(model: nn.Module, decision: Decision) -> nn.Module:
     with torch.inference_mode(False), torch.no_grad():
         masks = {name: decision.keep(name) for name in decision.decider.layers}
         twin = unvisited_copy(model)
+        for name, keep in masks.items():
+            if keep is not None:
+                layer, before = decision.decider.layers[name], decision.decider.weights[name]
+                after = decision.chosen.weight(name, before, keep)
+                weight_of(twin, layer).copy_(torch.where(keep, after, before))  # what is removed stays behind its mask
         _register(twin, decision, masks)
     return twin
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression.choices import Chosen, GivenMasks, patterns, singles, units
+from nnwidgets.engine.compression.choices import Chosen, GivenMasks, MakingUp, patterns, singles, units
 from nnwidgets.engine.compression.knowledge import Knowledge
 from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.pruning import erdos_renyi, fits, largest_share, parsed, select_filters, tolerated, unit_scores
@@ -52,6 +52,7 @@ class Chooser:
         self._groups: ChannelGroups | None = None
         self._magnitudes: Pieces | None = None
         self._pieces: OrderedDict[tuple[object, ...], Pieces] = OrderedDict()
+        self._lately: OrderedDict[tuple[object, ...], Chosen] = OrderedDict()
         self._unit_scores: OrderedDict[tuple[object, ...], dict[str, Tensor]] = OrderedDict()
 
     @property
@@ -70,7 +71,7 @@ class Chooser:
         return {self.own(name): value for name, value in given.items()}
 
     def choose(self, pruning: Pruning | None) -> Chosen:
-        """Choose.
+        """Choose. What was chosen lately is remembered.
 
         Raises:
             RecipeError: it does not fit the network. DataError, ModelError: the criterion cannot look.
@@ -79,6 +80,14 @@ class Chooser:
             return Chosen()
         if pruning.masks is not None:
             return GivenMasks(self.named(pruning.masks), self._weights)
+        return _remembered(self._lately, (pruning, id(self._knowledge.drops)), lambda: self._made_up(pruning))
+
+    def _made_up(self, pruning: Pruning) -> Chosen:
+        chosen = self._chosen(pruning)
+        importance = self._knowledge.importance(pruning)
+        return chosen if importance is None or not importance.hessians else MakingUp(chosen, importance.hessians)
+
+    def _chosen(self, pruning: Pruning) -> Chosen:
         if pruning.structure in UNITS:
             kept = self._kept_units(pruning)
             return units(kept, self.groups.bundles, self._model, self._layers, self._weights)
@@ -119,6 +128,12 @@ class Chooser:
     def _made(self, pruning: Pruning, structure: str) -> Pieces:
         importance = self._knowledge.importance(pruning)
         pieces = Pieces(self._weights, self._layers, structure, pruning.criterion, pruning.norm, pruning.seed, importance)
+        if not pieces.table.names and importance is not None and importance.missing:
+            name, why = next(iter(importance.missing.items()))
+            raise RecipeError(
+                f"criterion={pruning.criterion!r} says nothing of any layer of this network ({name!r}: {why}). "
+                "Use criterion='magnitude' or 'taylor'."
+            )
         if not pieces.table.names:
             raise RecipeError(
                 "There are no kernels to prune: this network has no convolution whose kernels have more than one number. "
@@ -186,23 +201,27 @@ class Chooser:
 
     def _by_bundle(self, allocation: Mapping[str, float], scores: Mapping[str, Tensor]) -> dict[str, float]:
         """Shares by hand; layers that are coupled share one."""
-        bundle_of = {name: bundle.name for bundle in self.groups.bundles if bundle.name in scores for name in bundle.producers}
+        made: dict[str, list[str]] = {}  # a layer can make units of several bundles
+        for bundle in self.groups.bundles:
+            for name in bundle.producers if bundle.name in scores else ():
+                made.setdefault(name, []).append(bundle.name)
         found: dict[str, tuple[str, float]] = {}
         for name, amount in self.named(allocation).items():
-            if name not in bundle_of:
+            if name not in made:
                 if amount == 0:
                     continue
                 why = self.groups.refused.get(name)
                 tail = f" {name!r} cannot be pruned so: {why}." if why else ""
                 raise RecipeError(
-                    f"allocation names {name!r}, which has no such units to prune;{tail} {nearest(name, bundle_of)}"
+                    f"allocation names {name!r}, which has no such units to prune;{tail} {nearest(name, made)}"
                 )
-            other = found.setdefault(bundle_of[name], (name, amount))
-            if other[1] != amount:
-                raise RecipeError(
-                    f"allocation gives {other[0]!r} {other[1]:.1%} and {name!r} {amount:.1%}; these layers are coupled and lose "
-                    "the same channels. Give them the same share, or name one of them."
-                )
+            for bundle_name in made[name]:
+                other = found.setdefault(bundle_name, (name, amount))
+                if other[1] != amount:
+                    raise RecipeError(
+                        f"allocation gives {other[0]!r} {other[1]:.1%} and {name!r} {amount:.1%}; these layers are coupled and "
+                        "lose the same channels. Give them the same share, or name one of them."
+                    )
         return {bundle: amount for bundle, (_, amount) in found.items()}
 
     def _scores(self, pruning: Pruning) -> dict[str, Tensor]:

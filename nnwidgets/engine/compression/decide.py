@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.choose import UNITS, Chooser
 from nnwidgets.engine.compression.knowledge import Knowledge
 from nnwidgets.engine.compression.support import check_supported
@@ -94,18 +95,17 @@ class Decider:
         names = (name, *self.layers[name].aliases)
         return min((quantization.bits_of(other) for other in names), default=32)
 
-    def quantized(self, quantization: Quantization | None, name: str, kept: Tensor | None) -> Quantized | None:
+    def quantized(self, quantization: Quantization | None, name: str, chosen: Chosen) -> Quantized | None:
         """Return the weight on its grid, None where it is stored as it is."""
         bits = self.bits(quantization, name)
         if quantization is None or bits == 32:
             return None
         axis = self.layers[name].out_axis
-        return quantize(self.weights[name], bits, quantization.granularity, quantization.symmetric, axis, kept)
+        kept = chosen.keep(name)
+        weight = chosen.weight(name, self.weights[name], kept)
+        return quantize(weight, bits, quantization.granularity, quantization.symmetric, axis, kept)
 
-    def effective(self, recipe: Recipe, name: str, kept: Tensor | None) -> Tensor:
+    def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""
-        quantized = self.quantized(recipe.quantization, name, kept)
-        if quantized is not None:
-            return quantized.dequantized
-        weight = self.weights[name]
-        return weight if kept is None else torch.where(kept, weight, torch.zeros_like(weight))
+        quantized = self.quantized(recipe.quantization, name, chosen)
+        return chosen.weight(name, self.weights[name], chosen.keep(name)) if quantized is None else quantized.dequantized

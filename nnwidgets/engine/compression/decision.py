@@ -39,7 +39,7 @@ class Decision:
 
     def effective(self, name: str) -> Tensor:
         """Return the weight as it is afterwards."""
-        return self.decider.effective(self.recipe, name, self.keep(name))
+        return self.decider.effective(self.recipe, name, self.chosen)
 
     def count_nonzero(self, name: str) -> int:
         """Count the weights that are not zero afterwards, by a pass over them."""

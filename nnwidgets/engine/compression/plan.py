@@ -154,7 +154,7 @@ class CompressionPlan:
     def quantized(self, recipe: Recipe, layer: str) -> Quantized | None:
         """Return a layer's weight on its grid, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
-        return self._decider.quantized(recipe.quantization, name, decision.keep(name))
+        return self._decider.quantized(recipe.quantization, name, decision.chosen)
 
     def largest_amount(self, pruning: Pruning) -> float:
         """Return the largest ``amount`` for these settings that leaves a unit in each layer, just below 1 for weights."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nnwidgets.engine.compression.choices._base import Chosen
 from nnwidgets.engine.compression.choices._given import GivenMasks
+from nnwidgets.engine.compression.choices._making_up import MakingUp
 from nnwidgets.engine.compression.choices._patterns import Patterns, patterns
 from nnwidgets.engine.compression.choices._single import Singles, singles
 from nnwidgets.engine.compression.choices._units import Units, units
 
-__all__ = ["Chosen", "GivenMasks", "Patterns", "Singles", "Units", "patterns", "singles", "units"]
+__all__ = ["Chosen", "GivenMasks", "MakingUp", "Patterns", "Singles", "Units", "patterns", "singles", "units"]

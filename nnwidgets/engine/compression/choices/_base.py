@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 __all__ = ["Chosen"]
@@ -21,6 +22,10 @@ class Chosen:
     def keep(self, name: str) -> Tensor | None:
         """Return the bool mask of a weight, of its shape and on its device, None where all of it is kept."""
         return None
+
+    def weight(self, name: str, weight: Tensor, keep: Tensor | None) -> Tensor:
+        """Return a weight as it is afterwards, before rounding."""
+        return weight if keep is None else torch.where(keep, weight, torch.zeros_like(weight))
 
     def nonzero(self, name: str, size: int, zeros: int) -> int | None:
         """Return how many weights of a layer are not zero afterwards, None where they have to be counted.

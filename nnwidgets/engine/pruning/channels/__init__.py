@@ -1,40 +1,9 @@
-"""STUB"""
+"""Which channels, neurons and heads of a network can be removed, with all that belongs to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from nnwidgets.engine.pruning.channels._channel_groups import channel_groups
+from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups, Member
+from nnwidgets.engine.pruning.channels.smaller import checked_kept, left_indexes, smaller
 
-import numpy as np
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    module_name: str
-    attribute: str
-    axis: int
-    index: np.ndarray
-    role: str
-    why: str
-
-
-@dataclass(frozen=True, eq=False)
-class Bundle:
-    name: str
-    structure: str
-    n: int
-    members: tuple[Member, ...]
-    producers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ChannelGroups:
-    bundles: tuple[Bundle, ...]
-    refused: Mapping[str, str]
-
-    def explain(self, layer):
-        return ()
-
-
-def channel_groups(model, input_shape) -> ChannelGroups:
-    return ChannelGroups((), {})
+__all__ = ["Bundle", "ChannelGroups", "Member", "channel_groups", "checked_kept", "left_indexes", "smaller"]

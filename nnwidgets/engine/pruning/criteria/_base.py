@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -47,9 +47,11 @@ class Importance:
         entries: layer -> float32 tensor of the shape of its weight; for criteria of channels (I,), one for each index of the axis
             of inputs.
         missing: layer -> why it has no score; such layers are left whole.
+        hessians: layer -> (G, K, K), by which kept weights make up for removed ones; only "obs" has any.
     """
 
     criterion: str
     n_images: int
     entries: Mapping[str, Tensor]
     missing: Mapping[str, str]
+    hessians: Mapping[str, Tensor] = field(default_factory=dict)

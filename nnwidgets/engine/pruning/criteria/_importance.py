@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError
 from nnwidgets.engine.evaluation import check_model
-from nnwidgets.engine.pruning.criteria import _inputs, _loss
+from nnwidgets.engine.pruning.compensate import saliencies
+from nnwidgets.engine.pruning.criteria import _inputs, _loss, _moments
 from nnwidgets.engine.pruning.criteria._base import Importance
 from nnwidgets.engine.pruning.criteria._facts import CRITERIA
 from nnwidgets.engine.pruning.criteria._loss import Loss
@@ -21,7 +22,7 @@ from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["importance", "importance_steps"]
 
-_MOST_SINGLE = 256  # images of which each has a backward pass of its own
+_MOST = {"obd": 256, "obs": 128}  # images: of the first each has a backward pass of its own, of the second each place counts
 
 
 def importance(
@@ -29,8 +30,8 @@ def importance(
 ) -> Importance:
     """What a criterion says of the weights of a network, which stays as it is.
 
-    At most 512 images are looked at (256 for "obd"), drawn with the seed; fewer for a large network. "movement" trains a copy
-    on all of them for one epoch.
+    At most 512 images are looked at (256 for "obd", 128 for "obs"), drawn with the seed; fewer for a large network. "movement"
+    trains a copy on all of them for one epoch.
 
     Args:
         criterion: any of ``CRITERIA`` but those that need no pass: "magnitude", "random", "bn_scale".
@@ -69,7 +70,10 @@ def importance_steps(
     if criterion == "movement":
         sums = yield from movement(model, split, loss, seed)
         return _checked(Importance(criterion, len(split), sums, {}))
-    split = sample_of(split, found.macs, _MOST_SINGLE if criterion == "obd" else 512, seed)
+    split = sample_of(split, found.macs, _MOST.get(criterion, 512), seed)
+    if criterion == "obs":
+        hessians = yield from _moments.moments_of(model, split, found)
+        return _checked(_by_compensation(model, len(split), hessians))
     if facts.needs == "images":
         known = yield from _inputs.inputs_of(model, split, found)
         return _checked(_of_inputs(model, criterion, len(split), known))
@@ -88,6 +92,19 @@ def importance_steps(
     if criterion == "snip":
         entries = _normalised(entries)
     return _checked(Importance(criterion, len(split), entries, {}))
+
+
+def _by_compensation(model: nn.Module, n: int, hessians: dict[str, Tensor]) -> Importance:
+    entries: dict[str, Tensor] = {}
+    missing: dict[str, str] = {}
+    for layer in weight_layers(model):
+        if layer.name in hessians:
+            entries[layer.name] = saliencies(weight_of(model, layer), hessians[layer.name]).float()
+        elif _moments.width_of(layer) > _moments.LARGEST:
+            missing[layer.name] = f"it has {_moments.width_of(layer)} weights an output; its Hessian is too large"
+        else:
+            missing[layer.name] = "only dense layers and two-dimensional convolutions that are called have a Hessian here"
+    return Importance("obs", n, entries, missing, hessians)
 
 
 def _of_inputs(model: nn.Module, criterion: str, n: int, known: dict[str, _inputs.Inputs]) -> Importance:

@@ -13,7 +13,7 @@ from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
 from nnwidgets.engine.trace import Trace, WeightLayer, operations
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Inputs", "inputs_of"]
+__all__ = ["Inputs", "inputs_of", "place_of"]
 
 _PRODUCTS = {"aten::addmm": 1, "aten::mm": 0}  # (n, in) x (in, out): the place of the first
 _CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
@@ -49,18 +49,18 @@ def inputs_of(model: nn.Module, split: Split, found: Trace) -> Generator[float, 
     attention) are told apart by their memory, and missing where that says nothing.
     """
     network, layers, weights = with_gradients(model)
-    places = {_place(weight): layers[name] for name, weight in weights.items()}
+    places = {place_of(weight): layers[name] for name, weight in weights.items()}
     known: dict[str, Inputs] = {}
 
     def answer(op: Any, args: Any, kwargs: Any) -> Any:
         name = op._schema.name
         if name in _PRODUCTS:
             values, weight = args[_PRODUCTS[name]], args[_PRODUCTS[name] + 1]
-            layer = places.get(_place(weight)) if weight.dim() == 2 else None
+            layer = places.get(place_of(weight)) if weight.dim() == 2 else None
             if layer is not None and tuple(weight.shape) == layer.shape[::-1]:
                 _sums(known, layer).add(values)
         elif name in _CONVOLUTIONS:
-            layer = places.get(_place(args[1]))
+            layer = places.get(place_of(args[1]))
             if layer is not None and tuple(args[1].shape) == layer.shape:
                 _sums(known, layer).add(_columns(args[0], layer))
         return op(*args, **kwargs)
@@ -91,6 +91,6 @@ def _columns(images: Tensor, layer: WeightLayer) -> Tensor:
     return parts.permute(0, 1, 3, 2).reshape(-1, channels // groups)
 
 
-def _place(tensor: Tensor) -> tuple[int, int]:
+def place_of(tensor: Tensor) -> tuple[int, int]:
     """Where its numbers begin: views of a weight have the same."""
     return tensor.data_ptr(), tensor.numel()
