@@ -1,0 +1,184 @@
+"""One forward pass of a blank copy, operation by operation, with labels on its tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.pruning.channels._labels import Factors
+from nnwidgets.engine.pruning.channels._opaque import attend, recur
+from nnwidgets.engine.pruning.channels._pointwise import is_pointwise, pointwise
+from nnwidgets.engine.pruning.channels._rules import RULES, bound
+from nnwidgets.engine.pruning.channels._shortcuts import SHORTCUTS
+from nnwidgets.engine.pruning.channels._slots import Ids, Slots, named_tensors
+from nnwidgets.engine.pruning.channels._ties import Ties
+from nnwidgets.engine.trace import operations, tensors_in
+
+__all__ = ["FailedRunError", "Run"]
+
+_MARK = "_nnwidgets_labels"
+
+
+class FailedRunError(Exception):
+    """The forward pass raised; ``place`` is the innermost module that did."""
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class Run:
+    """Watches one pass; see `Watch`.
+
+    Args:
+        model: the blank copy, used up. slots: those of the whole network.
+        kept: (module, attribute, axis) -> indexes that a smaller copy still has.
+    """
+
+    def __init__(self, model: nn.Module, slots: Slots, kept: dict[tuple[str, str, int], Ids] | None = None) -> None:
+        self.ties = Ties()
+        self.used: set[tuple[str, str]] = set()
+        self._model, self._slots = model, slots
+        self._path: list[str] = []
+        self._operation = ""
+        self._blind = 0
+        self._failed: tuple[BaseException, str] | None = None
+        self._owners: dict[int, tuple[str, str]] = {}
+        for module_name, _, attribute, tensor in named_tensors(model):
+            setattr(tensor, _MARK, slots.of(module_name, attribute, tensor.dim(), kept))
+            self._owners[id(tensor)] = (module_name, attribute)
+
+    # What rules ask
+
+    def of(self, value: Any) -> Factors:
+        """The labels of a tensor."""
+        return list(getattr(value, _MARK, ())) if isinstance(value, Tensor) else []
+
+    def where(self) -> str:
+        """The module and operation at work, as in a trace."""
+        place = self._path[-1] if self._path else ""
+        return ".".join(part for part in (place, f"({self._operation})" if self._operation else "") if part)
+
+    def name(self, factor: Any) -> str:
+        """What made the first channel of some labels."""
+        slots = factor[factor >= 0].reshape(-1)[:1]
+        return self._slots.place(int(slots[0])).name if len(slots) else "a constant"
+
+    # The pass
+
+    def forward(self, x: Tensor) -> None:
+        """Run the network on one batch.
+
+        Raises:
+            FailedRunError: it raised.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())
+            for name, module in self._model.named_modules():
+                self._watch(name, module)
+            stack.enter_context(operations(self._answer))
+            try:
+                output = self._model(x)
+            except Exception as error:
+                place = self._failed[1] if self._failed is not None else ""
+                text = " ".join(str(error).split())[:200].rstrip(".")
+                raise FailedRunError(f"{type(error).__name__} in {place or 'the network'}: {text}", place) from error
+        single = isinstance(output, Tensor)
+        for tensor in tensors_in(output):
+            for factor in self.of(tensor):
+                self.ties.freeze(factor, "they are the network's answer" if single else "they are among the network's answers")
+
+    def _watch(self, name: str, module: nn.Module) -> None:
+        """Let a module of the copy say where it is; one that is taken as a unit is run by its own rule."""
+        forward = module.forward
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # or torch takes a fast path in which nothing can be seen
+        if isinstance(module, nn.MultiheadAttention):
+            inner: Callable[..., Any] = lambda *args, **kwargs: self._attend(module, name, args, kwargs)  # noqa: E731
+        elif isinstance(module, nn.RNNBase):
+            inner = lambda *args, **kwargs: self._recur(module, forward, args, kwargs)  # noqa: E731
+        else:
+            inner = forward
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self._path.append(name)
+            try:
+                return inner(*args, **kwargs)
+            except Exception as error:
+                if self._failed is None or self._failed[0] is not error:
+                    self._failed = (error, name)
+                raise
+            finally:
+                self._path.pop()
+
+        module.forward = run
+
+    @contextlib.contextmanager
+    def _unseen(self) -> Iterator[None]:
+        self._blind += 1
+        before, self._operation = self._operation, ""
+        try:
+            yield
+        finally:
+            self._blind -= 1
+            self._operation = before
+
+    def _attend(self, module: nn.MultiheadAttention, name: str, args: Any, kwargs: Any) -> Any:
+        for tensor in module.parameters():
+            self.used.add(self._owners.get(id(tensor), ("", "")))
+        with self._unseen():
+            (result, shown), labels = attend(self, module, args, kwargs)
+        setattr(result, _MARK, labels[0])
+        return result, shown
+
+    def _recur(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with self._unseen():
+            return recur(self, module, forward, args, kwargs, tensors_in([args, kwargs]))
+
+    def _answer(self, op: Any, args: Any, kwargs: Any) -> Any:
+        if self._blind:
+            return op(*args, **kwargs)
+        full = str(op._schema.name).split("::")[-1]
+        in_place = full.endswith("_") and not full.endswith("__")
+        name = full.rstrip("_") if in_place else full
+        arguments = bound(op, args, kwargs)
+        short = None if in_place else SHORTCUTS.get(name)
+        result = op(*args, **kwargs) if short is None else short(arguments)
+        used = list(tensors_in([args, kwargs]))
+        for tensor in used:
+            owner = self._owners.get(id(tensor))
+            if owner is not None:
+                self.used.add(owner)
+        made = list(tensors_in(result))
+        if used and any(getattr(tensor, _MARK, None) for tensor in used):
+            self._operation = name
+            self._label(op, name, arguments, used, made, in_place)
+            self._operation = ""
+        return result
+
+    def _label(self, op: Any, name: str, arguments: Any, used: list[Tensor], made: list[Tensor], in_place: bool) -> None:
+        rule = RULES.get(name)
+        # A write changes what other views see: it may tie labels but not give any.
+        before = self.of(made[0]) if in_place and made else []
+        if rule is not None and op._overloadname != "out":
+            labels = rule(self, arguments, made)
+        elif is_pointwise(op, name):
+            labels = pointwise(self, name, arguments, made)
+        else:
+            for tensor in used:
+                for factor in self.of(tensor):
+                    self.ties.freeze(factor, f"what {name} in {self.where()} does to channels is not known")
+            labels = [[] for _ in made]
+        for tensor, factors in zip(made, labels, strict=False):
+            if in_place and {f.shape for f in before} != {f.shape for f in factors}:
+                for factor in [*before, *factors]:
+                    self.ties.freeze(factor, f"they are written into another tensor in {self.where()}")
+            for factor in factors:
+                if any(size not in (1, real) for size, real in zip(factor.shape, tensor.shape, strict=True)):
+                    raise AssertionError(f"labels {factor.shape} for a tensor {tuple(tensor.shape)} in {self.where()}")
+            setattr(tensor, _MARK, factors)
