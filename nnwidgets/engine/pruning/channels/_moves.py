@@ -81,9 +81,9 @@ def _repeat(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factor
     return [found]
 
 
-def _held(watch: Watch, factors: Factors, axis: int, reason: str) -> Factors:
-    """All labels after the size of an axis was fixed."""
-    left = [watch.ties.hold(factor, axis, reason) if factor.shape[axis] > 1 else factor for factor in factors]
+def _held(watch: Watch, factors: Factors, axis: int, reason: str, stays: bool = False) -> Factors:
+    """All labels after the size of an axis was fixed; see `Ties.hold`."""
+    left = [watch.ties.hold(factor, axis, reason, stays) if factor.shape[axis] > 1 else factor for factor in factors]
     return [factor for factor in left if factor is not None and factor.size > 1]
 
 
@@ -198,7 +198,7 @@ def _moved(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors
     given = _first(arguments)
     factors = watch.of(given)
     for axis in arguments["dims"] or range(given.dim()):
-        factors = _held(watch, factors, int(axis) % given.dim(), f"they change places in {watch.where()}")
+        factors = _held(watch, factors, int(axis) % given.dim(), f"they change places in {watch.where()}", stays=True)
     return [factors]
 
 
@@ -295,3 +295,10 @@ def _im2col(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factor
             continue
         found.append(trimmed(np.repeat(factor.reshape(-1), kernel).reshape(1, -1, 1)))
     return [found]
+
+
+@rule("glu")
+def _glu(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
+    given = _first(arguments)
+    axis = _axis(arguments, given.dim())
+    return [_part(_in_parts(watch, watch.of(given), axis, 2), axis, 0)]

@@ -14,7 +14,7 @@ from nnwidgets.engine.pruning.channels._ties import Choice, shared_or_tied
 
 __all__ = ["is_pointwise", "pointwise", "united"]
 
-_ALSO = frozenset(["_prelu_kernel", "native_dropout", "masked_fill", "where", "log_sigmoid_forward", "lerp", "rrelu_with_noise"])
+_ALSO = frozenset(["hardswish", "mish", "celu", "softshrink", "hardshrink", "threshold", "_prelu_kernel", "native_dropout", "masked_fill", "where", "log_sigmoid_forward", "lerp", "rrelu_with_noise"])
 _WORDS = {
     "add": "is added to {}",
     "sub": "is subtracted from or with {}",
@@ -67,7 +67,7 @@ def _without_plain(watch: Watch, factor: Factor, others: Sequence[tuple[Factors,
     for axis in axes_of(factor):
         for factors, shape in others:
             if left is not None and shape[axis] > 1 and left.shape[axis] > 1 and all(f.shape[axis] == 1 for f in factors):
-                left = watch.ties.hold(left, axis, f"they meet a tensor whose size is fixed in {watch.where()}")
+                left = watch.ties.hold(left, axis, f"they meet a tensor whose size is fixed in {watch.where()}", stays=True)
     return left
 
 

@@ -25,7 +25,8 @@ def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Facto
     factors = watch.of(given)
     reduced = sorted({int(axis) % max(given.dim(), 1) for axis in axes})
     for axis in reduced:
-        factors = _held(watch, factors, axis, f"{words} in {name}, so that removing some changes the others")
+        stays = results[0].dim() == given.dim() and results[0].shape[axis] == given.shape[axis]
+        factors = _held(watch, factors, axis, f"{words} in {name}, so that removing some changes the others", stays)
     if results and results[0].dim() < given.dim():
         factors = [f.squeeze(tuple(axis for axis in reduced if axis < f.ndim)) for f in factors]
     return [factors] * len(results)
@@ -40,7 +41,7 @@ def _batch_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Fa
     vectors = [watch.of(arguments.get(name)) for name in ("weight", "bias", "running_mean", "running_var")]
     flat = [vector[0].reshape(-1) for vector in vectors if vector]
     if main is not None and main.size != main.shape[1]:
-        factors = _held(watch, factors, 1, f"they are normalised together in {watch.where()}")
+        factors = _held(watch, factors, 1, f"they are normalised together in {watch.where()}", stays=True)
         main = None
     for vector in flat:
         if main is None:
@@ -58,7 +59,7 @@ def _layer_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Fa
     reason = f"a layer norm takes mean and variance over them in {watch.where()}, so that removing some changes the others"
     factors = watch.of(given)
     for axis in range(first, given.dim()):
-        factors = _held(watch, factors, axis, reason)
+        factors = _held(watch, factors, axis, reason, stays=True)
     for name in ("weight", "bias"):
         for vector in watch.of(arguments.get(name)):
             watch.ties.freeze(vector, reason)
@@ -71,7 +72,7 @@ def _group_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Fa
     reason = f"a group norm takes mean and variance over them in {watch.where()}, so that removing some changes the others"
     factors = watch.of(given)
     for axis in range(1, given.dim()):
-        factors = _held(watch, factors, axis, reason)
+        factors = _held(watch, factors, axis, reason, stays=True)
     for name in ("weight", "bias"):
         for vector in watch.of(arguments.get(name)):
             watch.ties.freeze(vector, reason)

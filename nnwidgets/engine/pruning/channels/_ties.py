@@ -66,11 +66,15 @@ class Ties:
         flat = np.asarray(slots).reshape(-1)
         self.frozen.append((flat[flat >= 0], reason))
 
-    def hold(self, factor: Factor, axis: int, reason: str) -> Factor | None:
-        """The size of an axis must stay. Labels of other axes are returned, None where there are none."""
+    def hold(self, factor: Factor, axis: int, reason: str, stays: bool = False) -> Factor | None:
+        """The size of an axis must stay. Labels of other axes are returned, None where there are none.
+
+        Args:
+            stays: the result has the axis too; it keeps the labels, so that what meets them later stays for the same reason.
+        """
         if axes_of(factor) == (axis,):
             self.freeze(factor, reason)
-            return None
+            return factor if stays else None
         return self.tie_along(factor, axis)
 
     def split(self, factor: Factor, where: str) -> None:

@@ -24,8 +24,8 @@ class FewerHeads(nn.MultiheadAttention):
         for name in ("embed_dim", "kdim", "vdim", "num_heads", "head_dim", "dropout", "batch_first", "add_zero_attn"):
             setattr(self, name, getattr(source, name))
         self.packed = source.in_proj_weight is not None
-        for name, parameter in source._parameters.items():
-            self.register_parameter(name, parameter)
+        for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias", "bias_k", "bias_v"):
+            self.register_parameter(name, getattr(source, name))
         self.out_proj = source.out_proj
         self._qkv_same_embed_dim = False  # what torch asks before it takes a fast path that knows full heads only
         self.training = source.training
