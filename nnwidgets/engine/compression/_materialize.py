@@ -1,0 +1,145 @@
+"""Networks that are really smaller, checked against the same network with what was removed at zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
+from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
+from nnwidgets.engine.pruning.channels.smaller import Flags
+from nnwidgets.engine.trace import checked_shape, preserved, tensors_in, unvisited_copy
+
+__all__ = ["check_same", "masked", "materialize_kept", "shrink"]
+
+_LARGEST = 1e-5  # difference, as a share of the largest answer
+_BATCH = 2
+
+Kept = Mapping[str, Flags | Tensor]
+
+
+def materialize_kept(model: nn.Module, groups: ChannelGroups, kept: Kept, input_shape: Sequence[int]) -> nn.Module:
+    """Shrink a network and check that it answers as the masked one does.
+
+    Args:
+        groups: of this network. kept: bundle -> (n,) bool, True for units that stay; bundles not named keep all.
+        input_shape: without the batch.
+
+    Raises:
+        RecipeError: an unknown bundle, or one without a unit left (``.largest``). ModelError: the network has no numbers, or fails.
+        UnsupportedError: the smaller network cannot run or answers something else; the bundles at fault are named.
+    """
+    flags = checked_kept(groups, kept)
+    reference, small = masked(model, groups, flags), shrink(model, groups, flags)
+    try:
+        check_same(reference, small, input_shape)
+    except UnsupportedError as error:
+        raise _named(error, model, groups, flags, input_shape) from error
+    return small
+
+
+def shrink(model: nn.Module, groups: ChannelGroups, kept: Kept) -> nn.Module:
+    """A copy whose parameters and buffers lack the removed units; its layers know their new sizes. See `materialize_kept`.
+
+    Attention (``nn.MultiheadAttention``) with fewer heads becomes a `FewerHeads`, with the same call and parameter names. Layers
+    that the forward pass in eval mode does not use (auxiliary classifiers) are left as they are.
+    """
+    return smaller(model, groups, kept)
+
+
+def masked(model: nn.Module, groups: ChannelGroups, kept: Kept) -> nn.Module:
+    """A copy of the full size in which removed units have no effect, whatever the activation function makes of a zero: what makes
+    them, their bias, scale and shift are zero, and so is what reads them.
+    """
+    flags = checked_kept(groups, kept)
+    with torch.inference_mode(False), torch.no_grad():
+        twin = unvisited_copy(model)
+        for name, stays in flags.items():
+            for member in groups[name].members:
+                parameter = twin.get_submodule(member.module_name)._parameters.get(member.attribute)
+                if parameter is not None:  # running statistics stay: a variance of zero would be no better
+                    gone = (member.index >= 0) & ~stays[member.index]
+                    parameter.index_fill_(member.axis, torch.from_numpy(gone.nonzero()[0]).to(parameter.device), 0.0)
+    return twin
+
+
+def check_same(masked: nn.Module, small: nn.Module, input_shape: Sequence[int]) -> float:
+    """Run both in eval mode on the same noise, again in double precision where single precision is not enough.
+
+    Returns:
+        max |difference of the answers| / max |answer of the masked network|.
+
+    Raises:
+        UnsupportedError: the small network fails, or the figure is above 1e-5. ModelError: the masked network fails.
+    """
+    shape = checked_shape(input_shape)
+    figure = float("inf")
+    for dtype in (torch.float32, torch.float64):
+        of_masked, of_small = (_as(network, dtype) for network in (masked, small))
+        parameter = next((p for p in masked.parameters() if p.dtype.is_floating_point), None)
+        device = torch.device("cpu") if parameter is None else parameter.device
+        if device.type == "meta":
+            raise ModelError("The network is on the meta device and has no numbers to compare. Load its weights first.")
+        noise = torch.randn((_BATCH, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device, dtype)
+        try:
+            expected = _answers(of_masked, noise)
+        except Exception as error:
+            raise ModelError(
+                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} input_shape is that "
+                "of one sample, without the batch."
+            ) from error
+        try:
+            got = _answers(of_small, noise)
+        except Exception as error:
+            text = " ".join(str(error).split())[:200].rstrip(".")
+            raise UnsupportedError(
+                f"The smaller network fails: {type(error).__name__}: {text}. Sizes are fixed in its code; exclude those layers."
+            ) from error
+        if [x.shape for x in expected] != [x.shape for x in got]:
+            raise UnsupportedError(
+                f"The smaller network answers shapes {[tuple(x.shape) for x in got]}; expected "
+                f"{[tuple(x.shape) for x in expected]}. Exclude the layers that change them."
+            )
+        figure = max((_relative(a, b) for a, b in zip(expected, got, strict=True)), default=0.0)
+        if figure <= _LARGEST:
+            return figure
+    raise UnsupportedError(
+        f"The smaller network answers something else than the masked one: they differ by {figure:.1e} of the largest answer, "
+        f"expected at most {_LARGEST:.0e}. Exclude the layers at fault."
+    )
+
+
+def _as(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network itself where all of it has this type, else a copy with it."""
+    if all(p.dtype is dtype for p in [*network.parameters(), *network.buffers()] if p.dtype.is_floating_point):
+        return network
+    return unvisited_copy(network).to(dtype)
+
+
+def _answers(network: nn.Module, noise: Tensor) -> list[Tensor]:
+    with preserved(network), torch.inference_mode():
+        return list(tensors_in(network.eval()(noise.clone())))
+
+
+def _relative(expected: Tensor, got: Tensor) -> float:
+    if not expected.numel():
+        return 0.0
+    a, b = expected.double(), got.double()
+    largest, difference = float(a.abs().max()), float((a - b).abs().max())
+    return difference / largest if largest > 0 else difference
+
+
+def _named(
+    error: UnsupportedError, model: nn.Module, groups: ChannelGroups, flags: Mapping[str, Flags], input_shape: Sequence[int]
+) -> UnsupportedError:
+    """The same error with the bundles that raise it alone."""
+    guilty = []
+    for name, stays in flags.items():
+        try:
+            check_same(masked(model, groups, {name: stays}), shrink(model, groups, {name: stays}), input_shape)
+        except NnwError:
+            guilty.append(name)
+    where = ", ".join(repr(name) for name in guilty) or f"none of {len(flags)} bundles alone, only all together"
+    return UnsupportedError(f"{error} At fault: {where}.")
