@@ -69,6 +69,7 @@ PUBLIC = {
         "list_faults",
         "list_remedies",
         "load_packed",
+        "materialize",
         "plant",
         "rate_range_test",
         "receptive_field",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nnwidgets._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nnwidgets.engine.compression import bake, compress, cost, load_packed, save_packed
+    from nnwidgets.engine.compression import bake, compress, cost, load_packed, materialize, save_packed
     from nnwidgets.engine.costs import latency
     from nnwidgets.engine.diagnosis import (
         Cause,
@@ -130,6 +130,7 @@ __all__ = [
     "list_faults",
     "list_remedies",
     "load_packed",
+    "materialize",
     "plant",
     "rate_range_test",
     "receptive_field",
@@ -197,7 +198,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("Attempt", "Experiment", "State"), ".experiment"),
         **dict.fromkeys(("Job", "Jobs"), ".jobs"),
         **dict.fromkeys(("Pruning", "Quantization", "Recipe"), ".values.recipe"),
-        **dict.fromkeys(("bake", "compress", "cost", "load_packed", "save_packed"), ".compression"),
+        **dict.fromkeys(("bake", "compress", "cost", "load_packed", "materialize", "save_packed"), ".compression"),
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),

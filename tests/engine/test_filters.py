@@ -10,39 +10,10 @@ import torch
 from oracle_plan import Small
 from torch import nn
 
-from nnwidgets.engine.compression import CompressionPlan, bake, compress
+from nnwidgets.engine.compression import CompressionPlan, bake, compress, cost, materialize
 from nnwidgets.engine.errors import ModelError, RecipeError
-from nnwidgets.engine.pruning import filter_matrix, filter_scores, filters_to_weights, largest_share, select_filters
-from nnwidgets.engine.trace import weight_layers
+from nnwidgets.engine.pruning import largest_share, select_filters
 from nnwidgets.engine.values.recipe import Pruning, Recipe
-
-
-def test_filter_matrix_has_the_weights_of_each_output_channel() -> None:
-    """Checked by switching one filter off and looking at which channel falls silent: plain, grouped, transposed grouped."""
-    for conv in (
-        nn.Conv2d(4, 6, 3, groups=2, bias=False),
-        nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False),
-        nn.Conv1d(3, 5, 2, bias=False),
-    ):
-        (layer,) = weight_layers(nn.Sequential(conv))
-        x = torch.rand(1, conv.in_channels, *[7] * (conv.weight.dim() - 2))
-        for channel in range(conv.out_channels):
-            keep = torch.arange(conv.out_channels) != channel
-            silent = copy.deepcopy(conv)
-            with torch.no_grad():
-                silent.weight.mul_(filters_to_weights(keep, layer))
-                norms = silent(x).abs().flatten(2).amax(2)[0]
-            assert torch.equal(norms > 0, keep)
-            assert torch.equal(filter_matrix(silent.weight, layer).abs().sum(1) > 0, keep)
-
-
-def test_scores_are_mean_magnitude_or_root_mean_square() -> None:
-    """In float64."""
-    conv = nn.Conv2d(3, 4, 3)
-    (layer,) = weight_layers(nn.Sequential(conv))
-    rows = conv.weight.detach().double().reshape(4, -1)
-    assert torch.allclose(filter_scores(conv.weight, layer, 1), rows.abs().sum(1) / 27, rtol=1e-12)
-    assert torch.allclose(filter_scores(conv.weight, layer, 2), rows.norm(dim=1) / math.sqrt(27), rtol=1e-12)
 
 
 SCORES = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([2.0, 2.0]), "c": torch.tensor([9.0])}
@@ -76,33 +47,38 @@ def test_uneven_shares_name_the_layer_and_its_own_largest() -> None:
     assert caught.value.largest == largest_share({"b": SCORES["b"]}, together=False)
 
 
-@pytest.mark.parametrize("allocation", ["global", "uniform", {"conv1": 0.5}])
-@pytest.mark.parametrize("criterion", ["magnitude", "random"])
-def test_masked_maps_are_zero_after_their_batch_norm(allocation: object, criterion: str) -> None:
-    """Filter, bias, scale and shift are zero, so that a network without them computes the same."""
+@pytest.mark.parametrize("allocation", ["global", "uniform", {"conv2": 0.4}])
+@pytest.mark.parametrize("criterion", ["magnitude", "random", "bn_scale"])
+def test_what_is_removed_is_silent_and_can_be_left_out(allocation: object, criterion: str) -> None:
+    """Two convolutions that are added, one of them grouped: two channels go together, with all that makes and reads them."""
     net = Small()
     recipe = Recipe(Pruning(0.34, "filter", criterion, allocation))  # type: ignore[arg-type]
-    twin = bake(compress(net, recipe))
+    twin, small = bake(compress(net, recipe)), materialize(net, recipe, net.shape)
     seen: dict[str, torch.Tensor] = {}
-    for name in ("norm1", "norm2", "up"):
+    for name in ("norm1", "norm2"):
         twin.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o}))  # type: ignore[misc]
-    twin(torch.rand(2, *net.shape))
-    removed = 0
-    for conv, out in (("conv1", "norm1"), ("conv2", "norm2"), ("up", "up")):
-        layer = next(x for x in weight_layers(twin) if x.name == conv)
-        gone = filter_matrix(twin.get_submodule(conv).weight, layer).abs().sum(1) == 0
-        removed += int(gone.sum())
-        assert (seen[out][:, gone] == 0).all() and (seen[out][:, ~gone].abs().amax((0, 2, 3)) > 0).all()
-    assert removed == (
-        round(0.34 * 16)
-        if allocation == "global"
-        else sum(round(a * n) for a, n in zip(_each(allocation), (6, 6, 4), strict=True))
-    )
-    assert twin.out.weight.abs().min() > 0
+    images = torch.rand(2, *net.shape)
+    answers = twin(images)
+    for name in ("norm1", "norm2"):
+        silent = (seen[name] == 0).all(dim=3).all(dim=2).all(dim=0)
+        assert int(silent.sum()) == 2
+        assert torch.equal(silent, twin.get_submodule(name).weight == 0)
+    assert torch.equal(twin.up.weight.flatten(1).abs().sum(1) == 0, silent)  # what reads them
+    assert small.conv1.weight.shape == (4, 2, 3, 3) and small.conv2.weight.shape == (4, 2, 3, 3) and small.conv2.groups == 2
+    assert small.norm1.num_features == 4 and small.up.weight.shape[0] == 4
+    assert torch.allclose(small(images), answers, rtol=1e-5, atol=1e-6)
+    cost_of_it = cost(net, net.shape, recipe)
+    assert cost_of_it.macs_nonzero == cost(small, net.shape).macs < cost_of_it.macs
+    assert cost_of_it.nonzero == sum(p.numel() for p in small.parameters())
 
 
-def _each(allocation: object) -> tuple[float, ...]:
-    return (0.5 if isinstance(allocation, dict) else 0.34, 0.34, 0.34)
+def test_layers_that_are_coupled_get_one_share() -> None:
+    """By hand: either of them, or both with the same."""
+    net = Small()
+    with pytest.raises(RecipeError, match=r"'conv1' 30\.0% and 'conv2' 60\.0%; these layers are coupled"):
+        compress(net, Recipe(Pruning(0.0, "filter", allocation={"conv1": 0.3, "conv2": 0.6})))
+    found = CompressionPlan(net, net.shape).masks(Recipe(Pruning(0.0, "filter", allocation={"conv2": 0.3})))
+    assert int((~found["conv1"]).flatten(1).all(1).sum()) == 2
 
 
 def test_the_plan_knows_the_largest_amount() -> None:
@@ -117,14 +93,14 @@ def test_the_plan_knows_the_largest_amount() -> None:
     assert caught.value.largest == largest and 0 < largest < 1
     assert all(torch.equal(before[k], v) for k, v in work.state_dict().items())
     assert plan.largest_amount(Pruning(0)) == math.nextafter(1, 0)
-    assert plan.filter_layers == ("conv1", "conv2", "up")
+    assert plan.layers_with("filter") == ("conv1", "conv2")
 
 
 def test_the_output_layer_keeps_its_filters() -> None:
     """A convolution that gives the answer has the classes as its filters."""
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert CompressionPlan(net, (1, 8, 8)).filter_layers == ("0",)
-    assert CompressionPlan(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2)).filter_layers == ()
+    assert CompressionPlan(net, (1, 8, 8)).layers_with("filter") == ("0",)
+    assert CompressionPlan(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2)).layers_with("filter") == ()
 
 
 def test_networks_without_filters_say_so() -> None:

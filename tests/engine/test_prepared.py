@@ -119,7 +119,7 @@ def test_recipes_are_written_again_and_again_as_if_nothing_were_folded(name: str
     has_norm = any(isinstance(module, nn.BatchNorm2d) for module in exp.model.modules())
     assert prepared.folded == (tuple(convolutions) if has_norm else ())
     recipes = [E.Recipe(), E.Recipe(E.Pruning(0.8)), E.Recipe(E.Pruning(0.3), E.Quantization(weight_bits=3))]
-    if plan.filter_layers:
+    if plan.layers_with("filter"):
         recipes.append(E.Recipe(E.Pruning(0.3, structure="filter")))
     for recipe in [*recipes, *recipes[::-1]]:
         prepared.write(lambda network, recipe=recipe: plan.load(recipe, network))  # type: ignore[misc]

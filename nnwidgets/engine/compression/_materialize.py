@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
+from nnwidgets.engine.compression.decision import Decision
+from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
 from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
-from nnwidgets.engine.pruning.channels.smaller import Flags
+from nnwidgets.engine.pruning.channels._smaller import Flags
+from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.trace import checked_shape, preserved, tensors_in, unvisited_copy
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.split import Split
 
-__all__ = ["check_same", "masked", "materialize_kept", "shrink"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_same", "masked", "materialize", "materialize_kept", "materialized_by", "shrink"]
 
 _LARGEST = 1e-5  # difference, as a share of the largest answer
 _BATCH = 2
 
 Kept = Mapping[str, Flags | Tensor]
+
+
+def materialize(
+    model: nn.Module,
+    recipe: Recipe,
+    input_shape: Sequence[int],
+    calibration: Split | None = None,
+    *,
+    loss: Loss | None = None,
+    sensitivity: pd.DataFrame | None = None,
+) -> nn.Module:
+    """Return a plain copy in which removed filters, neurons and heads are gone: its tensors are really smaller.
+
+    It answers as ``bake(compress(...))`` does, which is checked on random inputs. Single weights, kernels and n:m patterns have
+    no smaller dense form: they stay as zeros. Quantized weights hold their rounded values in full precision.
+
+    Args:
+        model, recipe, calibration, loss, sensitivity: as of `compress`. input_shape: of one sample, without the batch.
+
+    Raises:
+        UnsupportedError: the forward pass of the network cannot run with fewer units; the layers at fault are named.
+        And what `compress` raises.
+    """
+    knowledge = Knowledge(model, calibration, loss, drops=drops_of(sensitivity))
+    return materialized_by(model, decision_for(model, recipe, input_shape, knowledge), input_shape)
+
+
+def materialized_by(model: nn.Module, decision: Decision, input_shape: Sequence[int]) -> nn.Module:
+    """Make a decision about this network real, see `materialize`."""
+    plain = bake(compressed_by(model, decision))
+    groups, kept = decision.decider.chooser.groups if decision.chosen.kept else None, decision.chosen.kept
+    if groups is None:
+        return plain
+    small = shrink(plain, groups, kept)
+    check_same(plain, small, input_shape)
+    return small
 
 
 def materialize_kept(model: nn.Module, groups: ChannelGroups, kept: Kept, input_shape: Sequence[int]) -> nn.Module:
@@ -28,7 +74,8 @@ def materialize_kept(model: nn.Module, groups: ChannelGroups, kept: Kept, input_
         input_shape: without the batch.
 
     Raises:
-        RecipeError: an unknown bundle, or one without a unit left (``.largest``). ModelError: the network has no numbers, or fails.
+        RecipeError: an unknown bundle, or one without a unit left (``.largest``).
+        ModelError: the network has no numbers, or fails.
         UnsupportedError: the smaller network cannot run or answers something else; the bundles at fault are named.
     """
     flags = checked_kept(groups, kept)
@@ -87,8 +134,8 @@ def check_same(masked: nn.Module, small: nn.Module, input_shape: Sequence[int]) 
             expected = _answers(of_masked, noise)
         except Exception as error:
             raise ModelError(
-                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} input_shape is that "
-                "of one sample, without the batch."
+                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} "
+                "input_shape is that of one sample, without the batch."
             ) from error
         try:
             got = _answers(of_small, noise)

@@ -212,9 +212,7 @@ class Chooser:
                     continue
                 why = self.groups.refused.get(name)
                 tail = f" {name!r} cannot be pruned so: {why}." if why else ""
-                raise RecipeError(
-                    f"allocation names {name!r}, which has no such units to prune;{tail} {nearest(name, made)}"
-                )
+                raise RecipeError(f"allocation names {name!r}, which has no such units to prune;{tail} {nearest(name, made)}")
             for bundle_name in made[name]:
                 other = found.setdefault(bundle_name, (name, amount))
                 if other[1] != amount:

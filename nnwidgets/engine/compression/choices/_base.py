@@ -15,9 +15,11 @@ class Chosen:
 
     Attributes:
         vectors: (module, parameter) -> (C,) bool of what is kept of biases and batch-norms.
+        kept: bundle -> (n,) bool of whole units; empty where none are chosen.
     """
 
     vectors: Mapping[tuple[str, str], Tensor] = {}
+    kept: Mapping[str, Tensor] = {}
 
     def keep(self, name: str) -> Tensor | None:
         """Return the bool mask of a weight, of its shape and on its device, None where all of it is kept."""

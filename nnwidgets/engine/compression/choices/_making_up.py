@@ -20,7 +20,7 @@ class MakingUp(Chosen):
     def __init__(self, chosen: Chosen, hessians: Mapping[str, Tensor]) -> None:
         self._chosen, self._hessians = chosen, hessians
         self._made: OrderedDict[str, Tensor] = OrderedDict()
-        self.vectors = chosen.vectors
+        self.vectors, self.kept = chosen.vectors, chosen.kept
 
     def keep(self, name: str) -> Tensor | None:
         return self._chosen.keep(name)

@@ -56,7 +56,9 @@ def check_plain(model: nn.Module) -> None:
         raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
-            raise UnsupportedError(f"{name or 'The network'} is a TorchScript module; channels need the Python module. Give that.")
+            raise UnsupportedError(
+                f"{name or 'The network'} is a TorchScript module; channels need the Python module. Give that."
+            )
         if parametrize.is_parametrized(module):
             raise UnsupportedError(
                 f"Layer {name!r} has a parametrization, so that its weight has no size of its own. Take the plain network: "

@@ -108,10 +108,11 @@ def _convolution(watch: Watch, arguments: Args, results: list[Tensor]) -> list[F
     else:
         factor = covering(x, 1)
         found = [f for f in x if f is not factor]
+        own: Factor | None = factor
         if factor is not None and factor.size != factor.shape[1]:
             left = watch.ties.hold(factor, 1, f"a grouped convolution reads them in {watch.where()}")
-            found, factor = [*found, *([left] if left is not None else [])], None
-        flat = None if factor is None else factor.reshape(-1)
+            found, own = [*found, *([left] if left is not None else [])], None
+        flat = None if own is None else own.reshape(-1)
         rows, columns = (None if f is None else f.reshape(-1) for f in w)
         out = _grouped(watch, flat, rows, columns, groups, transposed, tuple(arguments["weight"].shape))
     bias = watch.of(arguments["bias"])
@@ -167,7 +168,11 @@ def _grouped(
     return rows
 
 
-@rule("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention")
+@rule(
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+)
 @rule("_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math")
 @rule("_scaled_dot_product_cudnn_attention")
 def _attention(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:

@@ -32,13 +32,16 @@ def _convolution(arguments: Args) -> Tensor:
     inside, outside = (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
     fits = x.dim() == count + 2 and x.shape[1] == inside and weight.shape[0] % groups == 0
     _check(fits, f"convolution with {groups} groups", x.shape, weight.shape)
-    _check(bias is None or tuple(bias.shape) == (outside,), "bias of a convolution", (outside,), () if bias is None else bias.shape)
+    _check(
+        bias is None or tuple(bias.shape) == (outside,), "bias of a convolution", (outside,), () if bias is None else bias.shape
+    )
     sizes = []
     for n, k, s, p, d, e in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, extra, strict=True):
         reach = d * (k - 1)
         sizes.append((n - 1) * s - 2 * p + reach + e + 1 if transposed else (n + 2 * p - reach - 1) // s + 1)
     _check(min(sizes) > 0, "kernel larger than the maps", x.shape, weight.shape)
-    return x.new_zeros((x.shape[0], outside, *sizes))
+    result: Tensor = x.new_zeros((x.shape[0], outside, *sizes))
+    return result
 
 
 def _matrix(a: Tensor, b: Tensor) -> Tensor:
@@ -47,7 +50,7 @@ def _matrix(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _with_bias(result: Tensor, bias: Tensor) -> Tensor:
-    fits = torch.broadcast_shapes(result.shape, bias.shape) == result.shape
+    fits = torch.broadcast_shapes(result.shape, bias.shape) == result.shape  # type: ignore[no-untyped-call]
     _check(fits, "bias of a matrix product", result.shape, bias.shape)
     return result
 
@@ -56,7 +59,12 @@ def _batch_norm(arguments: Args) -> tuple[Tensor, Tensor, Tensor]:
     x = arguments["input"]
     for name in ("weight", "bias", "running_mean", "running_var"):
         vector = arguments.get(name)
-        _check(vector is None or tuple(vector.shape) == (x.shape[1],), f"{name} of a batch norm", x.shape, getattr(vector, "shape", ()))
+        _check(
+            vector is None or tuple(vector.shape) == (x.shape[1],),
+            f"{name} of a batch norm",
+            x.shape,
+            getattr(vector, "shape", ()),
+        )
     return torch.zeros_like(x), x.new_empty(0), x.new_empty(0)
 
 

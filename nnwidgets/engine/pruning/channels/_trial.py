@@ -13,8 +13,8 @@ from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.pruning.channels._bundles import Solved
 from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
+from nnwidgets.engine.pruning.channels._smaller import Flags, left_indexes, smaller
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups
-from nnwidgets.engine.pruning.channels.smaller import Flags, left_indexes, smaller
 
 __all__ = ["without_failing"]
 

@@ -52,7 +52,7 @@ class FewerHeads(nn.MultiheadAttention):
             k, v = torch.cat([k, self.bias_k.expand(len(k), -1, -1)], 1), torch.cat([v, self.bias_v.expand(len(v), -1, -1)], 1)
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
-        q, k, v = (x.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v))
         scores = q @ k.transpose(2, 3) / math.sqrt(self.head_dim)
         mask = self._mask(scores, key_padding_mask, attn_mask, batched)
         if mask is not None:
@@ -78,7 +78,7 @@ class FewerHeads(nn.MultiheadAttention):
         total = None
         if mask is not None:
             mask = _added(mask, scores)
-            total = mask.unflatten(0, (scores.shape[0], -1)) if mask.dim() == 3 else mask
+            total = mask.reshape(scores.shape[0], -1, *mask.shape[1:]) if mask.dim() == 3 else mask
         if padding is not None:
             padding = _added(padding if batched else padding.unsqueeze(0), scores)[:, None, None]
             total = padding if total is None else total + padding

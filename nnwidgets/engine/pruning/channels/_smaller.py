@@ -132,11 +132,17 @@ def _fewer_heads(twin: nn.Module, name: str, module: nn.MultiheadAttention) -> N
     packed = module.in_proj_weight is not None
     weight = module.in_proj_weight if packed else module.q_proj_weight
     heads, width = weight.shape[0] // (3 if packed else 1) // module.head_dim, weight.shape[1]
-    if heads == module.num_heads and width == module.embed_dim and module.out_proj.out_features == module.out_proj.weight.shape[0]:
+    if (
+        heads == module.num_heads
+        and width == module.embed_dim
+        and module.out_proj.out_features == module.out_proj.weight.shape[0]
+    ):
         return
     _resize(module.out_proj)
     if type(module) not in (nn.MultiheadAttention, FewerHeads):
-        raise RecipeError(f"{name!r} is a {type(module).__name__}, an own kind of attention; its heads cannot be removed. Exclude it.")
+        raise RecipeError(
+            f"{name!r} is a {type(module).__name__}, an own kind of attention; its heads cannot be removed. Exclude it."
+        )
     if type(module) is nn.MultiheadAttention:
         new = FewerHeads(module)
         parent, _, last = name.rpartition(".")
