@@ -283,7 +283,7 @@ def test_layers_by_hand(book: Notebook, widget: Widget) -> None:
     """The third spread opens the table; a layer's slider prunes that layer alone, starting from what the others have."""
     widget.drag("sparsity", 0.0, 0.5, steps=5)
     at_rest(book, widget)
-    widget.control("allocation").locator("label, input").last.click(force=True)
+    widget.control("allocation").locator("select").select_option("by hand")
     at_rest(book, widget)
     widget.press("allocation:fc2", "End")
     at_rest(book, widget)

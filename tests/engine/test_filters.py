@@ -15,7 +15,6 @@ from nnwidgets.engine.errors import ModelError, RecipeError
 from nnwidgets.engine.pruning import largest_share, select_filters
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 
-
 SCORES = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([2.0, 2.0]), "c": torch.tensor([9.0])}
 
 

@@ -51,8 +51,8 @@ def channel_groups(model: nn.Module, input_shape: Sequence[int]) -> ChannelGroup
         except FailedRunError as error:
             failed = failed or error
     raise ModelError(
-        f"The network failed on one sample of shape {shape}, {dtype}: {failed}. input_shape is that of one sample, as the network "
-        "expects it after the batch axis."
+        f"The network failed on one sample of shape {shape}, {dtype}: {failed}. input_shape is that of one sample, as the "
+        "network expects it after the batch axis."
     ) from failed
 
 

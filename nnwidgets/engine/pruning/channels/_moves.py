@@ -117,7 +117,7 @@ def _unbind(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factor
 
 
 def _in_parts(watch: Watch, factors: Factors, axis: int, parts: int) -> list[tuple[Factor, bool]]:
-    """Cut an axis into equal parts whose i-th entries go together; (labels, whether they have the parts as an axis of their own)."""
+    """Cut an axis into equal parts whose i-th entries go together; (labels, whether the parts are an axis of their own)."""
     found: list[tuple[Factor, bool]] = []
     for factor in factors:
         if factor.shape[axis] == 1:
@@ -246,7 +246,7 @@ def _index(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors
         return [[]]
     new = results[0].dim() - (given.dim() - len(used))
     shape = lambda factor: (*factor.shape[: used[0]], *[1] * new, *factor.shape[used[-1] + 1 :])  # noqa: E731
-    return [[factor.reshape(shape(factor)) for factor in factors]]
+    return [[factor.reshape(shape(factor)) for factor in factors]]  # type: ignore[no-untyped-call]
 
 
 @rule("embedding")

@@ -106,11 +106,10 @@ def _convolution(watch: Watch, arguments: Args, results: list[Tensor]) -> list[F
         x, _ = contracted(watch, x, 1, [f for f in y if f is not None], inner)
         found, out = x, w[outer]
     else:
-        factor = covering(x, 1)
-        found = [f for f in x if f is not factor]
-        own: Factor | None = factor
-        if factor is not None and factor.size != factor.shape[1]:
-            left = watch.ties.hold(factor, 1, f"a grouped convolution reads them in {watch.where()}")
+        own: Factor | None = covering(x, 1)
+        found = [f for f in x if f is not own]
+        if own is not None and own.size != own.shape[1]:
+            left = watch.ties.hold(own, 1, f"a grouped convolution reads them in {watch.where()}")
             found, own = [*found, *([left] if left is not None else [])], None
         flat = None if own is None else own.reshape(-1)
         rows, columns = (None if f is None else f.reshape(-1) for f in w)

@@ -41,7 +41,7 @@ class FewerHeads(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(L, B, E), or (B, L, E) with ``batch_first``, or (L, E) -> the same shape, and the weights (B, L, S) or (B, H, L, S)."""
+        """(L, B, E), or (B, L, E) with ``batch_first``, or (L, E) -> the same shape, and weights (B, L, S) or (B, H, L, S)."""
         batched = query.dim() == 3
         q, k, v = (x if batched else x.unsqueeze(0 if self.batch_first else 1) for x in (query, key, value))
         if not self.batch_first:
@@ -66,10 +66,8 @@ class FewerHeads(nn.MultiheadAttention):
         return out, shown if need_weights else None
 
     def _projected(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-        if self.packed:
-            weights = self.in_proj_weight.chunk(3)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        packed = self.packed
+        weights = self.in_proj_weight.chunk(3) if packed else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return tuple(F.linear(x, weight, bias) for x, weight, bias in zip((q, k, v), weights, biases, strict=True))
 
