@@ -134,7 +134,7 @@ class Chooser:
                 f"criterion={pruning.criterion!r} says nothing of any layer of this network ({name!r}: {why}). "
                 "Use criterion='magnitude' or 'taylor'."
             )
-        if not pieces.table.names:
+        if not pieces.table.names and structure == "kernel":
             raise RecipeError(
                 "There are no kernels to prune: this network has no convolution whose kernels have more than one number. "
                 "Use structure='weight' or 'neuron'."
