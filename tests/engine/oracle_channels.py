@@ -268,7 +268,12 @@ class Recurrent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.lstm, self.fc, self.out = nn.Conv2d(3, 6, 4, 4), nn.LSTM(6, 5, batch_first=True), nn.Linear(5, 7), nn.Linear(7, 10)
+        self.conv, self.lstm, self.fc, self.out = (
+            nn.Conv2d(3, 6, 4, 4),
+            nn.LSTM(6, 5, batch_first=True),
+            nn.Linear(5, 7),
+            nn.Linear(7, 10),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x, _ = self.lstm(F.relu(self.conv(x)).flatten(2).transpose(1, 2))

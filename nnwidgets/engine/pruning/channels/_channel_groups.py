@@ -17,7 +17,7 @@ from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
 from nnwidgets.engine.pruning.channels._trial import without_failing
 from nnwidgets.engine.pruning.channels.records import ChannelGroups
-from nnwidgets.engine.trace import check_one_input, checked_shape, preserved_rng, weight_layers
+from nnwidgets.engine.trace import WeightLayer, check_one_input, checked_shape, preserved_rng, weight_layers
 
 __all__ = ["channel_groups"]
 
@@ -56,9 +56,10 @@ def channel_groups(model: nn.Module, input_shape: Sequence[int]) -> ChannelGroup
     ) from failed
 
 
-def _found(model: nn.Module, layers: tuple[object, ...], slots: Slots, x: torch.Tensor) -> ChannelGroups:
-    run = Run(blank_copy(model), slots)
+def _found(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, x: torch.Tensor) -> ChannelGroups:
+    blank = blank_copy(model)
+    run = Run(blank, slots)
     run.forward(x)
     solved = Solved(*run.ties.solve(slots.total))
-    groups = bundled(model, layers, slots, run.ties, solved, run.used)  # type: ignore[arg-type]
-    return without_failing(model, groups, slots, solved, x)
+    groups = bundled(model, layers, slots, run.ties, solved, run.used)
+    return without_failing(model, blank, groups, slots, solved, x)

@@ -142,7 +142,9 @@ def _split(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors
     if len({part.shape[axis] for part in results}) == 1:
         cut = _in_parts(watch, watch.of(given), axis, len(results))
         return [_part(cut, axis, number) for number in range(len(results))]
-    return [_held(watch, watch.of(given), axis, f"they are split into parts of fixed, unequal sizes in {watch.where()}")] * len(results)
+    return [_held(watch, watch.of(given), axis, f"they are split into parts of fixed, unequal sizes in {watch.where()}")] * len(
+        results
+    )
 
 
 @rule("cat")

@@ -15,7 +15,9 @@ from nnwidgets.engine.pruning.channels._rules import Watch
 __all__ = ["attend", "recur"]
 
 
-def attend(watch: Watch, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Factors]]:
+def attend(
+    watch: Watch, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, list[Factors]]:
     """The results of attention (zeros) and their labels."""
     given = dict(zip(("query", "key", "value", "key_padding_mask", "need_weights"), args, strict=False)) | kwargs
     q, k, v = (given[name] for name in ("query", "key", "value"))
@@ -75,7 +77,12 @@ def _read(watch: Watch, x: Factors, axis: int, weight: Factors) -> None:
 
 
 def recur(
-    watch: Watch, module: nn.Module, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], inputs: Iterable[Tensor]
+    watch: Watch,
+    module: nn.Module,
+    run: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    inputs: Iterable[Tensor],
 ) -> Any:
     """Run a module of which nothing can be removed; its parameters and what it reads stay."""
     kind = type(module).__name__

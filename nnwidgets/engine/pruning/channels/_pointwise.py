@@ -14,7 +14,23 @@ from nnwidgets.engine.pruning.channels._ties import Choice, shared_or_tied
 
 __all__ = ["is_pointwise", "pointwise", "united"]
 
-_ALSO = frozenset(["hardswish", "mish", "celu", "softshrink", "hardshrink", "threshold", "_prelu_kernel", "native_dropout", "masked_fill", "where", "log_sigmoid_forward", "lerp", "rrelu_with_noise"])
+_ALSO = frozenset(
+    [
+        "hardswish",
+        "mish",
+        "celu",
+        "softshrink",
+        "hardshrink",
+        "threshold",
+        "_prelu_kernel",
+        "native_dropout",
+        "masked_fill",
+        "where",
+        "log_sigmoid_forward",
+        "lerp",
+        "rrelu_with_noise",
+    ]
+)
 _WORDS = {
     "add": "is added to {}",
     "sub": "is subtracted from or with {}",
@@ -47,7 +63,10 @@ def united(watch: Watch, operands: Sequence[tuple[Factors, Sequence[int]]], why:
     """
     dims = max((len(shape) for _, shape in operands), default=0)
     wide = [
-        ([factor.reshape((1,) * (dims - len(shape)) + factor.shape) for factor in factors], (1,) * (dims - len(shape)) + tuple(shape))
+        (
+            [factor.reshape((1,) * (dims - len(shape)) + factor.shape) for factor in factors],
+            (1,) * (dims - len(shape)) + tuple(shape),
+        )
         for factors, shape in operands
     ]
     clean: list[Factors] = []

@@ -167,7 +167,11 @@ def _grouped(
     return rows
 
 
-@rule("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention")
+@rule(
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+)
 @rule("_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math")
 @rule("_scaled_dot_product_cudnn_attention")
 def _attention(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:

@@ -35,7 +35,7 @@ class Run:
     """Watches one pass; see `Watch`.
 
     Args:
-        model: the blank copy, used up. slots: those of the whole network.
+        model: a blank copy. slots: those of the whole network.
         kept: (module, attribute, axis) -> indexes that a smaller copy still has.
     """
 
@@ -80,6 +80,7 @@ class Run:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
             for name, module in self._model.named_modules():
+                stack.callback(self._unwatch, module, vars(module).get("forward"))
                 self._watch(name, module)
             stack.enter_context(operations(self._answer))
             try:
@@ -117,6 +118,11 @@ class Run:
                 self._path.pop()
 
         module.forward = run
+
+    def _unwatch(self, module: nn.Module, forward: Any) -> None:
+        del module.forward
+        if forward is not None:
+            module.forward = forward
 
     @contextlib.contextmanager
     def _unseen(self) -> Iterator[None]:

@@ -32,7 +32,9 @@ def _convolution(arguments: Args) -> Tensor:
     inside, outside = (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
     fits = x.dim() == count + 2 and x.shape[1] == inside and weight.shape[0] % groups == 0
     _check(fits, f"convolution with {groups} groups", x.shape, weight.shape)
-    _check(bias is None or tuple(bias.shape) == (outside,), "bias of a convolution", (outside,), () if bias is None else bias.shape)
+    _check(
+        bias is None or tuple(bias.shape) == (outside,), "bias of a convolution", (outside,), () if bias is None else bias.shape
+    )
     sizes = []
     for n, k, s, p, d, e in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, extra, strict=True):
         reach = d * (k - 1)
@@ -56,7 +58,12 @@ def _batch_norm(arguments: Args) -> tuple[Tensor, Tensor, Tensor]:
     x = arguments["input"]
     for name in ("weight", "bias", "running_mean", "running_var"):
         vector = arguments.get(name)
-        _check(vector is None or tuple(vector.shape) == (x.shape[1],), f"{name} of a batch norm", x.shape, getattr(vector, "shape", ()))
+        _check(
+            vector is None or tuple(vector.shape) == (x.shape[1],),
+            f"{name} of a batch norm",
+            x.shape,
+            getattr(vector, "shape", ()),
+        )
     return torch.zeros_like(x), x.new_empty(0), x.new_empty(0)
 
 

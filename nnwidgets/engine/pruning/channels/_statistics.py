@@ -15,7 +15,21 @@ _NAMES = {"mean": "their mean is taken", "sum": "they are summed up", "_softmax"
 
 
 @rule("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "linalg_vector_norm", "norm", "argmax")
-@rule("argmin", "prod", "any", "all", "logsumexp", "cumsum", "cumprod", "_softmax", "_log_softmax", "sort", "topk", "median", "aminmax")
+@rule(
+    "argmin",
+    "prod",
+    "any",
+    "all",
+    "logsumexp",
+    "cumsum",
+    "cumprod",
+    "_softmax",
+    "_log_softmax",
+    "sort",
+    "topk",
+    "median",
+    "aminmax",
+)
 def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
     given = _first(arguments)
     name = watch.where()
@@ -32,7 +46,13 @@ def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Facto
     return [factors] * len(results)
 
 
-@rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm")
+@rule(
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit_no_training",
+    "cudnn_batch_norm",
+    "miopen_batch_norm",
+)
 @rule("_batch_norm_no_update", "_batch_norm_with_update", "batch_norm_with_update", "_native_batch_norm_legit_functional")
 def _batch_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
     given = _first(arguments)

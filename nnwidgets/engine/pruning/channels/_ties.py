@@ -95,9 +95,8 @@ class Ties:
             if len(staying):
                 extra.append((staying, f"they are used by each of several others in {choice.where}"))
         reasons: dict[int, str] = {}
-        for slots, reason in [*self.frozen, *extra]:
-            for root in np.unique(roots[slots]).tolist():
-                reasons.setdefault(root, reason)
+        for slots, reason in reversed([*self.frozen, *extra]):  # the first reason is told
+            reasons.update(dict.fromkeys(roots[slots].tolist(), reason))
         dead = np.zeros(total, dtype=bool)
         dead[list(reasons)] = True
         return roots, dead[roots], reasons

@@ -14,7 +14,7 @@ from nnwidgets.engine.pruning.channels._bundles import Solved
 from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups
-from nnwidgets.engine.pruning.channels.smaller import Flags, left_indexes, smaller
+from nnwidgets.engine.pruning.channels.smaller import Flags, cut_down, left_indexes, smaller
 
 __all__ = ["without_failing"]
 
@@ -28,10 +28,18 @@ class _Failure:
     culprits: frozenset[str] = frozenset()
 
 
-def without_failing(model: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor) -> ChannelGroups:
-    """Refuse the bundles without which the network does not work."""
+def without_failing(
+    model: nn.Module, blank: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor
+) -> ChannelGroups:
+    """Refuse the bundles without which the network does not work.
+
+    Args:
+        blank: a blank copy of the network, which is used up.
+    """
+    first: nn.Module | None = blank
     for _ in range(len(groups.bundles) + 1):
-        failure = _tried(model, groups, groups.bundles, slots, solved, x)
+        failure = _tried(model, groups, groups.bundles, slots, solved, x, first)
+        first = None
         if failure is None:
             return groups
         bad = _culprits(model, groups, failure, lambda some, now=groups: _tried(model, now, some, slots, solved, x))  # type: ignore[misc]
@@ -40,14 +48,22 @@ def without_failing(model: nn.Module, groups: ChannelGroups, slots: Slots, solve
 
 
 def _tried(
-    model: nn.Module, groups: ChannelGroups, bundles: Sequence[Bundle], slots: Slots, solved: Solved, x: torch.Tensor
+    model: nn.Module,
+    groups: ChannelGroups,
+    bundles: Sequence[Bundle],
+    slots: Slots,
+    solved: Solved,
+    x: torch.Tensor,
+    blank: nn.Module | None = None,
 ) -> _Failure | None:
     """Remove a third of the units of some bundles. None where all is well."""
     if not bundles:
         return None
     kept: dict[str, Flags] = {bundle.name: np.arange(bundle.n) % 3 != 1 for bundle in bundles}
     try:
-        small = smaller(model, groups, kept, blank=True)
+        small = smaller(model, groups, kept, blank=True) if blank is None else blank
+        if blank is not None:
+            cut_down(blank, groups, kept)
         run = Run(small, slots, left_indexes(groups, kept))
         run.forward(x)
     except FailedRunError as error:
@@ -68,8 +84,8 @@ def _mismatches(run: Run, solved: Solved) -> np.ndarray:
     differ = a != b
     wrong = [a[differ], b[differ]]
     wrong += [solved.roots[slots] for slots, _ in run.ties.frozen]
-    joined = np.unique(np.concatenate(wrong)) if wrong else np.zeros(0, dtype=np.int64)
-    return np.asarray(joined[~solved.dead[joined]])
+    joined = np.concatenate(wrong)
+    return np.unique(joined[~solved.dead[joined]])
 
 
 def _bundles_of(groups: ChannelGroups, slots: Slots, solved: Solved) -> dict[int, str]:
