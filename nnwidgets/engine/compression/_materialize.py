@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
-from nnwidgets.engine.pruning.channels.smaller import Flags
+from nnwidgets.engine.pruning.channels._smaller import Flags
 from nnwidgets.engine.trace import checked_shape, preserved, tensors_in, unvisited_copy
 
 __all__ = ["check_same", "masked", "materialize_kept", "shrink"]
@@ -28,7 +28,7 @@ def materialize_kept(model: nn.Module, groups: ChannelGroups, kept: Kept, input_
         input_shape: without the batch.
 
     Raises:
-        RecipeError: an unknown bundle, or one without a unit left (``.largest``). ModelError: the network has no numbers, or fails.
+        RecipeError: an unknown bundle, or one without a unit left (``.largest``). ModelError: no numbers, or the network fails.
         UnsupportedError: the smaller network cannot run or answers something else; the bundles at fault are named.
     """
     flags = checked_kept(groups, kept)
@@ -87,8 +87,8 @@ def check_same(masked: nn.Module, small: nn.Module, input_shape: Sequence[int]) 
             expected = _answers(of_masked, noise)
         except Exception as error:
             raise ModelError(
-                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} input_shape is that "
-                "of one sample, without the batch."
+                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} input_shape is "
+                "that of one sample, without the batch."
             ) from error
         try:
             got = _answers(of_small, noise)

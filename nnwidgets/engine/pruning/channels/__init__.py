@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.pruning.channels._channel_groups import channel_groups
+from nnwidgets.engine.pruning.channels._smaller import checked_kept, left_indexes, smaller
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups, Member
-from nnwidgets.engine.pruning.channels.smaller import checked_kept, left_indexes, smaller
 
 __all__ = ["Bundle", "ChannelGroups", "Member", "channel_groups", "checked_kept", "left_indexes", "smaller"]

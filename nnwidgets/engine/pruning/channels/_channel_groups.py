@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import nnwidgets.engine.pruning.channels._moves
+import nnwidgets.engine.pruning.channels._parts
 import nnwidgets.engine.pruning.channels._products
-import nnwidgets.engine.pruning.channels._statistics  # noqa: F401  these three fill the table of rules
+import nnwidgets.engine.pruning.channels._statistics  # noqa: F401  these fill the table of rules
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.pruning.channels._blank import blank_copy, check_plain
 from nnwidgets.engine.pruning.channels._bundles import Solved, bundled
@@ -51,8 +52,8 @@ def channel_groups(model: nn.Module, input_shape: Sequence[int]) -> ChannelGroup
         except FailedRunError as error:
             failed = failed or error
     raise ModelError(
-        f"The network failed on one sample of shape {shape}, {dtype}: {failed}. input_shape is that of one sample, as the network "
-        "expects it after the batch axis."
+        f"The network failed on one sample of shape {shape}, {dtype}: {failed}. input_shape is that of one sample, as the "
+        "network expects it after the batch axis."
     ) from failed
 
 
@@ -62,4 +63,4 @@ def _found(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, x: t
     run.forward(x)
     solved = Solved(*run.ties.solve(slots.total))
     groups = bundled(model, layers, slots, run.ties, solved, run.used)
-    return without_failing(model, blank, groups, slots, solved, x)
+    return without_failing(model, blank, groups, slots, solved, x, run.numbers)

@@ -106,12 +106,12 @@ def _convolution(watch: Watch, arguments: Args, results: list[Tensor]) -> list[F
         x, _ = contracted(watch, x, 1, [f for f in y if f is not None], inner)
         found, out = x, w[outer]
     else:
-        factor = covering(x, 1)
-        found = [f for f in x if f is not factor]
-        if factor is not None and factor.size != factor.shape[1]:
-            left = watch.ties.hold(factor, 1, f"a grouped convolution reads them in {watch.where()}")
-            found, factor = [*found, *([left] if left is not None else [])], None
-        flat = None if factor is None else factor.reshape(-1)
+        main = covering(x, 1)
+        found = [f for f in x if f is not main]
+        if main is not None and main.size != main.shape[1]:
+            left = watch.ties.hold(main, 1, f"a grouped convolution reads them in {watch.where()}")
+            found, main = [*found, *([left] if left is not None else [])], None
+        flat = None if main is None else main.reshape(-1)
         rows, columns = (None if f is None else f.reshape(-1) for f in w)
         out = _grouped(watch, flat, rows, columns, groups, transposed, tuple(arguments["weight"].shape))
     bias = watch.of(arguments["bias"])

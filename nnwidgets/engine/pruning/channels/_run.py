@@ -37,11 +37,16 @@ class Run:
     Args:
         model: a blank copy. slots: those of the whole network.
         kept: (module, attribute, axis) -> indexes that a smaller copy still has.
+
+    Attributes:
+        ties: what it found. used: (module, attribute) of the tensors that took part.
+        numbers: the plain numbers that labelled tensors were computed with, by place, in order.
     """
 
     def __init__(self, model: nn.Module, slots: Slots, kept: dict[tuple[str, str, int], Ids] | None = None) -> None:
         self.ties = Ties()
         self.used: set[tuple[str, str]] = set()
+        self.numbers: list[tuple[str, tuple[float, ...]]] = []
         self._model, self._slots = model, slots
         self._path: list[str] = []
         self._operation = ""
@@ -163,6 +168,8 @@ class Run:
         made = list(tensors_in(result))
         if used and any(getattr(tensor, _MARK, None) for tensor in used):
             self._operation = name
+            if is_pointwise(op, name):
+                self.numbers.append((self.where(), _numbers(arguments)))
             self._label(op, name, arguments, used, made, in_place)
             self._operation = ""
         return result
@@ -188,3 +195,13 @@ class Run:
                 if any(size not in (1, real) for size, real in zip(factor.shape, tensor.shape, strict=True)):
                     raise AssertionError(f"labels {factor.shape} for a tensor {tuple(tensor.shape)} in {self.where()}")
             setattr(tensor, _MARK, factors)
+
+
+def _numbers(arguments: dict[str, Any]) -> tuple[float, ...]:
+    found = []
+    for value in arguments.values():
+        if isinstance(value, (int, float)):
+            found.append(float(value))
+        elif isinstance(value, Tensor) and value.dim() == 0 and not value.is_complex():
+            found.append(float(value))
+    return tuple(found)

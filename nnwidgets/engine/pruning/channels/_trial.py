@@ -13,10 +13,12 @@ from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.pruning.channels._bundles import Solved
 from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
+from nnwidgets.engine.pruning.channels._smaller import Flags, cut_down, left_indexes, smaller
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups
-from nnwidgets.engine.pruning.channels.smaller import Flags, cut_down, left_indexes, smaller
 
 __all__ = ["without_failing"]
+
+Numbers = Sequence[tuple[str, tuple[float, ...]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,20 +31,20 @@ class _Failure:
 
 
 def without_failing(
-    model: nn.Module, blank: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor
+    model: nn.Module, blank: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor, numbers: Numbers
 ) -> ChannelGroups:
     """Refuse the bundles without which the network does not work.
 
     Args:
-        blank: a blank copy of the network, which is used up.
+        blank: a blank copy of the network, which is used up. numbers: of the pass of the whole network, see `Run`.
     """
     first: nn.Module | None = blank
     for _ in range(len(groups.bundles) + 1):
-        failure = _tried(model, groups, groups.bundles, slots, solved, x, first)
+        failure = _tried(model, groups, groups.bundles, slots, solved, x, numbers, first)
         first = None
         if failure is None:
             return groups
-        bad = _culprits(model, groups, failure, lambda some, now=groups: _tried(model, now, some, slots, solved, x))  # type: ignore[misc]
+        bad = _culprits(model, groups, failure, lambda some, now=groups: _tried(model, now, some, slots, solved, x, numbers))  # type: ignore[misc]
         groups = _refusing(groups, bad)
     return groups
 
@@ -54,6 +56,7 @@ def _tried(
     slots: Slots,
     solved: Solved,
     x: torch.Tensor,
+    numbers: Numbers,
     blank: nn.Module | None = None,
 ) -> _Failure | None:
     """Remove a third of the units of some bundles. None where all is well."""
@@ -72,10 +75,18 @@ def _tried(
         return _Failure(str(error), "")
     wrong = _mismatches(run, solved)
     if not len(wrong):
-        return None
+        return _other_numbers(numbers, run.numbers)
     owners = _bundles_of(groups, slots, solved)
     culprits = frozenset(owners[root] for root in wrong.tolist() if root in owners)
     return _Failure("other channels than before would be read or joined", "", culprits)
+
+
+def _other_numbers(before: Numbers, after: Numbers) -> _Failure | None:
+    """Numbers made of a size, such as 1 / sqrt(C), would be others without some of C."""
+    for (place, old), (_, new) in zip(before, after, strict=False):
+        if old != new:
+            return _Failure(f"a number computed from sizes changes from {old} to {new} in {place}", place.rpartition(".(")[0])
+    return None
 
 
 def _mismatches(run: Run, solved: Solved) -> np.ndarray:
@@ -135,7 +146,7 @@ def _kind(model: nn.Module, bundle: Bundle) -> str:
 
 
 def _because(failure: _Failure) -> str:
-    return f"the forward pass fails without some of them, as sizes are fixed in the code ({failure.message})"
+    return f"the code of the forward pass counts on all of them ({failure.message})"
 
 
 def _refusing(groups: ChannelGroups, bad: dict[str, str]) -> ChannelGroups:

@@ -27,7 +27,7 @@ def checked_kept(groups: ChannelGroups, kept: Mapping[str, Flags | Tensor]) -> d
     """Bundle -> (n,) bool, True for units that stay; only bundles that lose some.
 
     Raises:
-        RecipeError: an unknown bundle, flags of another length, or no unit left (``.largest`` is the largest share that leaves one).
+        RecipeError: an unknown bundle, flags of another length, or none left (``.largest`` is the largest share that leaves one).
     """
     found: dict[str, Flags] = {}
     for name, flags in kept.items():
@@ -37,8 +37,8 @@ def checked_kept(groups: ChannelGroups, kept: Mapping[str, Flags | Tensor]) -> d
             raise RecipeError(f"Bundle {name!r}: got {plain.dtype} of shape {plain.shape}; expected bool of shape ({bundle.n},).")
         if not plain.any():
             raise RecipeError(
-                f"All {bundle.n} units of {name!r} would be removed; one at least must stay. The largest share that leaves one is "
-                f"{math.floor(1000 * (bundle.n - 1) / bundle.n) / 1000:.1%}; lower the amount, or leave this layer out.",
+                f"All {bundle.n} units of {name!r} would be removed; one at least must stay. The largest share that leaves one "
+                f"is {math.floor(1000 * (bundle.n - 1) / bundle.n) / 1000:.1%}; lower the amount, or leave this layer out.",
                 largest=(bundle.n - 1) / bundle.n,
             )
         if not plain.all():
