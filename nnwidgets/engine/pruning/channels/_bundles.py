@@ -107,7 +107,7 @@ def _members(roots: Ids, places: list[Place], solved: Solved, words: dict[int, s
         at = np.minimum(np.searchsorted(roots, mine), len(roots) - 1)
         index = np.where((roots[at] == mine) & ~solved.dead[place.start : place.start + place.size], at, -1)
         why = words.get(place.start, _WHY[place.role]) if place.role in ("out", "scale") else _WHY[place.role]
-        why = "makes the channels" if is_first else why
+        why = words.get(place.start, "makes the channels") if is_first else why
         is_first = False
         found.append(Member(place.module_name, place.attribute, place.axis, index, place.role, why, place.layer))
     return tuple(found)
@@ -117,9 +117,10 @@ def _tied_because(slots: Slots, ties: Ties) -> dict[int, str]:
     """Start of a place -> what an operation does to its channels, the first that says so."""
     found: dict[int, str] = {}
     for one, other, why in ties.notes:
-        mine = slots.place(one)
-        if mine.start != slots.place(other).start:
-            found.setdefault(mine.start, why)
+        mine, its = slots.place(one), slots.place(other)
+        if mine.start != its.start:
+            found.setdefault(mine.start, why.format(its.name))
+            found.setdefault(its.start, why.format(mine.name))
     return found
 
 

@@ -151,7 +151,7 @@ def _grouped(
             if x is None:
                 ties.freeze(outs, fixed)
             else:
-                ties.tie(outs, np.repeat(x, times), f"works channel by channel on {watch.name(x)} in {where}", where)
+                ties.tie(outs, np.repeat(x, times), f"works channel by channel with {{}} in {where}", where)
         return outs
     if x is not None:
         ties.tie_along(x.reshape(groups, inside), 0)

@@ -25,9 +25,6 @@ class Watch(Protocol):
     def where(self) -> str:
         """The module and operation at work."""
 
-    def name(self, factor: Any) -> str:
-        """What made the first channel of some labels."""
-
 
 Rule = Callable[[Watch, dict[str, Any], list[Tensor]], "list[Factors]"]
 """``rule(watch, arguments by name, results)`` gives the labels of each result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,11 +68,6 @@ class Run:
         """The module and operation at work, as in a trace."""
         place = self._path[-1] if self._path else ""
         return ".".join(part for part in (place, f"({self._operation})" if self._operation else "") if part)
-
-    def name(self, factor: Any) -> str:
-        """What made the first channel of some labels."""
-        slots = factor[factor >= 0].reshape(-1)[:1]
-        return self._slots.place(int(slots[0])).name if len(slots) else "a constant"
 
     # The pass
 
@@ -198,10 +194,6 @@ class Run:
 
 
 def _numbers(arguments: dict[str, Any]) -> tuple[float, ...]:
-    found = []
-    for value in arguments.values():
-        if isinstance(value, (int, float)):
-            found.append(float(value))
-        elif isinstance(value, Tensor) and value.dim() == 0 and not value.is_complex():
-            found.append(float(value))
-    return tuple(found)
+    plain = [x for x in arguments.values() if isinstance(x, (int, float)) or (isinstance(x, Tensor) and x.dim() == 0)]
+    numbers = [0.0 if isinstance(x, Tensor) and x.is_complex() else float(x) for x in plain]
+    return tuple(0.0 if math.isnan(x) else x for x in numbers)

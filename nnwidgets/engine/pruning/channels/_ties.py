@@ -41,7 +41,7 @@ class Ties:
         """Tie two arrays, entry by entry. A slot that meets a place which is always there (-1) stays too.
 
         Args:
-            why: what the operation does to the first of them with the second, such as "is added to {}".
+            why: what the operation does to one of them, with {} for the name of the other: "is added to {} in block".
         """
         one, other = (np.ascontiguousarray(x).reshape(-1) for x in np.broadcast_arrays(a, b))
         both = (one >= 0) & (other >= 0)
