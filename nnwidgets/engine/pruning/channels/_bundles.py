@@ -35,9 +35,7 @@ class Solved:
     reasons: dict[int, str]
 
 
-def bundled(
-    model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, ties: Ties, solved: Solved, used: set[tuple[str, str]]
-) -> ChannelGroups:
+def bundled(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, ties: Ties, solved: Solved) -> ChannelGroups:
     """Units with the same members become a bundle."""
     words = _tied_because(slots, ties)
     heads = np.zeros(slots.total, dtype=bool)
@@ -61,9 +59,7 @@ def bundled(
         bundles.append(Bundle(name, _structure(is_head, outs, layers), len(roots), members, attributes))
     producers = {name for bundle in bundles for name in bundle.producers}
     refused = {
-        layer.name: alone.get(layer.name) or _reason(layer, slots, solved, used)
-        for layer in layers
-        if layer.name not in producers
+        layer.name: alone.get(layer.name) or _reason(layer, slots, solved) for layer in layers if layer.name not in producers
     }
     return ChannelGroups(tuple(bundles), refused, _partly(bundles, slots, solved, layers, alone))
 
@@ -154,9 +150,7 @@ def _all_or_none(place: Place, words: dict[int, str]) -> str:
     )
 
 
-def _reason(layer: WeightLayer, slots: Slots, solved: Solved, used: set[tuple[str, str]]) -> str:
-    if (layer.module_name, layer.parameter) not in used:
-        return "the forward pass in eval mode does not use it"
+def _reason(layer: WeightLayer, slots: Slots, solved: Solved) -> str:
     place = outputs_of(layer, slots)
     if place is None:
         return "it has only one output"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -61,6 +62,10 @@ def _found(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, x: t
     blank = blank_copy(model)
     run = Run(blank, slots)
     run.forward(x)
+    for key in slots.by_tensor.keys() - run.used:
+        for place in slots.by_tensor[key]:
+            unused = np.arange(place.start, place.start + place.size)
+            run.ties.freeze(unused, "the forward pass in eval mode does not use it")
     solved = Solved(*run.ties.solve(slots.total))
-    groups = bundled(model, layers, slots, run.ties, solved, run.used)
+    groups = bundled(model, layers, slots, run.ties, solved)
     return without_failing(model, blank, groups, slots, solved, x, run.numbers)

@@ -64,6 +64,10 @@ class Run:
         """The labels of a tensor."""
         return list(getattr(value, _MARK, ())) if isinstance(value, Tensor) else []
 
+    def channelwise(self, weight: Tensor) -> bool | None:
+        """Whether a weight has one input channel a group in the whole network; None where it is computed."""
+        return self._slots.channelwise.get(self._owners.get(id(weight), ("", "")))
+
     def where(self) -> str:
         """The module and operation at work, as in a trace."""
         place = self._path[-1] if self._path else ""
