@@ -22,6 +22,8 @@ def stirred(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for module in model.modules():
             for name, tensor in module._buffers.items():
+                if tensor is None:
+                    continue
                 if name == "running_mean":
                     tensor.copy_(0.3 * torch.randn(tensor.shape, generator=draw))
                 elif name == "running_var":

@@ -280,7 +280,7 @@ ZOO: dict[str, tuple[int, int, Callable[[str], bool]]] = {
     "regnet_x_400mf": (32, 0, lambda name: False),
     "resnext50_32x4d": (32, 37, lambda name: False),
     "convnext_tiny": (32, 18, lambda name: not name.endswith("block.3")),
-    "googlenet": (32, 59, lambda name: name.startswith("aux")),
+    "googlenet": (32, 57, lambda name: name.startswith("aux")),
     "inception_v3": (75, 94, lambda name: name.startswith("Aux")),
     "mnasnet1_0": (32, 25, lambda name: False),
     "squeezenet1_1": (32, 25, lambda name: False),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from nnwidgets.engine.pruning.channels._run import Run
 from nnwidgets.engine.pruning.channels._slots import Ids, Place, Slots
 from nnwidgets.engine.pruning.channels._ties import Ties
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups, Member
@@ -35,11 +36,11 @@ class Solved:
     reasons: dict[int, str]
 
 
-def bundled(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, ties: Ties, solved: Solved) -> ChannelGroups:
+def bundled(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, run: Run, solved: Solved) -> ChannelGroups:
     """Units with the same members become a bundle."""
-    words = _tied_because(slots, ties)
+    words = _tied_because(slots, run.ties)
     heads = np.zeros(slots.total, dtype=bool)
-    for labels in ties.heads:
+    for labels in run.ties.heads:
         heads[solved.roots[labels[labels >= 0]]] = True
     bundles: list[Bundle] = []
     alone: dict[str, str] = {}
@@ -56,6 +57,7 @@ def bundled(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, tie
         is_head = bool(heads[roots].all())
         members = _members(roots, places, solved, words)
         attributes = _counters(model, outs, len(roots)) if is_head else ()
+        attributes += tuple((m, a) for m, a, labels in run.counted if np.array_equal(np.sort(solved.roots[labels]), roots))
         bundles.append(Bundle(name, _structure(is_head, outs, layers), len(roots), members, attributes))
     producers = {name for bundle in bundles for name in bundle.producers}
     refused = {

@@ -67,5 +67,5 @@ def _found(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, x: t
             unused = np.arange(place.start, place.start + place.size)
             run.ties.freeze(unused, "the forward pass in eval mode does not use it")
     solved = Solved(*run.ties.solve(slots.total))
-    groups = bundled(model, layers, slots, run.ties, solved)
+    groups = bundled(model, layers, slots, run, solved)
     return without_failing(model, blank, groups, slots, solved, x, run.numbers)

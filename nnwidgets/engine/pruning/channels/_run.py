@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from nnwidgets.engine.pruning.channels._labels import Factors
+from nnwidgets.engine.pruning.channels._labels import Factors, covering
 from nnwidgets.engine.pruning.channels._opaque import attend, recur
 from nnwidgets.engine.pruning.channels._pointwise import is_pointwise, pointwise
 from nnwidgets.engine.pruning.channels._rules import RULES, bound
@@ -41,12 +42,14 @@ class Run:
 
     Attributes:
         ties: what it found. used: (module, attribute) of the tensors that took part.
+        counted: (module, attribute, labels) of whole numbers that say how many channels a module without tensors reads.
         numbers: the plain numbers that labelled tensors were computed with, by place, in order.
     """
 
     def __init__(self, model: nn.Module, slots: Slots, kept: dict[tuple[str, str, int], Ids] | None = None) -> None:
         self.ties = Ties()
         self.used: set[tuple[str, str]] = set()
+        self.counted: list[tuple[str, str, Ids]] = []
         self.numbers: list[tuple[str, tuple[float, ...]]] = []
         self._model, self._slots = model, slots
         self._path: list[str] = []
@@ -108,6 +111,8 @@ class Run:
             inner: Callable[..., Any] = lambda *args, **kwargs: self._attend(module, name, args, kwargs)  # noqa: E731
         elif isinstance(module, nn.RNNBase):
             inner = lambda *args, **kwargs: self._recur(module, forward, args, kwargs)  # noqa: E731
+        elif isinstance(module, _NormBase) and not any(x is not None for x in (module.weight, module.running_mean)):
+            inner = lambda *args, **kwargs: self._count(name, forward, args, kwargs)  # noqa: E731
         else:
             inner = forward
 
@@ -150,6 +155,13 @@ class Run:
     def _recur(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with self._unseen():
             return recur(self, module, forward, args, kwargs, tensors_in([args, kwargs]))
+
+    def _count(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A norm without any tensor knows its number of channels by an attribute alone."""
+        factor = covering(self.of(args[0]), 1) if args else None
+        if factor is not None and factor.size == factor.shape[1]:
+            self.counted.append((name, "num_features", factor.reshape(-1)))
+        return forward(*args, **kwargs)
 
     def _answer(self, op: Any, args: Any, kwargs: Any) -> Any:
         if self._blind:

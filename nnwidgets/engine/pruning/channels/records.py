@@ -51,7 +51,7 @@ class Bundle:
         structure: "filter" (made by a convolution), "neuron" (by linear layers only) or "head".
         n: number of units, two at least.
         members: all tensors that get smaller, those that make the units first.
-        attributes: (module, attribute) of whole numbers in own modules that count the units.
+        attributes: (module, attribute) of whole numbers that count the units and that no tensor tells.
     """
 
     name: str
