@@ -13,7 +13,9 @@ from torch.nn.utils import parametrize
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.trace import tensors_in, unvisited_copy
 
-__all__ = ["blank_copy", "check_plain", "copy_with"]
+__all__ = ["blank_copy", "check_plain", "copy_with", "zeros"]
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 def blank_copy(model: nn.Module, stand_ins: Mapping[int, Tensor] | None = None) -> nn.Module:
@@ -24,14 +26,14 @@ def blank_copy(model: nn.Module, stand_ins: Mapping[int, Tensor] | None = None) 
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
-        for tensor in tensors_in(vars(module)):
-            memo[id(tensor)] = _twin(tensor)
-    twin = copy_with(model, {**memo, **(stand_ins or {})}).eval()
-    for module in twin.modules():
         for name, value in vars(module).items():
-            if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and hasattr(value, "clear"):
-                value.clear()
-    return twin
+            if "_hooks" in name and isinstance(value, dict):
+                memo[id(value)] = type(value)()
+            elif not isinstance(value, _PLAIN) and name != "_modules":
+                for tensor in tensors_in(value):
+                    if id(tensor) not in memo:
+                        memo[id(tensor)] = _twin(tensor)
+    return copy_with(model, {**memo, **(stand_ins or {})}).eval()
 
 
 def copy_with(model: nn.Module, stand_ins: Mapping[int, Any]) -> nn.Module:
@@ -40,9 +42,11 @@ def copy_with(model: nn.Module, stand_ins: Mapping[int, Any]) -> nn.Module:
     Raises:
         ModelError: it cannot be copied.
     """
+    # To copy an empty OrderedDict by the general protocol takes 20 us, and each module has eight of them for hooks.
+    empty = {id(v): type(v)() for m in model.modules() for n, v in vars(m).items() if "_hooks" in n and v == {}}
     with torch.inference_mode(False), torch.no_grad():
         try:
-            return unvisited_copy(model, stand_ins)
+            return unvisited_copy(model, {**empty, **stand_ins})
         except Exception as error:
             raise ModelError(
                 f"The network ({type(model).__name__}) cannot be copied: {type(error).__name__}: {error}. Keep what cannot be "

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from nnwidgets.engine.pruning.channels._run import Run
 from nnwidgets.engine.pruning.channels._slots import Ids, Place, Slots
 from nnwidgets.engine.pruning.channels._ties import Ties
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups, Member
@@ -35,13 +36,11 @@ class Solved:
     reasons: dict[int, str]
 
 
-def bundled(
-    model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, ties: Ties, solved: Solved, used: set[tuple[str, str]]
-) -> ChannelGroups:
+def bundled(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, run: Run, solved: Solved) -> ChannelGroups:
     """Units with the same members become a bundle."""
-    words = _tied_because(slots, ties)
+    words = _tied_because(slots, run.ties)
     heads = np.zeros(slots.total, dtype=bool)
-    for labels in ties.heads:
+    for labels in run.ties.heads:
         heads[solved.roots[labels[labels >= 0]]] = True
     bundles: list[Bundle] = []
     alone: dict[str, str] = {}
@@ -58,12 +57,11 @@ def bundled(
         is_head = bool(heads[roots].all())
         members = _members(roots, places, solved, words)
         attributes = _counters(model, outs, len(roots)) if is_head else ()
+        attributes += tuple((m, a) for m, a, labels in run.counted if np.array_equal(np.sort(solved.roots[labels]), roots))
         bundles.append(Bundle(name, _structure(is_head, outs, layers), len(roots), members, attributes))
     producers = {name for bundle in bundles for name in bundle.producers}
     refused = {
-        layer.name: alone.get(layer.name) or _reason(layer, slots, solved, used)
-        for layer in layers
-        if layer.name not in producers
+        layer.name: alone.get(layer.name) or _reason(layer, slots, solved) for layer in layers if layer.name not in producers
     }
     return ChannelGroups(tuple(bundles), refused, _partly(bundles, slots, solved, layers, alone))
 
@@ -82,7 +80,8 @@ def _signatures(slots: Slots, solved: Solved) -> list[tuple[Ids, list[Place]]]:
     makes = np.zeros(slots.total, dtype=bool)
     makes[roots[is_out[numbers]]] = True
     good = makes[roots]
-    pairs = np.unique(roots[good] * np.int64(len(slots.places)) + numbers[good])
+    pairs = np.sort(roots[good] * np.int64(len(slots.places)) + numbers[good])
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])] if len(pairs) else pairs  # np.unique takes ten times as long
     roots, numbers = pairs // len(slots.places), pairs % len(slots.places)
     if not len(roots):
         return []
@@ -106,7 +105,7 @@ def _members(roots: Ids, places: list[Place], solved: Solved, words: dict[int, s
         at = np.minimum(np.searchsorted(roots, mine), len(roots) - 1)
         index = np.where((roots[at] == mine) & ~solved.dead[place.start : place.start + place.size], at, -1)
         why = words.get(place.start, _WHY[place.role]) if place.role in ("out", "scale") else _WHY[place.role]
-        why = "makes the channels" if is_first else why
+        why = words.get(place.start, "makes the channels") if is_first else why
         is_first = False
         found.append(Member(place.module_name, place.attribute, place.axis, index, place.role, why, place.layer))
     return tuple(found)
@@ -116,9 +115,10 @@ def _tied_because(slots: Slots, ties: Ties) -> dict[int, str]:
     """Start of a place -> what an operation does to its channels, the first that says so."""
     found: dict[int, str] = {}
     for one, other, why in ties.notes:
-        mine = slots.place(one)
-        if mine.start != slots.place(other).start:
-            found.setdefault(mine.start, why)
+        mine, its = slots.place(one), slots.place(other)
+        if mine.start != its.start:
+            found.setdefault(mine.start, why.format(its.name))
+            found.setdefault(its.start, why.format(mine.name))
     return found
 
 
@@ -152,9 +152,7 @@ def _all_or_none(place: Place, words: dict[int, str]) -> str:
     )
 
 
-def _reason(layer: WeightLayer, slots: Slots, solved: Solved, used: set[tuple[str, str]]) -> str:
-    if (layer.module_name, layer.parameter) not in used:
-        return "the forward pass in eval mode does not use it"
+def _reason(layer: WeightLayer, slots: Slots, solved: Solved) -> str:
     place = outputs_of(layer, slots)
     if place is None:
         return "it has only one output"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
 import nnwidgets.engine.pruning.channels._moves
+import nnwidgets.engine.pruning.channels._parts
 import nnwidgets.engine.pruning.channels._products
-import nnwidgets.engine.pruning.channels._statistics  # noqa: F401  these three fill the table of rules
+import nnwidgets.engine.pruning.channels._statistics  # noqa: F401  these fill the table of rules
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.pruning.channels._blank import blank_copy, check_plain
 from nnwidgets.engine.pruning.channels._bundles import Solved, bundled
@@ -17,7 +19,7 @@ from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
 from nnwidgets.engine.pruning.channels._trial import without_failing
 from nnwidgets.engine.pruning.channels.records import ChannelGroups
-from nnwidgets.engine.trace import check_one_input, checked_shape, preserved_rng, weight_layers
+from nnwidgets.engine.trace import WeightLayer, check_one_input, checked_shape, preserved_rng, weight_layers
 
 __all__ = ["channel_groups"]
 
@@ -56,9 +58,14 @@ def channel_groups(model: nn.Module, input_shape: Sequence[int]) -> ChannelGroup
     ) from failed
 
 
-def _found(model: nn.Module, layers: tuple[object, ...], slots: Slots, x: torch.Tensor) -> ChannelGroups:
-    run = Run(blank_copy(model), slots)
+def _found(model: nn.Module, layers: tuple[WeightLayer, ...], slots: Slots, x: torch.Tensor) -> ChannelGroups:
+    blank = blank_copy(model)
+    run = Run(blank, slots)
     run.forward(x)
+    for key in slots.by_tensor.keys() - run.used:
+        for place in slots.by_tensor[key]:
+            unused = np.arange(place.start, place.start + place.size)
+            run.ties.freeze(unused, "the forward pass in eval mode does not use it")
     solved = Solved(*run.ties.solve(slots.total))
-    groups = bundled(model, layers, slots, run.ties, solved, run.used)  # type: ignore[arg-type]
-    return without_failing(model, groups, slots, solved, x)
+    groups = bundled(model, layers, slots, run, solved)
+    return without_failing(model, blank, groups, slots, solved, x, run.numbers)

@@ -86,7 +86,7 @@ def recur(
 ) -> Any:
     """Run a module of which nothing can be removed; its parameters and what it reads stay."""
     kind = type(module).__name__
-    reason = f"{watch.where()} is a {kind}, of which nothing can be removed"
+    reason = f"{watch.where()} ({kind}) is a layer of which nothing can be removed"
     for tensor in [*inputs, *module.parameters()]:
         for factor in watch.of(tensor):
             watch.ties.freeze(factor, reason)

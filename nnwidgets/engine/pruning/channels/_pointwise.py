@@ -33,9 +33,9 @@ _ALSO = frozenset(
 )
 _WORDS = {
     "add": "is added to {}",
-    "sub": "is subtracted from or with {}",
+    "sub": "stands in a difference with {}",
     "mul": "is multiplied with {}",
-    "div": "is divided with {}",
+    "div": "stands in a quotient with {}",
     "maximum": "is compared with {}",
 }
 
@@ -97,7 +97,7 @@ def _merged(watch: Watch, known: Factors, new: Factor, why: str) -> Factors:
         if not mine & its:
             kept.append(factor)
         elif mine == its:
-            watch.ties.tie(new, factor, why.format(watch.name(factor)), watch.where())
+            watch.ties.tie(new, factor, why, watch.where())
             new = new if (factor < 0).any() and not (new < 0).any() else factor
         elif mine < its or its < mine:
             small, large = (factor, new) if mine < its else (new, factor)
@@ -113,4 +113,4 @@ def _merged(watch: Watch, known: Factors, new: Factor, why: str) -> Factors:
 @rule("copy")
 def _copy(watch: Watch, arguments: dict[str, Any], results: list[Tensor]) -> list[Factors]:
     both = [(watch.of(arguments[name]), tuple(arguments[name].shape)) for name in ("self", "src")]
-    return [united(watch, both, "is written over {} in " + watch.where())]
+    return [united(watch, both, "is written with {} in " + watch.where())]

@@ -106,14 +106,14 @@ def _convolution(watch: Watch, arguments: Args, results: list[Tensor]) -> list[F
         x, _ = contracted(watch, x, 1, [f for f in y if f is not None], inner)
         found, out = x, w[outer]
     else:
-        own: Factor | None = covering(x, 1)
-        found = [f for f in x if f is not own]
-        if own is not None and own.size != own.shape[1]:
-            left = watch.ties.hold(own, 1, f"a grouped convolution reads them in {watch.where()}")
-            found, own = [*found, *([left] if left is not None else [])], None
-        flat = None if own is None else own.reshape(-1)
+        main = covering(x, 1)
+        found = [f for f in x if f is not main]
+        if main is not None and main.size != main.shape[1]:
+            left = watch.ties.hold(main, 1, f"a grouped convolution reads them in {watch.where()}")
+            found, main = [*found, *([left] if left is not None else [])], None
+        flat = None if main is None else main.reshape(-1)
         rows, columns = (None if f is None else f.reshape(-1) for f in w)
-        out = _grouped(watch, flat, rows, columns, groups, transposed, tuple(arguments["weight"].shape))
+        out = _grouped(watch, flat, rows, columns, groups, transposed, arguments["weight"])
     bias = watch.of(arguments["bias"])
     axis1 = None if out is None else out.reshape([-1 if axis == 1 else 1 for axis in range(results[0].dim())])
     if bias and axis1 is not None:
@@ -136,13 +136,15 @@ def _grouped(
     columns: Factor | None,
     groups: int,
     transposed: bool,
-    shape: tuple[int, ...],
+    weight: Tensor,
 ) -> Factor | None:
     """Labels of the outputs. With one input channel a group, groups go; else the j-th channels of all groups go together."""
     ties, where = watch.ties, watch.where()
     fixed = f"a grouped convolution reads channels that must all stay in {where}"
+    shape, known = tuple(weight.shape), watch.channelwise(weight)
     inside = shape[0] // groups if transposed else shape[1]
-    if inside == 1:
+    # A smaller network may have one channel a group left where there were more: that makes it no depthwise convolution.
+    if inside == 1 if known is None else known:
         times = shape[1] if transposed else shape[0] // groups
         outs = (None if rows is None else np.repeat(rows, times)) if transposed else rows
         if transposed and columns is not None:
@@ -151,7 +153,7 @@ def _grouped(
             if x is None:
                 ties.freeze(outs, fixed)
             else:
-                ties.tie(outs, np.repeat(x, times), f"works channel by channel on {watch.name(x)} in {where}", where)
+                ties.tie(outs, np.repeat(x, times), f"works channel by channel with {{}} in {where}", where)
         return outs
     if x is not None:
         ties.tie_along(x.reshape(groups, inside), 0)

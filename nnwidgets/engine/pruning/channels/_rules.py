@@ -22,11 +22,11 @@ class Watch(Protocol):
     def of(self, value: Any) -> Factors:
         """The labels of a tensor, [] where it has none."""
 
+    def channelwise(self, weight: Tensor) -> bool | None:
+        """Whether a weight has one input channel a group in the whole network; None where it is computed."""
+
     def where(self) -> str:
         """The module and operation at work."""
-
-    def name(self, factor: Any) -> str:
-        """What made the first channel of some labels."""
 
 
 Rule = Callable[[Watch, dict[str, Any], list[Tensor]], "list[Factors]"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from nnwidgets.engine.pruning.channels._labels import Factors
+from nnwidgets.engine.pruning.channels._labels import Factors, covering
 from nnwidgets.engine.pruning.channels._opaque import attend, recur
 from nnwidgets.engine.pruning.channels._pointwise import is_pointwise, pointwise
 from nnwidgets.engine.pruning.channels._rules import RULES, bound
@@ -35,13 +37,20 @@ class Run:
     """Watches one pass; see `Watch`.
 
     Args:
-        model: the blank copy, used up. slots: those of the whole network.
+        model: a blank copy. slots: those of the whole network.
         kept: (module, attribute, axis) -> indexes that a smaller copy still has.
+
+    Attributes:
+        ties: what it found. used: (module, attribute) of the tensors that took part.
+        counted: (module, attribute, labels) of whole numbers that say how many channels a module without tensors reads.
+        numbers: the plain numbers that labelled tensors were computed with, by place, in order.
     """
 
     def __init__(self, model: nn.Module, slots: Slots, kept: dict[tuple[str, str, int], Ids] | None = None) -> None:
         self.ties = Ties()
         self.used: set[tuple[str, str]] = set()
+        self.counted: list[tuple[str, str, Ids]] = []
+        self.numbers: list[tuple[str, tuple[float, ...]]] = []
         self._model, self._slots = model, slots
         self._path: list[str] = []
         self._operation = ""
@@ -58,15 +67,14 @@ class Run:
         """The labels of a tensor."""
         return list(getattr(value, _MARK, ())) if isinstance(value, Tensor) else []
 
+    def channelwise(self, weight: Tensor) -> bool | None:
+        """Whether a weight has one input channel a group in the whole network; None where it is computed."""
+        return self._slots.channelwise.get(self._owners.get(id(weight), ("", "")))
+
     def where(self) -> str:
         """The module and operation at work, as in a trace."""
         place = self._path[-1] if self._path else ""
         return ".".join(part for part in (place, f"({self._operation})" if self._operation else "") if part)
-
-    def name(self, factor: Any) -> str:
-        """What made the first channel of some labels."""
-        slots = factor[factor >= 0].reshape(-1)[:1]
-        return self._slots.place(int(slots[0])).name if len(slots) else "a constant"
 
     # The pass
 
@@ -80,6 +88,7 @@ class Run:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
             for name, module in self._model.named_modules():
+                stack.callback(self._unwatch, module, vars(module).get("forward"))
                 self._watch(name, module)
             stack.enter_context(operations(self._answer))
             try:
@@ -102,6 +111,8 @@ class Run:
             inner: Callable[..., Any] = lambda *args, **kwargs: self._attend(module, name, args, kwargs)  # noqa: E731
         elif isinstance(module, nn.RNNBase):
             inner = lambda *args, **kwargs: self._recur(module, forward, args, kwargs)  # noqa: E731
+        elif isinstance(module, _NormBase) and not any(x is not None for x in (module.weight, module.running_mean)):
+            inner = lambda *args, **kwargs: self._count(name, forward, args, kwargs)  # noqa: E731
         else:
             inner = forward
 
@@ -117,6 +128,11 @@ class Run:
                 self._path.pop()
 
         module.forward = run
+
+    def _unwatch(self, module: nn.Module, forward: Any) -> None:
+        del module.forward
+        if forward is not None:
+            module.forward = forward
 
     @contextlib.contextmanager
     def _unseen(self) -> Iterator[None]:
@@ -140,6 +156,13 @@ class Run:
         with self._unseen():
             return recur(self, module, forward, args, kwargs, tensors_in([args, kwargs]))
 
+    def _count(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A norm without any tensor knows its number of channels by an attribute alone."""
+        factor = covering(self.of(args[0]), 1) if args else None
+        if factor is not None and factor.size == factor.shape[1]:
+            self.counted.append((name, "num_features", factor.reshape(-1)))
+        return forward(*args, **kwargs)
+
     def _answer(self, op: Any, args: Any, kwargs: Any) -> Any:
         if self._blind:
             return op(*args, **kwargs)
@@ -157,6 +180,8 @@ class Run:
         made = list(tensors_in(result))
         if used and any(getattr(tensor, _MARK, None) for tensor in used):
             self._operation = name
+            if is_pointwise(op, name):
+                self.numbers.append((self.where(), _numbers(arguments)))
             self._label(op, name, arguments, used, made, in_place)
             self._operation = ""
         return result
@@ -182,3 +207,9 @@ class Run:
                 if any(size not in (1, real) for size, real in zip(factor.shape, tensor.shape, strict=True)):
                     raise AssertionError(f"labels {factor.shape} for a tensor {tuple(tensor.shape)} in {self.where()}")
             setattr(tensor, _MARK, factors)
+
+
+def _numbers(arguments: dict[str, Any]) -> tuple[float, ...]:
+    plain = [x for x in arguments.values() if isinstance(x, (int, float)) or (isinstance(x, Tensor) and x.dim() == 0)]
+    numbers = [0.0 if isinstance(x, Tensor) and x.is_complex() else float(x) for x in plain]
+    return tuple(0.0 if math.isnan(x) else x for x in numbers)

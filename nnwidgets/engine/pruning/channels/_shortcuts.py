@@ -40,8 +40,7 @@ def _convolution(arguments: Args) -> Tensor:
         reach = d * (k - 1)
         sizes.append((n - 1) * s - 2 * p + reach + e + 1 if transposed else (n + 2 * p - reach - 1) // s + 1)
     _check(min(sizes) > 0, "kernel larger than the maps", x.shape, weight.shape)
-    result: Tensor = x.new_zeros((x.shape[0], outside, *sizes))
-    return result
+    return torch.zeros((x.shape[0], outside, *sizes), dtype=x.dtype)
 
 
 def _matrix(a: Tensor, b: Tensor) -> Tensor:
@@ -50,7 +49,8 @@ def _matrix(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _with_bias(result: Tensor, bias: Tensor) -> Tensor:
-    fits = torch.broadcast_shapes(result.shape, bias.shape) == result.shape  # type: ignore[no-untyped-call]
+    sizes = result.shape[result.dim() - bias.dim() :]
+    fits = all(mine in (1, size) for mine, size in zip(bias.shape, sizes, strict=True))
     _check(fits, "bias of a matrix product", result.shape, bias.shape)
     return result
 

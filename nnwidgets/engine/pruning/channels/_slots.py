@@ -37,15 +37,23 @@ class Place:
 
 
 class Slots:
-    """The slots of a network. Axes of size 1 have none, nor have the kernel axes of convolutions."""
+    """The slots of a network. Axes of size 1 have none, nor have the kernel axes of convolutions.
+
+    Attributes:
+        places: in order. by_tensor: (module, attribute) -> its places. total: number of slots.
+        channelwise: (module, attribute) of a weight -> whether it works channel by channel.
+    """
 
     def __init__(self, model: nn.Module, layers: tuple[WeightLayer, ...]) -> None:
         self.places: list[Place] = []
         self.by_tensor: dict[tuple[str, str], list[Place]] = {}
+        self.channelwise: dict[tuple[str, str], bool] = {}
         self.total = 0
         weights = {(layer.module_name, layer.parameter): layer for layer in layers}
         for module_name, module, attribute, tensor in named_tensors(model):
             layer = weights.get((module_name, attribute))
+            if layer is not None:
+                self.channelwise[module_name, attribute] = _is_channelwise(layer)
             for axis in range(min(tensor.dim(), 2) if layer else tensor.dim()):
                 if tensor.shape[axis] < 2:
                     continue
@@ -88,10 +96,14 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tenso
                     yield module_name, module, attribute, tensor
 
 
+def _is_channelwise(layer: WeightLayer) -> bool:
+    """True for a convolution with one input channel a group."""
+    return layer.groups > 1 and (layer.shape[0] == layer.groups if layer.out_axis else layer.shape[1] == 1)
+
+
 def _role(module: nn.Module, attribute: str, layer: WeightLayer | None, axis: int) -> str:
     if layer is not None:
-        depthwise = layer.groups > 1 and layer.out_axis == 1 and layer.shape[0] == layer.groups
-        return "out" if axis == (0 if depthwise else layer.out_axis) else "in"
+        return "out" if axis == (0 if _is_channelwise(layer) else layer.out_axis) else "in"
     if isinstance(module, (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)):
         return "norm"
     return "bias" if attribute.endswith("bias") else "scale"

@@ -15,9 +15,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.pruning.channels._blank import blank_copy, copy_with, zeros
 from nnwidgets.engine.pruning.channels.attention import FewerHeads
-from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups
+from nnwidgets.engine.pruning.channels.records import ChannelGroups
 
-__all__ = ["Flags", "checked_kept", "left_indexes", "smaller"]
+__all__ = ["Flags", "checked_kept", "cut_down", "left_indexes", "smaller"]
 
 Flags = npt.NDArray[np.bool_]
 Left = dict[tuple[str, str, int], npt.NDArray[np.int64]]
@@ -27,7 +27,7 @@ def checked_kept(groups: ChannelGroups, kept: Mapping[str, Flags | Tensor]) -> d
     """Bundle -> (n,) bool, True for units that stay; only bundles that lose some.
 
     Raises:
-        RecipeError: an unknown bundle, flags of another length, or no unit left (``.largest``: the share that leaves one).
+        RecipeError: an unknown bundle, flags of another length, or none left (``.largest`` is the largest share that leaves one).
     """
     found: dict[str, Flags] = {}
     for name, flags in kept.items():
@@ -67,25 +67,47 @@ def smaller(model: nn.Module, groups: ChannelGroups, kept: Mapping[str, Flags | 
         RecipeError: see `checked_kept`. ModelError: the network cannot be copied.
     """
     flags = checked_kept(groups, kept)
-    left = left_indexes(groups, flags)
+    stand_ins = _stand_ins(model, groups, flags, blank)
+    twin = blank_copy(model, stand_ins) if blank else copy_with(model, stand_ins)
+    _fit(twin, groups, flags, stand_ins)
+    return twin
+
+
+def cut_down(blank: nn.Module, groups: ChannelGroups, flags: Mapping[str, Flags]) -> None:
+    """Make a blank copy itself smaller."""
+    stand_ins = _stand_ins(blank, groups, flags, True)
+    for module in blank.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if id(tensor) in stand_ins:
+                    tensors[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
+    _fit(blank, groups, flags, stand_ins)
+
+
+def _stand_ins(model: nn.Module, groups: ChannelGroups, flags: Mapping[str, Flags], blank: bool) -> dict[int, Tensor]:
+    """Id of a tensor -> what is left of it."""
     by_tensor: dict[tuple[str, str], dict[int, npt.NDArray[np.int64]]] = {}
-    for (module_name, attribute, axis), indexes in left.items():
+    for (module_name, attribute, axis), indexes in left_indexes(groups, flags).items():
         by_tensor.setdefault((module_name, attribute), {})[axis] = indexes
-    stand_ins: dict[int, Tensor] = {}
+    found: dict[int, Tensor] = {}
     with torch.inference_mode(False), torch.no_grad():
         for (module_name, attribute), axes in by_tensor.items():
             tensor = getattr(model.get_submodule(module_name), attribute)
-            stand_ins[id(tensor)] = _cut(tensor, axes, blank)
-    twin = blank_copy(model, stand_ins) if blank else copy_with(model, stand_ins)
-    for name in flags:
-        _count_again(twin, groups[name], int(flags[name].sum()))
+            found[id(tensor)] = _cut(tensor, axes, blank)
+    return found
+
+
+def _fit(twin: nn.Module, groups: ChannelGroups, flags: Mapping[str, Flags], stand_ins: Mapping[int, Tensor]) -> None:
+    """Set what the modules say of their sizes."""
+    for name, stays in flags.items():
+        for module_name, attribute in groups[name].attributes:
+            setattr(twin.get_submodule(module_name), attribute, int(stays.sum()))
     touched = {id(tensor) for tensor in stand_ins.values()}
     for name, module in list(twin.named_modules()):
         if isinstance(module, nn.MultiheadAttention):
             _fewer_heads(twin, name, module)
         elif any(tensor is not None and id(tensor) in touched for tensor in _vectors(module)):
             _resize(module)
-    return twin
 
 
 def _cut(tensor: Tensor, axes: Mapping[int, npt.NDArray[np.int64]], blank: bool) -> Tensor:
@@ -152,8 +174,3 @@ def _fewer_heads(twin: nn.Module, name: str, module: nn.MultiheadAttention) -> N
     module.num_heads, module.embed_dim = heads, width
     module.kdim = width if packed else module.k_proj_weight.shape[1]
     module.vdim = width if packed else module.v_proj_weight.shape[1]
-
-
-def _count_again(twin: nn.Module, bundle: Bundle, n: int) -> None:
-    for module_name, attribute in bundle.attributes:
-        setattr(twin.get_submodule(module_name), attribute, n)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from nnwidgets.engine.pruning.channels._labels import Factors, axes_of, covering
-from nnwidgets.engine.pruning.channels._moves import _first, _held
+from nnwidgets.engine.pruning.channels._moves import first_of, held
 from nnwidgets.engine.pruning.channels._rules import Watch, rule
 
 Args = dict[str, Any]
@@ -31,7 +31,7 @@ _NAMES = {"mean": "their mean is taken", "sum": "they are summed up", "_softmax"
     "aminmax",
 )
 def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
-    given = _first(arguments)
+    given = first_of(arguments)
     name = watch.where()
     words = next((text for key, text in _NAMES.items() if f"({key})" in name), "one result is made of all of them")
     dim = arguments.get("dim")
@@ -40,7 +40,7 @@ def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Facto
     reduced = sorted({int(axis) % max(given.dim(), 1) for axis in axes})
     for axis in reduced:
         stays = results[0].dim() == given.dim() and results[0].shape[axis] == given.shape[axis]
-        factors = _held(watch, factors, axis, f"{words} in {name}, so that removing some changes the others", stays)
+        factors = held(watch, factors, axis, f"{words} in {name}, so that removing some changes the others", stays)
     if results and results[0].dim() < given.dim():
         factors = [f.squeeze(tuple(axis for axis in reduced if axis < f.ndim)) for f in factors]
     return [factors] * len(results)
@@ -55,13 +55,13 @@ def _reduced(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Facto
 )
 @rule("_batch_norm_no_update", "_batch_norm_with_update", "batch_norm_with_update", "_native_batch_norm_legit_functional")
 def _batch_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
-    given = _first(arguments)
+    given = first_of(arguments)
     factors = watch.of(given)
     main = covering(factors, 1)
     vectors = [watch.of(arguments.get(name)) for name in ("weight", "bias", "running_mean", "running_var")]
     flat = [vector[0].reshape(-1) for vector in vectors if vector]
     if main is not None and main.size != main.shape[1]:
-        factors = _held(watch, factors, 1, f"they are normalised together in {watch.where()}", stays=True)
+        factors = held(watch, factors, 1, f"they are normalised together in {watch.where()}", stays=True)
         main = None
     for vector in flat:
         if main is None:
@@ -73,13 +73,13 @@ def _batch_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Fa
 
 @rule("native_layer_norm", "_fused_rms_norm", "rms_norm", "layer_norm")
 def _layer_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
-    given = _first(arguments)
+    given = first_of(arguments)
     shape = arguments["normalized_shape"]
     first = given.dim() - len(shape)
     reason = f"a layer norm takes mean and variance over them in {watch.where()}, so that removing some changes the others"
     factors = watch.of(given)
     for axis in range(first, given.dim()):
-        factors = _held(watch, factors, axis, reason, stays=True)
+        factors = held(watch, factors, axis, reason, stays=True)
     for name in ("weight", "bias"):
         for vector in watch.of(arguments.get(name)):
             watch.ties.freeze(vector, reason)
@@ -88,11 +88,11 @@ def _layer_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Fa
 
 @rule("native_group_norm", "group_norm")
 def _group_norm(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
-    given = _first(arguments)
+    given = first_of(arguments)
     reason = f"a group norm takes mean and variance over them in {watch.where()}, so that removing some changes the others"
     factors = watch.of(given)
     for axis in range(1, given.dim()):
-        factors = _held(watch, factors, axis, reason, stays=True)
+        factors = held(watch, factors, axis, reason, stays=True)
     for name in ("weight", "bias"):
         for vector in watch.of(arguments.get(name)):
             watch.ties.freeze(vector, reason)
@@ -119,7 +119,7 @@ def _one(watch: Watch, arguments: Args, results: list[Tensor]) -> list[Factors]:
 
 
 def _spatial(watch: Watch, arguments: Args, results: list[Tensor], trailing: int) -> list[Factors]:
-    given = _first(arguments)
+    given = first_of(arguments)
     factors: Factors = []
     for factor in watch.of(given):
         if any(axis >= given.dim() - trailing for axis in axes_of(factor)):

@@ -41,7 +41,7 @@ class Ties:
         """Tie two arrays, entry by entry. A slot that meets a place which is always there (-1) stays too.
 
         Args:
-            why: what the operation does to the first of them with the second, such as "is added to {}".
+            why: what the operation does to one of them, with {} for the name of the other: "is added to {} in block".
         """
         one, other = (np.ascontiguousarray(x).reshape(-1) for x in np.broadcast_arrays(a, b))
         both = (one >= 0) & (other >= 0)
@@ -95,9 +95,8 @@ class Ties:
             if len(staying):
                 extra.append((staying, f"they are used by each of several others in {choice.where}"))
         reasons: dict[int, str] = {}
-        for slots, reason in [*self.frozen, *extra]:
-            for root in np.unique(roots[slots]).tolist():
-                reasons.setdefault(root, reason)
+        for slots, reason in reversed([*self.frozen, *extra]):  # the first reason is told
+            reasons.update(dict.fromkeys(roots[slots].tolist(), reason))
         dead = np.zeros(total, dtype=bool)
         dead[list(reasons)] = True
         return roots, dead[roots], reasons

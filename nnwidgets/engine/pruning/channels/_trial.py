@@ -13,10 +13,12 @@ from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.pruning.channels._bundles import Solved
 from nnwidgets.engine.pruning.channels._run import FailedRunError, Run
 from nnwidgets.engine.pruning.channels._slots import Slots
-from nnwidgets.engine.pruning.channels._smaller import Flags, left_indexes, smaller
+from nnwidgets.engine.pruning.channels._smaller import Flags, cut_down, left_indexes, smaller
 from nnwidgets.engine.pruning.channels.records import Bundle, ChannelGroups
 
 __all__ = ["without_failing"]
+
+Numbers = Sequence[tuple[str, tuple[float, ...]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,26 +30,43 @@ class _Failure:
     culprits: frozenset[str] = frozenset()
 
 
-def without_failing(model: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor) -> ChannelGroups:
-    """Refuse the bundles without which the network does not work."""
+def without_failing(
+    model: nn.Module, blank: nn.Module, groups: ChannelGroups, slots: Slots, solved: Solved, x: torch.Tensor, numbers: Numbers
+) -> ChannelGroups:
+    """Refuse the bundles without which the network does not work.
+
+    Args:
+        blank: a blank copy of the network, which is used up. numbers: of the pass of the whole network, see `Run`.
+    """
+    first: nn.Module | None = blank
     for _ in range(len(groups.bundles) + 1):
-        failure = _tried(model, groups, groups.bundles, slots, solved, x)
+        failure = _tried(model, groups, groups.bundles, slots, solved, x, numbers, first)
+        first = None
         if failure is None:
             return groups
-        bad = _culprits(model, groups, failure, lambda some, now=groups: _tried(model, now, some, slots, solved, x))  # type: ignore[misc]
+        bad = _culprits(model, groups, failure, lambda some, now=groups: _tried(model, now, some, slots, solved, x, numbers))  # type: ignore[misc]
         groups = _refusing(groups, bad)
     return groups
 
 
 def _tried(
-    model: nn.Module, groups: ChannelGroups, bundles: Sequence[Bundle], slots: Slots, solved: Solved, x: torch.Tensor
+    model: nn.Module,
+    groups: ChannelGroups,
+    bundles: Sequence[Bundle],
+    slots: Slots,
+    solved: Solved,
+    x: torch.Tensor,
+    numbers: Numbers,
+    blank: nn.Module | None = None,
 ) -> _Failure | None:
     """Remove a third of the units of some bundles. None where all is well."""
     if not bundles:
         return None
     kept: dict[str, Flags] = {bundle.name: np.arange(bundle.n) % 3 != 1 for bundle in bundles}
     try:
-        small = smaller(model, groups, kept, blank=True)
+        small = smaller(model, groups, kept, blank=True) if blank is None else blank
+        if blank is not None:
+            cut_down(blank, groups, kept)
         run = Run(small, slots, left_indexes(groups, kept))
         run.forward(x)
     except FailedRunError as error:
@@ -56,10 +75,18 @@ def _tried(
         return _Failure(str(error), "")
     wrong = _mismatches(run, solved)
     if not len(wrong):
-        return None
+        return _other_numbers(numbers, run.numbers)
     owners = _bundles_of(groups, slots, solved)
     culprits = frozenset(owners[root] for root in wrong.tolist() if root in owners)
     return _Failure("other channels than before would be read or joined", "", culprits)
+
+
+def _other_numbers(before: Numbers, after: Numbers) -> _Failure | None:
+    """Numbers made of a size, such as 1 / sqrt(C), would be others without some of C."""
+    for (place, old), (_, new) in zip(before, after, strict=False):
+        if old != new:
+            return _Failure(f"a number computed from sizes changes from {old} to {new} in {place}", place.rpartition(".(")[0])
+    return None
 
 
 def _mismatches(run: Run, solved: Solved) -> np.ndarray:
@@ -68,8 +95,8 @@ def _mismatches(run: Run, solved: Solved) -> np.ndarray:
     differ = a != b
     wrong = [a[differ], b[differ]]
     wrong += [solved.roots[slots] for slots, _ in run.ties.frozen]
-    joined = np.unique(np.concatenate(wrong)) if wrong else np.zeros(0, dtype=np.int64)
-    return np.asarray(joined[~solved.dead[joined]])
+    joined = np.concatenate(wrong)
+    return np.unique(joined[~solved.dead[joined]])
 
 
 def _bundles_of(groups: ChannelGroups, slots: Slots, solved: Solved) -> dict[int, str]:
@@ -119,7 +146,7 @@ def _kind(model: nn.Module, bundle: Bundle) -> str:
 
 
 def _because(failure: _Failure) -> str:
-    return f"the forward pass fails without some of them, as sizes are fixed in the code ({failure.message})"
+    return f"the code of the forward pass counts on all of them ({failure.message})"
 
 
 def _refusing(groups: ChannelGroups, bad: dict[str, str]) -> ChannelGroups:

@@ -41,7 +41,7 @@ class FewerHeads(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(L, B, E), or (B, L, E) with ``batch_first``, or (L, E) -> the same shape, and weights (B, L, S) or (B, H, L, S)."""
+        """(L, B, E), or (B, L, E) with ``batch_first``, or (L, E) -> the same, and the weights (B, L, S) or (B, H, L, S)."""
         batched = query.dim() == 3
         q, k, v = (x if batched else x.unsqueeze(0 if self.batch_first else 1) for x in (query, key, value))
         if not self.batch_first:
@@ -52,7 +52,7 @@ class FewerHeads(nn.MultiheadAttention):
             k, v = torch.cat([k, self.bias_k.expand(len(k), -1, -1)], 1), torch.cat([v, self.bias_v.expand(len(v), -1, -1)], 1)
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
-        q, k, v = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (x.view(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v))
         scores = q @ k.transpose(2, 3) / math.sqrt(self.head_dim)
         mask = self._mask(scores, key_padding_mask, attn_mask, batched)
         if mask is not None:
@@ -66,8 +66,8 @@ class FewerHeads(nn.MultiheadAttention):
         return out, shown if need_weights else None
 
     def _projected(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-        packed = self.packed
-        weights = self.in_proj_weight.chunk(3) if packed else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        own = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        weights = self.in_proj_weight.chunk(3) if self.packed else own
         biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return tuple(F.linear(x, weight, bias) for x, weight, bias in zip((q, k, v), weights, biases, strict=True))
 
@@ -76,7 +76,7 @@ class FewerHeads(nn.MultiheadAttention):
         total = None
         if mask is not None:
             mask = _added(mask, scores)
-            total = mask.reshape(scores.shape[0], -1, *mask.shape[1:]) if mask.dim() == 3 else mask
+            total = mask.view(scores.shape[0], -1, *mask.shape[1:]) if mask.dim() == 3 else mask
         if padding is not None:
             padding = _added(padding if batched else padding.unsqueeze(0), scores)[:, None, None]
             total = padding if total is None else total + padding

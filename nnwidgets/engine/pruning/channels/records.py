@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ class Bundle:
         structure: "filter" (made by a convolution), "neuron" (by linear layers only) or "head".
         n: number of units, two at least.
         members: all tensors that get smaller, those that make the units first.
-        attributes: (module, attribute) of whole numbers in own modules that count the units.
+        attributes: (module, attribute) of whole numbers that count the units and that no tensor tells.
     """
 
     name: str
@@ -93,10 +94,13 @@ class ChannelGroups:
     refused: Mapping[str, str] = field(default_factory=dict)
     partly: Mapping[str, str] = field(default_factory=dict)
 
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Bundle]:
+        return {bundle.name: bundle for bundle in self.bundles}
+
     def __getitem__(self, name: str) -> Bundle:
-        for bundle in self.bundles:
-            if bundle.name == name:
-                return bundle
+        if name in self._by_name:
+            return self._by_name[name]
         raise RecipeError(f"There is no bundle {name!r}; expected one of {', '.join(b.name for b in self.bundles) or 'none'}.")
 
     def of(self, layer: str) -> tuple[Bundle, ...]:
