@@ -21,10 +21,19 @@ def code_for(experiment: Experiment, state: State) -> str:
         lines.append(f"exp = nw.Experiment(model, train=train, test=test, goal={experiment.goal!r})")
     lines += steps_code(experiment, state)
     lines.append("exp.compressed  # masks and rounding, simulated, in a copy")
-    looks = needs_pass(state.recipe.pruning)
-    asked = ", calibration=exp.train" if looks else ""
-    lines.append(f"E.cost(exp.model, exp.input_shape, exp.recipe{asked})" if state.weights_key is None else "exp.recipe")
+    lines.append(_cost_code(experiment, state))
     return "\n".join(lines) + "\n"
+
+
+def _cost_code(experiment: Experiment, state: State) -> str:
+    pruning = state.recipe.pruning
+    if state.weights_key is not None or (pruning is not None and pruning.allocation == "sensitivity"):
+        return "exp.recipe"
+    asked = ""
+    if needs_pass(pruning):
+        asked = f", calibration=exp.{'val' if experiment.train is None else 'train'}"
+        asked += "" if experiment.loss is None else ", loss=exp.loss"
+    return f"E.cost(exp.model, exp.input_shape, exp.recipe{asked})"
 
 
 def steps_code(experiment: Experiment, state: State) -> list[str]:

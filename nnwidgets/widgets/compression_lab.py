@@ -122,7 +122,6 @@ class CompressionLab(LiveWidget):
         self._retry: Callable[[], object] | None = None
         self._failed_task: str | None = None
         self._settling = False
-        self._scan_first: Recipe | None = None  # asked for, and waiting for a scan
         self._unsubscribe: Callable[[], None] = lambda: None
         plan = experiment.bench(None).plan
         _ = experiment.bench(None).quick  # now, so that the first measurement is not the one that waits for it
@@ -209,10 +208,6 @@ class CompressionLab(LiveWidget):
         if _STOPPED in self._exp.notices:
             self._exp.notify(Notice(_STOPPED, ""))
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
-        if self._needs_scan(recipe) and not self.task:
-            self._scan_first = recipe
-            self.scan_layers()
-            return
         self._exp.request(recipe, self._merge)
 
     def _settle(self) -> None:
@@ -225,12 +220,6 @@ class CompressionLab(LiveWidget):
                 self.set_trait("options", options_for(self._exp, self.structure, self.layers))
         finally:
             self._settling = False
-
-    def _needs_scan(self, recipe: Recipe) -> bool:
-        pruning = recipe.pruning
-        if pruning is None or pruning.allocation != "sensitivity":
-            return False
-        return self._exp.bench(self._exp.state.weights_key).plan.knowledge.drops is None
 
     def _mirror(self) -> None:
         """Set the controls to what the experiment holds, unless they led there or have moved on since: no move is taken back."""
@@ -367,8 +356,9 @@ class CompressionLab(LiveWidget):
         if self.scoring is not None and scoring.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
             return
         self._last_task = now
-        label = CRITERIA[scoring.criterion].label
-        told = {"text": f"{label} looks at images", "progress": scoring.progress, "can_cancel": self._exp.pending}
+        scans = scoring.what == "sensitivity"
+        words = "Each layer is pruned alone, to see what it bears" if scans else f"{CRITERIA[scoring.what].label} looks at images"
+        told = {"text": words, "progress": scoring.progress, "can_cancel": self._exp.pending}
         with self.publishing():
             self.set_trait("scoring", told)
             self.set_trait("status", self._status())
@@ -385,9 +375,6 @@ class CompressionLab(LiveWidget):
                 role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
                 self.set_trait("last_task", {"text": task.text, "role": role})
                 self.set_trait("status", self._status())
-                if task.name == "scan_layers" and task.ended != "done" and self._scan_first is not None:
-                    self._scan_first = None
-                    self._take_back()
                 return
             left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
             shown = {
@@ -478,9 +465,6 @@ class CompressionLab(LiveWidget):
         def done(scan: Scan) -> None:
             self._view.scan = scan
             self._show(charts=self._view.sensitivity())
-            waiting, self._scan_first = self._scan_first, None
-            if waiting is not None:
-                self._exp.request(waiting, self._merge)
 
         start_scan(self._exp, done)
 

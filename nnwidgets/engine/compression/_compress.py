@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.guess import guess_trace
-from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
+from nnwidgets.engine.compression.knowledge import Knowledge, knowledge_for
 from nnwidgets.engine.compression.parametrizations import add, holders, is_compressed, taken_off
 from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
@@ -61,14 +61,18 @@ def compress(
     """
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
-    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
-    if not recipe.is_dense:
-        _refuse_parametrized(model, decision)
+    decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     return compressed_by(model, decision)
 
 
 def compressed_by(model: nn.Module, decision: Decision) -> nn.Module:
-    """Return a copy with the masks and grids of a decision about this network."""
+    """Return a copy with the masks and grids of a decision about this network.
+
+    Raises:
+        UnsupportedError: a layer is parametrized already.
+    """
+    if not decision.recipe.is_dense:
+        _refuse_parametrized(model, decision)
     with torch.inference_mode(False), torch.no_grad():
         masks = {name: decision.keep(name) for name in decision.decider.layers}
         twin = unvisited_copy(model)

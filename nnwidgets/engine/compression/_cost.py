@@ -14,7 +14,7 @@ from torch import nn
 from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
-from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.pruning.criteria import Loss
@@ -60,7 +60,7 @@ def cost(
     model = bake(model) if is_compressed(model) else model
     if recipe.is_dense and not on_disk and any(parameter.is_meta for parameter in model.parameters()):
         return _cost_of_shapes(model, input_shape)
-    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
+    decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     found = trace(model, input_shape)
     inventory = Inventory(model)
     small = bake(compressed_by(model, decision))

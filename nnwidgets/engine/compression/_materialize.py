@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
 from nnwidgets.engine.compression.decision import Decision
-from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
 from nnwidgets.engine.pruning.channels._smaller import Flags
@@ -51,7 +51,7 @@ def materialize(
         UnsupportedError: the forward pass of the network cannot run with fewer units; the layers at fault are named.
         And what `compress` raises.
     """
-    knowledge = Knowledge(model, calibration, loss, drops=drops_of(sensitivity))
+    knowledge = knowledge_for(model, recipe, calibration, loss, sensitivity)
     return materialized_by(model, decision_for(model, recipe, input_shape, knowledge), input_shape)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression.choices import Chosen, GivenMasks, MakingUp, patterns, singles, units
 from nnwidgets.engine.compression.knowledge import Knowledge
+from nnwidgets.engine.compression.lately import Lately
 from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.pruning import erdos_renyi, fits, largest_share, parsed, select_filters, tolerated, unit_scores
 from nnwidgets.engine.pruning.channels import Bundle, ChannelGroups
@@ -26,8 +26,6 @@ V = TypeVar("V")
 
 UNITS = {"filter": "filters", "neuron": "neurons", "head": "attention heads"}
 """Structures that are removed with all that is coupled to them -> what a person calls several of them."""
-
-_KEPT = 3  # tables besides that of magnitudes: each holds a number for every weight
 
 
 class Chooser:
@@ -51,9 +49,7 @@ class Chooser:
         self._find_groups, self._knowledge = groups, knowledge
         self._groups: ChannelGroups | None = None
         self._magnitudes: Pieces | None = None
-        self._pieces: OrderedDict[tuple[object, ...], Pieces] = OrderedDict()
-        self._lately: OrderedDict[tuple[object, ...], Chosen] = OrderedDict()
-        self._unit_scores: OrderedDict[tuple[object, ...], dict[str, Tensor]] = OrderedDict()
+        self._pieces, self._lately, self._unit_scores = Lately[Pieces](), Lately[Chosen](), Lately[dict[str, Tensor]]()
 
     @property
     def groups(self) -> ChannelGroups:
@@ -80,7 +76,7 @@ class Chooser:
             return Chosen()
         if pruning.masks is not None:
             return GivenMasks(self.named(pruning.masks), self._weights)
-        return _remembered(self._lately, (pruning, id(self._knowledge.drops)), lambda: self._made_up(pruning))
+        return self._lately.get((pruning, self._knowledge.scans), lambda: self._made_up(pruning))
 
     def _made_up(self, pruning: Pruning) -> Chosen:
         chosen = self._chosen(pruning)
@@ -123,7 +119,7 @@ class Chooser:
             return self._magnitudes
         norm = pruning.norm if pruning.criterion == "magnitude" else 0
         key = (structure, pruning.criterion, norm, pruning.seed)
-        return _remembered(self._pieces, key, lambda: self._made(pruning, structure))
+        return self._pieces.get(key, lambda: self._made(pruning, structure))
 
     def _made(self, pruning: Pruning, structure: str) -> Pieces:
         importance = self._knowledge.importance(pruning)
@@ -164,7 +160,7 @@ class Chooser:
     def _refuse_without(self, structure: str, given: Mapping[str, float], names: list[str]) -> None:
         for name, amount in given.items():
             if name not in names and amount > 0:
-                what = UNITS.get(structure, "kernels" if structure == "kernel" else f"groups of {structure[-1]} inputs")
+                what = UNITS.get(structure, "kernels" if structure == "kernel" else f"groups of {parsed(structure)[1]} inputs")
                 raise RecipeError(f"allocation names {name!r}, which has no {what} to prune; {nearest(name, names)}")
 
     def _with_pattern(self, pruning: Pruning) -> set[str]:
@@ -246,7 +242,7 @@ class Chooser:
             with torch.no_grad():
                 return unit_scores(self._model, bundles, self._names, pruning.criterion, pruning.norm, pruning.seed, importance)
 
-        return _remembered(self._unit_scores, (pruning.structure, pruning.criterion, norm, pruning.seed), make)
+        return self._unit_scores.get((pruning.structure, pruning.criterion, norm, pruning.seed), make)
 
     def _nothing(self, structure: str, every: list[Bundle]) -> str:
         what = UNITS[structure]
@@ -257,14 +253,3 @@ class Chooser:
         others = sorted({bundle.structure for bundle in self.groups.bundles})
         advice = " or ".join(repr(other) for other in (*others, "weight"))
         return f"There are no {what} to prune in this network{told}. Use structure={advice}."
-
-
-def _remembered(kept: OrderedDict[tuple[object, ...], V], key: tuple[object, ...], make: Callable[[], V]) -> V:
-    found = kept.get(key)
-    if found is None:
-        kept[key] = found = make()
-        while len(kept) > _KEPT:
-            kept.popitem(last=False)
-    else:
-        kept.move_to_end(key)
-    return found

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression._compress import bake, decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
-from nnwidgets.engine.compression.knowledge import Knowledge, drops_of
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs.packed import (
     STREAMS,
@@ -70,7 +70,7 @@ def save_packed(
     model = bake(model) if is_compressed(model) else model
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
-    decision = decision_for(model, recipe, input_shape, Knowledge(model, calibration, loss, drops=drops_of(sensitivity)))
+    decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     return write_packed(model, decision, path, overwrite)
 
 

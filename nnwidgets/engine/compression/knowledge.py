@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from nnwidgets.engine.errors import RecipeError
+from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.pruning.criteria import CRITERIA, Importance, Loss, importance_steps
 from nnwidgets.engine.trace import Trace
 from nnwidgets.engine.values.recipe import Pruning, Recipe
@@ -18,22 +19,23 @@ from nnwidgets.engine.values.split import Split
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Drops", "Knowledge", "drops_of", "needs_pass"]
+__all__ = ["Drops", "Knowledge", "drops_of", "knowledge_for", "needs_pass"]
 
 Drops = Mapping[str, Sequence[tuple[float, float]]]
 """Layer -> (share removed of it alone, accuracy lost)."""
 
+_Key = tuple[str, int]  # of a criterion: its name and seed
+
 _KEPT = 3  # criteria: each holds a number for every weight
+_SCAN: _Key = ("sensitivity", 0)
 
 
-def drops_of(table: pd.DataFrame | None) -> Drops | None:
+def drops_of(table: pd.DataFrame) -> Drops:
     """Read what ``sensitivity_scan`` of pruning returned.
 
     Raises:
         RecipeError: it is something else.
     """
-    if table is None:
-        return None
     lacking = [name for name in ("layer", "amount", "drop") if name not in getattr(table, "columns", ())]
     if lacking:
         raise RecipeError(
@@ -50,13 +52,28 @@ def needs_pass(pruning: Pruning | None) -> bool:
     """True where a criterion has to look at images before anything can be chosen."""
     if pruning is None or pruning.masks is not None or pruning.removes_nothing:
         return False
-    return CRITERIA[pruning.criterion].needs != "weights" if pruning.criterion in CRITERIA else False
+    return CRITERIA[pruning.criterion].needs != "weights"
+
+
+def knowledge_for(
+    model: nn.Module, recipe: Recipe, calibration: Split | None, loss: Loss | None, sensitivity: pd.DataFrame | None
+) -> Knowledge:
+    """What `compress` and its like are told, checked where the recipe makes use of it.
+
+    Raises:
+        RecipeError, DataError, ModelError: a table of something else, images that do not fit the network.
+    """
+    knowledge = Knowledge(model, calibration, loss, drops=None if sensitivity is None else drops_of(sensitivity))
+    if calibration is not None and isinstance(recipe, Recipe) and needs_pass(recipe.pruning):
+        check_model(model, calibration)
+    return knowledge
 
 
 class Knowledge:
     """Args:
-    model: the network; it must not change. split: images for criteria, None for none. loss: by default cross entropy.
-    traced: of the network, to save the time. drops: what a sensitivity scan has measured.
+    model: the network; it must not change. split: images for criteria, checked to fit it, None for none.
+    loss: by default cross entropy. traced: of the network, to save the time.
+    scan: steps of a sensitivity scan, which yield the share that is done; drops: what one has measured already.
     """
 
     def __init__(
@@ -65,12 +82,13 @@ class Knowledge:
         split: Split | None = None,
         loss: Loss | None = None,
         traced: Trace | None = None,
+        scan: Callable[[], Generator[float, None, Drops]] | None = None,
         drops: Drops | None = None,
     ) -> None:
         self._model, self._split, self._loss, self._traced = model, split, loss, traced
-        self.drops = drops
-        self._found: OrderedDict[tuple[str, int], Importance] = OrderedDict()
-        self._running: tuple[tuple[str, int], Generator[float, None, Importance]] | None = None
+        self._scan, self._drops, self.scans = scan, drops, 0
+        self._found: OrderedDict[_Key, Importance] = OrderedDict()
+        self._running: tuple[_Key, Generator[float, None, Any]] | None = None
         self._lock = threading.RLock()
 
     def importance(self, pruning: Pruning) -> Importance | None:
@@ -81,62 +99,86 @@ class Knowledge:
         """
         if CRITERIA[pruning.criterion].needs == "weights":
             return None
+        key = (pruning.criterion, pruning.seed)
         while True:
             with self._lock:
-                known = self._found.get(self._key(pruning))
-                if known is not None:
-                    self._found.move_to_end(self._key(pruning))
-                    return known
-                self._advance(self._key(pruning))
+                if key in self._found:
+                    self._found.move_to_end(key)
+                    return self._found[key]
+                self._advance(key)
+
+    def losses(self) -> Drops:
+        """Return what each layer bears, scanning now where that was not done yet.
+
+        Raises:
+            RecipeError: there is no scan and no way to make one.
+        """
+        while True:
+            with self._lock:
+                if self._drops is not None:
+                    return self._drops
+                if self._scan is None:
+                    raise RecipeError(
+                        "allocation='sensitivity' needs to know what each layer bears. Give "
+                        "sensitivity=E.sensitivity_scan(model, val, [0.3, 0.5, 0.7, 0.9]); an Experiment scans by itself."
+                    )
+                self._advance(_SCAN)
+
+    def note(self, drops: Drops) -> None:
+        """Take what a scan has measured; ``scans`` counts them."""
+        with self._lock:
+            self._drops = drops
+            self.scans += 1
 
     def missing(self, recipe: Recipe) -> bool:
-        """True where a criterion of this recipe has to look at images first."""
-        pruning = recipe.pruning
-        return pruning is not None and needs_pass(pruning) and self._key(pruning) not in self._found
+        """True where a criterion of this recipe has to look at images first, or a scan has to be made."""
+        return self._next(recipe.pruning) is not None
 
-    def steps(self, recipe: Recipe) -> Generator[float, None, None]:
-        """Find what is missing in steps of some 20 ms; yields the share that is done.
+    def steps(self, recipe: Recipe) -> Generator[tuple[str, float], None, None]:
+        """Find what is missing in steps of some 20 ms; yields the criterion's name (or "sensitivity") and the share that is done.
 
         Closed early, what was seen so far is kept, and the next call goes on from there.
         """
-        pruning = recipe.pruning
-        while pruning is not None and self.missing(recipe):
+        while True:
             with self._lock:
-                done = self._advance(self._key(pruning))
-            yield done
+                key = self._next(recipe.pruning)
+                if key is None:
+                    return
+                done = self._advance(key)
+            yield key[0], done
 
-    def losses(self) -> Drops:
-        """Return what the scan has measured.
+    def _next(self, pruning: Pruning | None) -> _Key | None:
+        if pruning is None:
+            return None
+        if needs_pass(pruning) and (pruning.criterion, pruning.seed) not in self._found:
+            return pruning.criterion, pruning.seed
+        scans = pruning.allocation == "sensitivity" and pruning.masks is None and not pruning.removes_nothing
+        return _SCAN if scans and self._drops is None and self._scan is not None else None
 
-        Raises:
-            RecipeError: there was none.
-        """
-        if self.drops is None:
-            raise RecipeError(
-                "allocation='sensitivity' needs to know what each layer bears. Run a sensitivity scan first: in the lab "
-                "'Sensitivity scan', in code compress(..., sensitivity=E.sensitivity_scan(model, val, [0.3, 0.5, 0.7, 0.9]))."
-            )
-        return self.drops
-
-    def _key(self, pruning: Pruning) -> tuple[str, int]:
-        return pruning.criterion, pruning.seed
-
-    def _advance(self, key: tuple[str, int]) -> float:
+    def _advance(self, key: _Key) -> float:
         """One step towards what is asked for."""
-        if key in self._found:
-            return 1.0
         if self._running is None or self._running[0] != key:
-            criterion, seed = key
-            steps = importance_steps(self._model, criterion, self._split, self._loss, seed, self._traced)
-            self._running = key, steps
+            self._running = key, self._begun(key)
         try:
-            return next(self._running[1])
+            return float(next(self._running[1]))
         except StopIteration as end:
             self._running = None
-            self._found[key] = end.value
-            while len(self._found) > _KEPT:
-                self._found.popitem(last=False)
+            self._keep(key, end.value)
             return 1.0
         except BaseException:
             self._running = None
             raise
+
+    def _begun(self, key: _Key) -> Generator[float, None, Any]:
+        if key == _SCAN:
+            assert self._scan is not None
+            return self._scan()
+        return importance_steps(self._model, key[0], self._split, self._loss, key[1], self._traced)
+
+    def _keep(self, key: _Key, made: Any) -> None:
+        if key == _SCAN:
+            self.note(made)
+            return
+        self._found[key] = made
+        while len(self._found) > _KEPT:
+            self._found.popitem(last=False)

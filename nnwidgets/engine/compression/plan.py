@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Entry, Inventory
-from nnwidgets.engine.compression.knowledge import Knowledge
+from nnwidgets.engine.compression.knowledge import Drops, Knowledge
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
@@ -41,7 +41,7 @@ class CompressionPlan:
 
     Args:
         model: a plain network. input_shape: of one sample, without the batch. traced: what `trace` gave for the two, to save the
-            time. split, loss: what criteria look at, see `compress`.
+            time. split, loss, scan: what criteria look at and how layers are scanned, see `Knowledge`.
 
     Attributes:
         trace: of the network. layers: its weights, in order of definition. knowledge: what criteria have found.
@@ -57,12 +57,13 @@ class CompressionPlan:
         traced: Trace | None = None,
         split: Split | None = None,
         loss: Loss | None = None,
+        scan: Callable[[], Generator[float, None, Drops]] | None = None,
     ) -> None:
         if isinstance(model, nn.Module) and is_compressed(model):
             raise ModelError("The network has masks or grids on it. Plan for the network it was made from, or for bake(network).")
         self.trace: Trace = trace(model, input_shape) if traced is None else traced
         self._model = model
-        self.knowledge = Knowledge(model, split, loss, self.trace)
+        self.knowledge = Knowledge(model, split, loss, self.trace, scan)
         self._decider = Decider(model, lambda: channel_groups(model, self.trace.input_shape), self.knowledge)
         self._inventory = Inventory(model)
         self._arithmetic = arithmetic(self.trace)

@@ -11,10 +11,6 @@ from nnwidgets.engine.values.recipe import Pruning, Recipe
 
 __all__ = ["check_supported", "misfit"]
 
-_PRUNING: Mapping[str, tuple[object, ...]] = {
-    "criterion": tuple(CRITERIA),
-    "allocation": ("global", "uniform", "erk", "sensitivity"),
-}
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "activation_bits": (32,),
     "method": ("affine",),
@@ -31,15 +27,12 @@ def check_supported(recipe: Recipe) -> None:
     Raises:
         UnsupportedError: this version cannot do it; those that it can are named. RecipeError: settings that do not go together.
     """
-    for part, known in ((recipe.pruning, _PRUNING), (recipe.quantization, _QUANTIZATION)):
-        for name, values in known.items() if part is not None else ():
-            value = getattr(part, name)
-            if value in values or (name == "allocation" and isinstance(value, Mapping)):
-                continue
-            more = " or {layer: share}" if name == "allocation" else ""
+    for name, values in _QUANTIZATION.items() if recipe.quantization is not None else ():
+        value = getattr(recipe.quantization, name)
+        if value not in values:
             raise UnsupportedError(
                 f"{name}={value!r} cannot be applied by this version yet; "
-                f"it can do {' or '.join(map(repr, values))}{more}. Change the recipe."
+                f"it can do {' or '.join(map(repr, values))}. Change the recipe."
             )
     if recipe.pruning is not None and recipe.pruning.masks is None:
         why = misfit(recipe.pruning)

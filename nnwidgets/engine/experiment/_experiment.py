@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import DataError, InputError, NnwError
+from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.evaluation.threads import threads_advice
 from nnwidgets.engine.experiment import inputs
@@ -206,7 +206,10 @@ class Experiment:
             if bench is None:
                 weights = None if key is None else self.weights.get(key)
                 bench = sound_bench(self._model, self.input_shape, weights, self.probe.inputs(slice(0, 8)))
-                bench.look_at(self.train if self.train is not None else self.val, self.loss)
+                from nnwidgets.engine.experiment.scanning import drops_steps  # which reads experiments
+
+                split = self.train if self.train is not None else self.val
+                bench.look_at(split, self.loss, lambda: drops_steps(self, key))
                 self._benches.keep(key, bench)
             return bench
 
@@ -255,9 +258,9 @@ class Experiment:
             recipe = self._requests[-1][0] if self._requests else self._history.now.recipe
         knowledge = self.bench(self.state.weights_key).plan.knowledge
         try:
-            for done in knowledge.steps(recipe):
-                yield Scoring(recipe.pruning.criterion if recipe.pruning is not None else "", done)
-        except NnwError:
+            for what, done in knowledge.steps(recipe):
+                yield Scoring(what, done)
+        except Exception:
             self.drop_requests()
             raise
 

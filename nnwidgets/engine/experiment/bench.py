@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression.knowledge import Drops
 from nnwidgets.engine.compression.plan import CompressionPlan
 from nnwidgets.engine.errors import OutOfMemoryError
 from nnwidgets.engine.evaluation import Frozen, Prepared
@@ -45,7 +46,7 @@ class Bench:
         self.base, self._input_shape = base, input_shape
         self._probe = probe[: max(1, _PROBE_NUMBERS // max(1, math.prod(input_shape)))]
         self.trace: Trace = trace(base, input_shape)
-        self._looked_at: tuple[Split | None, Loss | None] = (None, None)
+        self._looks: dict[str, Any] = {}
         self._plan: CompressionPlan | None = None
         self._quick: Prepared | None = None
         self._lock = threading.RLock()
@@ -62,13 +63,12 @@ class Bench:
                 self._plan = with_memory(self.base, self._made)
             return self._plan
 
-    def look_at(self, split: Split | None, loss: Loss | None) -> None:
-        """What criteria look at, before the plan is made."""
-        self._looked_at = split, loss
+    def look_at(self, split: Split | None, loss: Loss | None, scan: Callable[[], Generator[float, None, Drops]]) -> None:
+        """What criteria look at, and how layers are scanned; see `Knowledge`. Called before the plan is asked for."""
+        self._looks = {"split": split, "loss": loss, "scan": scan}
 
     def _made(self) -> CompressionPlan:
-        split, loss = self._looked_at
-        return CompressionPlan(self.base, self._input_shape, self.trace, split, loss)
+        return CompressionPlan(self.base, self._input_shape, self.trace, **self._looks)
 
     @property
     def quick(self) -> Prepared:

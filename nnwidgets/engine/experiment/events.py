@@ -41,9 +41,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Scoring:
-    """A criterion looks at images before its recipe can be applied: which one, and the share that is done."""
+    """A recipe needs to be told something before it can be applied: which criterion looks at images, or "sensitivity" for a scan
+    of the layers, and the share that is done."""
 
-    criterion: str
+    what: str
     progress: float
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nnwidgets.engine.compression.knowledge import drops_of
+from nnwidgets.engine.compression.knowledge import Drops, drops_of
+from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment import tasks
 from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.scans import sensitivity_steps
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
     from nnwidgets.engine.jobs import Job
 
-__all__ = ["AMOUNTS", "Scan", "sample_for", "start_scan"]
+__all__ = ["AMOUNTS", "Scan", "drops_steps", "sample_for", "start_scan"]
 
 AMOUNTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _MOST, _FEWEST = 1000, 200  # images
@@ -57,6 +58,26 @@ def sample_for(experiment: Experiment, seed: int = 0) -> tuple[str, Split]:
     return name, split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values)
 
 
+def drops_steps(experiment: Experiment, key: str | None) -> Generator[float, None, Drops]:
+    """Steps of a scan of a set of weights by which shares are chosen; yields the share that is done.
+
+    Raises:
+        DataError: there is no S_val: nothing is chosen on S_test.
+    """
+    if experiment.val is None:
+        raise DataError(
+            "allocation='sensitivity' chooses by accuracy, and this experiment has no S_val; nothing is chosen on S_test. Make "
+            "it with train=... or val=..., or use 'global', 'uniform' or 'erk'."
+        )
+    _, split = sample_for(experiment)
+    steps = sensitivity_steps(experiment.bench(key).base, split, AMOUNTS)
+    while True:
+        try:
+            yield next(steps).share
+        except StopIteration as end:
+            return drops_of(end.value)
+
+
 def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
     """Scan the present weights in the background; ``done`` gets the result. A second call while it runs starts nothing."""
     found: list[Scan] = []
@@ -71,7 +92,8 @@ def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
                 progress = next(steps)
             except StopIteration as end:
                 found.append(Scan(end.value, name, key))
-                experiment.bench(key).plan.knowledge.drops = drops_of(end.value)
+                if name == "val":  # shares are chosen by it as well
+                    experiment.bench(key).plan.knowledge.note(drops_of(end.value))
                 return
             spent = time.monotonic() - began
             left = spent / progress.share * (1 - progress.share) if progress.share > 0.05 else None

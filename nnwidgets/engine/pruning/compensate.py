@@ -17,7 +17,7 @@ def saliencies(weight: Tensor, hessian: Tensor) -> Tensor:
         weight: (O, ...), K numbers an output. hessian: (G, K, K), one for each group of outputs.
     """
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian)).diagonal(dim1=1, dim2=2)  # (G, K)
-    rows = weight.detach().double().reshape(len(hessian), -1, hessian.shape[-1])
+    rows = weight.detach().cpu().double().reshape(len(hessian), -1, hessian.shape[-1])
     return (0.5 * rows.square() / inverse[:, None]).reshape(weight.shape)
 
 
@@ -28,11 +28,12 @@ def compensated(weight: Tensor, keep: Tensor, hessian: Tensor) -> Tensor:
     -(w_q / [H^-1]_qq) H^-1 e_q of OBS (Hassibi & Stork 1993), for several it is exact for all of them together.
 
     Args:
-        weight: (O, ...), K numbers an output. keep: bool, of its shape. hessian: (G, K, K), one for each group of outputs.
+        weight: (O, ...), K numbers an output. keep: bool, of its shape.
+        hessian: (G, K, K) on the cpu, one for each group of outputs.
     """
     groups, width = hessian.shape[0], hessian.shape[-1]
-    rows = weight.detach().double().reshape(groups, -1, width)
-    flags = keep.reshape(groups, -1, width)
+    rows = weight.detach().cpu().double().reshape(groups, -1, width)
+    flags = keep.cpu().reshape(groups, -1, width)
     result = torch.where(flags, rows, torch.zeros_like(rows))
     for g in range(groups):
         patterns, which = torch.unique(flags[g], dim=0, return_inverse=True)

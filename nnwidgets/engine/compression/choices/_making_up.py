@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
@@ -19,7 +18,7 @@ class MakingUp(Chosen):
 
     def __init__(self, chosen: Chosen, hessians: Mapping[str, Tensor]) -> None:
         self._chosen, self._hessians = chosen, hessians
-        self._made: OrderedDict[str, Tensor] = OrderedDict()
+        self._made: dict[str, Tensor] = {}
         self.vectors, self.kept = chosen.vectors, chosen.kept
 
     def keep(self, name: str) -> Tensor | None:
@@ -34,6 +33,6 @@ class MakingUp(Chosen):
         made = self._made.get(name)
         if made is None:
             with torch.no_grad():
-                made = compensated(weight.cpu(), keep.cpu(), self._hessians[name].cpu()).to(weight.device)
+                made = compensated(weight, keep, self._hessians[name])
             self._made[name] = made
         return made

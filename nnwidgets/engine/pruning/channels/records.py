@@ -108,7 +108,8 @@ class ChannelGroups:
         return tuple(bundle for bundle in self.bundles if layer in bundle.producers)
 
     def explain(self, layer: str) -> tuple[str, ...]:
-        """Say in sentences what is removed together with outputs of a weight layer and why, or why none can be removed.
+        """Say in sentences what is removed together with outputs of a weight layer and why, or why none can be removed: one for
+        each module, however many of its tensors get smaller.
 
         Raises:
             RecipeError: there is no such weight layer.
@@ -118,11 +119,12 @@ class ChannelGroups:
         bundles = self.of(layer)
         if not bundles:
             raise RecipeError(f"There is no weight layer {layer!r} in this network.")
+        own = {m.module_name for bundle in bundles for m in bundle.members if m.layer == layer and m.role == "out"}
         said = [
-            f"removed together with {member.name} (axis {member.axis}) because it {member.why}"
+            f"removed together with {member.layer or member.module_name or member.name} because it {member.why}"
             for bundle in bundles
             for member in bundle.members
-            if member.layer != layer or member.role != "out"
+            if member.module_name not in own or member.role not in ("out", "bias")
         ]
         if layer in self.partly:
             said.append(f"some outputs of {layer} cannot be removed: {self.partly[layer]}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.errors import DataError, InputError, ModelError
+from nnwidgets.engine.errors import DataError, InputError, ModelError, NnwError, OutOfMemoryError
 from nnwidgets.engine.evaluation import check_model
+from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.pruning.compensate import saliencies
 from nnwidgets.engine.pruning.criteria import _inputs, _loss, _moments
 from nnwidgets.engine.pruning.criteria._base import Importance
@@ -39,8 +42,10 @@ def importance(
 
     Raises:
         InputError: another criterion. DataError: no images, no labels, or images that do not fit.
-        ModelError: a score is NaN or infinite, or the network cannot be differentiated.
+        ModelError: a score is NaN or infinite, or the network cannot be differentiated. OutOfMemoryError: there is no room.
     """
+    if split is not None:
+        check_model(model, split)
     with preserved_rng():
         return result_of(importance_steps(model, criterion, split, loss, seed))
 
@@ -53,75 +58,144 @@ def importance_steps(
     seed: int = 0,
     traced: Trace | None = None,
 ) -> Generator[float, None, Importance]:
-    """As `importance`, for a job: yields the share that is done after each 20 ms or so. Random states are not guarded."""
-    facts = CRITERIA.get(criterion)
-    if facts is None or criterion in ("magnitude", "random", "bn_scale"):
-        looking = [name for name in CRITERIA if name not in ("magnitude", "random", "bn_scale")]
-        raise InputError(f"criterion: got {criterion!r}, which needs no pass; expected one of {', '.join(looking)}.")
-    if facts.needs == "labels":
+    """As `importance`, for a job: yields the share that is done after each 20 ms or so.
+
+    Random states are not guarded, and nobody checks that the images fit: both would be done in a thread beside the user's.
+    """
+    if criterion not in _WAYS:
+        raise InputError(f"criterion: got {criterion!r}, which needs no pass; expected one of {', '.join(_WAYS)}.")
+    if CRITERIA[criterion].needs == "labels":
         split = needs_labels(criterion, split)
     elif split is None:
         raise DataError(
             f"criterion={criterion!r} looks at activations and needs images; got none. Give calibration=Split(images) to "
             "compress(), or data to the Experiment; criterion='magnitude' needs none."
         )
-    check_model(model, split)
     found = trace(model, split.sample_shape) if traced is None else traced
-    if criterion == "movement":
-        sums = yield from movement(model, split, loss, seed)
-        return _checked(Importance(criterion, len(split), sums, {}))
-    split = sample_of(split, found.macs, _MOST.get(criterion, 512), seed)
-    if criterion == "obs":
-        hessians = yield from _moments.moments_of(model, split, found)
-        return _checked(_by_compensation(model, len(split), hessians))
-    if facts.needs == "images":
-        known = yield from _inputs.inputs_of(model, split, found)
-        return _checked(_of_inputs(model, criterion, len(split), known))
-    weights = {layer.name: weight_of(model, layer).detach() for layer in weight_layers(model)}
-    if criterion in ("taylor", "snip"):
-        slopes = yield from _loss.gradients(model, split, found, loss)
-        entries = {name: weights[name] * slope for name, slope in slopes.items()}
-        entries = {name: entry.abs() for name, entry in entries.items()} if criterion == "snip" else entries
-    elif criterion == "grasp":
-        curved = yield from _loss.flow(model, split, found, loss)
-        entries = {name: weights[name] * each for name, each in curved.items()}
-    else:
-        way = _loss.fisher(model, split, found, loss) if criterion == "obd" else _loss.hutchinson(model, split, found, loss, seed)
-        diagonal = yield from way
-        entries = {name: 0.5 * each * weights[name].square() for name, each in diagonal.items()}
-    if criterion == "snip":
-        entries = _normalised(entries)
-    return _checked(Importance(criterion, len(split), entries, {}))
+    if criterion != "movement":  # which is an epoch of training
+        split = sample_of(split, found.macs, _MOST.get(criterion, 512), seed)
+    try:
+        entries = yield from _WAYS[criterion](_Look(model, split, found, loss, seed))
+    except NnwError:
+        raise
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the activations
+        if out_of_memory(error):
+            raise OutOfMemoryError(
+                f"there is not enough memory for criterion={criterion!r}. Free memory (other widgets), or use 'magnitude'."
+            ) from error
+        raise ModelError(
+            f"criterion={criterion!r} cannot look at this network: {type(error).__name__}: {error}. Use another criterion; "
+            "'magnitude' needs nothing but the weights."
+        ) from error
+    for name, entry in entries.entries.items():
+        if not bool(torch.isfinite(entry).all()):
+            raise ModelError(
+                f"criterion={criterion!r} gave NaN or infinite scores in {name!r}; nothing can be ranked by them. Look for "
+                "NaN in the images, or use criterion='magnitude'."
+            )
+    return entries
 
 
-def _by_compensation(model: nn.Module, n: int, hessians: dict[str, Tensor]) -> Importance:
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Which network is looked at, on which images."""
+
+    model: nn.Module
+    split: Split
+    found: Trace
+    loss: Loss | None
+    seed: int
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Layer -> its weight."""
+        return {layer.name: weight_of(self.model, layer).detach() for layer in weight_layers(self.model)}
+
+    def told(self, criterion: str, entries: dict[str, Tensor], missing: dict[str, str] | None = None) -> Importance:
+        """What was found."""
+        return Importance(criterion, len(self.split), entries, missing or {})
+
+
+_Found = Generator[float, None, Importance]
+
+
+def _taylor(look: _Look) -> _Found:
+    slopes = yield from _loss.gradients(look.model, look.split, look.found, look.loss)
+    return look.told("taylor", {name: weight * slopes[name] for name, weight in look.weights.items()})
+
+
+def _snip(look: _Look) -> _Found:
+    slopes = yield from _loss.gradients(look.model, look.split, look.found, look.loss)
+    sizes = {name: (weight * slopes[name]).abs() for name, weight in look.weights.items()}
+    total = sum(float(size.double().sum()) for size in sizes.values()) or 1.0
+    return look.told("snip", {name: size / total for name, size in sizes.items()})
+
+
+def _obd(look: _Look) -> _Found:
+    diagonal = yield from _loss.fisher(look.model, look.split, look.found, look.loss)
+    return look.told("obd", _second_order(look, diagonal))
+
+
+def _obd_hutchinson(look: _Look) -> _Found:
+    diagonal = yield from _loss.hutchinson(look.model, look.split, look.found, look.loss, look.seed)
+    return look.told("obd_hutchinson", _second_order(look, diagonal))
+
+
+def _second_order(look: _Look, diagonal: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: 0.5 * diagonal[name] * weight.square() for name, weight in look.weights.items()}
+
+
+def _grasp(look: _Look) -> _Found:
+    curved = yield from _loss.flow(look.model, look.split, look.found, look.loss)
+    return look.told("grasp", {name: weight * curved[name] for name, weight in look.weights.items()})
+
+
+def _movement(look: _Look) -> _Found:
+    sums = yield from movement(look.model, look.split, look.loss, look.seed)
+    return look.told("movement", sums)
+
+
+def _obs(look: _Look) -> _Found:
+    hessians = yield from _moments.moments_of(look.model, look.split, look.found)
     entries: dict[str, Tensor] = {}
     missing: dict[str, str] = {}
-    for layer in weight_layers(model):
+    for layer in weight_layers(look.model):
         if layer.name in hessians:
-            entries[layer.name] = saliencies(weight_of(model, layer), hessians[layer.name]).float()
+            entries[layer.name] = saliencies(weight_of(look.model, layer), hessians[layer.name]).float()
         elif _moments.width_of(layer) > _moments.LARGEST:
             missing[layer.name] = f"it has {_moments.width_of(layer)} weights an output; its Hessian is too large"
         else:
             missing[layer.name] = "only dense layers and two-dimensional convolutions that are called have a Hessian here"
-    return Importance("obs", n, entries, missing, hessians)
+    return Importance("obs", len(look.split), entries, missing, hessians)
 
 
-def _of_inputs(model: nn.Module, criterion: str, n: int, known: dict[str, _inputs.Inputs]) -> Importance:
-    entries: dict[str, Tensor] = {}
-    missing: dict[str, str] = {}
-    for layer in weight_layers(model):
-        seen = known.get(layer.name)
-        if seen is None or not seen.count:
-            missing[layer.name] = "its inputs were not seen: it is never called, or used in a way that is not followed"
-            continue
-        if criterion != "wanda":
-            entries[layer.name] = ((seen.amounts if criterion == "activation" else seen.nonzero.double()) / seen.count).float()
-            continue
-        norm = (seen.squares / seen.count).sqrt().float()
-        weight = weight_of(model, layer).detach().abs()
-        entries[layer.name] = weight * _along_inputs(norm.to(weight), layer.shape, layer.out_axis, layer.groups)
-    return Importance(criterion, n, entries, missing)
+def _wanda(look: _Look) -> _Found:
+    known = yield from _inputs.inputs_of(look.model, look.split, look.found)
+    entries = {}
+    for layer in weight_layers(look.model):
+        if layer.name in known:
+            weight = weight_of(look.model, layer).detach().abs()
+            norm = (known[layer.name].squares / known[layer.name].count).sqrt().float()
+            entries[layer.name] = weight * _along_inputs(norm.to(weight), layer.shape, layer.out_axis, layer.groups)
+    return look.told("wanda", entries, _unseen(look, known))
+
+
+def _activation(look: _Look) -> _Found:
+    known = yield from _inputs.inputs_of(look.model, look.split, look.found)
+    means = {name: (seen.amounts / seen.count).float() for name, seen in known.items()}
+    return look.told("activation", means, _unseen(look, known))
+
+
+def _apoz(look: _Look) -> _Found:
+    known = yield from _inputs.inputs_of(look.model, look.split, look.found)
+    shares = {name: (seen.nonzero / seen.count).float() for name, seen in known.items()}
+    return look.told("apoz", shares, _unseen(look, known))
+
+
+def _unseen(look: _Look, known: dict[str, _inputs.Inputs]) -> dict[str, str]:
+    why = "its inputs were not seen: it is never called, or used in a way that is not followed"
+    return {layer.name: why for layer in weight_layers(look.model) if layer.name not in known}
 
 
 def _along_inputs(values: Tensor, shape: tuple[int, ...], out_axis: int, groups: int) -> Tensor:
@@ -132,16 +206,15 @@ def _along_inputs(values: Tensor, shape: tuple[int, ...], out_axis: int, groups:
     return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
-def _normalised(entries: dict[str, Tensor]) -> dict[str, Tensor]:
-    total = sum(float(entry.double().sum()) for entry in entries.values())
-    return {name: entry / total for name, entry in entries.items()} if total > 0 else entries
-
-
-def _checked(found: Importance) -> Importance:
-    for name, entry in found.entries.items():
-        if not bool(torch.isfinite(entry).all()):
-            raise ModelError(
-                f"criterion={found.criterion!r} gave NaN or infinite scores in {name!r}; nothing can be ranked by them. Look for "
-                "NaN in the images, or use criterion='magnitude'."
-            )
-    return found
+_WAYS: dict[str, Callable[[_Look], _Found]] = {
+    "taylor": _taylor,
+    "obd": _obd,
+    "obd_hutchinson": _obd_hutchinson,
+    "obs": _obs,
+    "wanda": _wanda,
+    "activation": _activation,
+    "apoz": _apoz,
+    "snip": _snip,
+    "grasp": _grasp,
+    "movement": _movement,
+}

@@ -13,7 +13,7 @@ from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
 from nnwidgets.engine.trace import Trace, WeightLayer, operations
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Inputs", "inputs_of", "place_of"]
+__all__ = ["Inputs", "exact", "inputs_of", "place_of"]
 
 _PRODUCTS = {"aten::addmm": 1, "aten::mm": 0}  # (n, in) x (in, out): the place of the first
 _CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
@@ -34,12 +34,17 @@ class Inputs:
     count: int = 0
 
     def add(self, values: Tensor) -> None:
-        """Take numbers (n, I)."""
-        values = values.detach().double()
-        self.squares += values.square().sum(0)
-        self.amounts += values.abs().sum(0)
-        self.nonzero += (values != 0).sum(0)
+        """Take numbers (n, I), wherever they are."""
+        values = exact(values.detach())
+        self.squares += values.square().sum(0).cpu()
+        self.amounts += values.abs().sum(0).cpu()
+        self.nonzero += (values != 0).sum(0).cpu()
         self.count += len(values)
+
+
+def exact(values: Tensor) -> Tensor:
+    """In double precision, except on mps, which has none."""
+    return values.float() if values.device.type == "mps" else values.double()
 
 
 def inputs_of(model: nn.Module, split: Split, found: Trace) -> Generator[float, None, dict[str, Inputs]]:

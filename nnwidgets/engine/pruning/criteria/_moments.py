@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.pruning.criteria._inputs import place_of
+from nnwidgets.engine.pruning.criteria._inputs import exact, place_of
 from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
 from nnwidgets.engine.trace import Trace, WeightLayer, operations
 from nnwidgets.engine.values.split import Split
@@ -41,8 +41,8 @@ def moments_of(model: nn.Module, split: Split, found: Trace) -> Generator[float,
         rows = _read(op._schema.name, args, places)
         if rows is not None:
             layer, values = rows
-            values = values.detach().double()
-            product = values.transpose(1, 2) @ values
+            values = exact(values.detach())
+            product = (values.transpose(1, 2) @ values).double().cpu()
             sums[layer.name] = sums[layer.name] + product if layer.name in sums else product
             counts[layer.name] = counts.get(layer.name, 0) + values.shape[1]
         return op(*args, **kwargs)
