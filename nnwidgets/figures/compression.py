@@ -105,22 +105,37 @@ def macs_figure(now: Cost, dense: Cost) -> Figure:
     return Figure(now.macs_nonzero, value, f"{unit}MAC" if unit else "MAC", notes, bar=chart)
 
 
-def latency_figure(measured: Latency | None, simulated: bool) -> Figure:
-    """Measured time of the dense network; masks and fake quantization are simulated and have no time of their own."""
-    action = {"label": "measure again" if measured else "measure", "command": "measure_latency"}
-    told = Note("masks and bits are simulated: no time of their own", "warn") if simulated else Note("fp32, this machine")
-    if measured is None:
-        return Figure(None, "–", notes=(Note("of the dense network, on request"), told), action=action)
-    notes = (
-        Note(f"dense network, batch {measured.batch}, {measured.threads} threads"),
-        Note(f"{text.milliseconds(measured.low_ms)} to {text.milliseconds(measured.high_ms)} in {measured.runs} runs"),
-        told,
-    )
-    top = measured.high_ms * 1.25
-    series = (
-        Bars([0], [measured.median_ms], [0.25], [0.75], "accent"),
-        Interval("h", [0.5], [measured.low_ms], [measured.high_ms], "ink"),
-    )
-    said = f"median {text.milliseconds(measured.median_ms)} ms"
+def latency_figure(
+    dense: Latency | None, simulated: bool, small: Latency | None = None, fewer_macs: float | None = None
+) -> Figure:
+    """Measured time of the dense network, and of what is left of it where its tensors are really smaller.
+
+    Args:
+        simulated: masks or rounding are applied, which have no time of their own.
+        small: of the smaller network; then ``fewer_macs`` tells how many times fewer multiply-accumulates it executes.
+    """
+    action = {"label": "measure again" if dense else "measure", "command": "measure_latency"}
+    simulation = Note("masks and bits are simulated: no time of their own", "warn")
+    if dense is None:
+        told = simulation if simulated else Note("fp32, this machine")
+        return Figure(None, "–", notes=(Note("before and after, on request"), told), action=action)
+    now = dense if small is None else small
+    notes = [
+        Note(f"{'dense' if small is None else 'smaller'} network, batch {now.batch}, {now.threads} threads"),
+        Note(f"{text.milliseconds(now.low_ms)} to {text.milliseconds(now.high_ms)} in {now.runs} runs"),
+    ]
+    bars: list[Bars | Interval] = [Bars([0], [now.median_ms], [0.25], [0.75], "accent")]
+    if small is None:
+        notes.append(simulation if simulated else Note("fp32, this machine"))
+    else:
+        faster = dense.median_ms / small.median_ms
+        words = f"{faster:.1f}× faster than" if faster >= 1.05 else "as fast as"
+        words = f"{1 / faster:.1f}× slower here than" if faster < 0.95 else words
+        macs = "" if fewer_macs is None else f", with {fewer_macs:.1f}× fewer MACs"
+        notes.insert(0, Note(f"{words} dense ({text.milliseconds(dense.median_ms)} ms){macs}", "ink", "speedup", faster))
+        bars.insert(0, Bars([0], [dense.median_ms], [0.25], [0.75], "line", titles=["dense"]))
+    top = max(now.high_ms, dense.median_ms) * 1.25
+    series = (*bars, Interval("h", [0.5], [now.low_ms], [now.high_ms], "ink"))
+    said = f"median {text.milliseconds(now.median_ms)} ms"
     chart = Chart("latency", "Latency", Axis((0, top), hidden=True), _FLAT, series, said, 220, 30)
-    return Figure(measured.median_ms, text.milliseconds(measured.median_ms), "ms", notes, bar=chart, action=action)
+    return Figure(now.median_ms, text.milliseconds(now.median_ms), "ms", tuple(notes), bar=chart, action=action)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,16 +126,22 @@ def _histogram_bars(
     )
 
 
-def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
-    """Per layer: the share of weights kept (above the line), multiply-accumulates on nonzero weights (below)."""
+def layers_chart(now: Cost, dense: Cost, selected: str, together: Mapping[str, Sequence[str]] | None = None) -> Chart:
+    """Per layer: the share of weights kept (above the line), multiply-accumulates on nonzero weights (below).
+
+    Args:
+        together: layer -> the layers that lose units together with it; those of the selected one are marked like it.
+    """
+    together = together or {}
     names = list(now.layers)
     most = max((layer.macs for layer in dense.layers.values()), default=0) or 1
     left, right = [i + 0.14 for i in range(len(names))], [i + 0.86 for i in range(len(names))]
     kept = [layer.nonzero / layer.params if layer.params else 0.0 for layer in now.layers.values()]
     macs = [-layer.macs_nonzero / most for layer in now.layers.values()]
-    roles: list[Role] = ["alt" if name == selected else "accent" for name in names]
-    below: list[Role] = ["alt" if name == selected else "muted" for name in names]
-    zero, titles = [0.0] * len(names), [_layer_title(now, name) for name in names]
+    marked = {selected, *together.get(selected, ())}
+    roles: list[Role] = ["alt" if name in marked else "accent" for name in names]
+    below: list[Role] = ["alt" if name in marked else "muted" for name in names]
+    zero, titles = [0.0] * len(names), [_layer_title(now, name, together.get(name, ())) for name in names]
     series: list[Series] = [
         Bars(left, right, zero, [1.0] * len(names), "line", ids=names, titles=titles),
         Bars(left, right, zero, kept, roles=roles, opacity=0.8),
@@ -168,10 +174,12 @@ def layers_chart(now: Cost, dense: Cost, selected: str) -> Chart:
     )
 
 
-def _layer_title(now: Cost, name: str) -> str:
+def _layer_title(now: Cost, name: str, together: Sequence[str]) -> str:
     layer = now.layers[name]
+    coupled = f"; loses the same units as {', '.join(together[:4])}{' ...' if len(together) > 4 else ''}" if together else ""
     kept = f"{text.count(layer.nonzero)} of {text.count(layer.params)} weights kept"
-    return f"{name}: {kept}, {' '.join(text.size(layer.bytes_encoded))} ({layer.encoding}), {text.count(layer.macs_nonzero)} MACs"
+    size = f"{' '.join(text.size(layer.bytes_encoded))} ({layer.encoding})"
+    return f"{name}: {kept}, {size}, {text.count(layer.macs_nonzero)} MACs{coupled}"
 
 
 def loss_chart(records: Sequence[StepRecord], title: str = "Loss while fine-tuning") -> Chart:

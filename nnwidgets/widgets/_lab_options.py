@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nnwidgets.engine.compression import CompressionPlan
+from nnwidgets.engine.compression.choose import UNITS
 from nnwidgets.engine.compression.support import misfit
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.pruning import fits, parsed
@@ -16,8 +17,6 @@ from nnwidgets.engine.values.recipe import Pruning
 from nnwidgets.widgets._lab_text import OPTIONS, PATTERNS, choice
 
 __all__ = ["layers_for", "options_for", "settled"]
-
-UNITS = ("filter", "neuron", "head")
 
 
 def layers_for(plan: CompressionPlan, units: bool = False) -> list[dict[str, Any]]:
@@ -35,9 +34,16 @@ def layers_for(plan: CompressionPlan, units: bool = False) -> list[dict[str, Any
         shape = "\u00d7".join(str(size) for size in layer.shape)
         row = {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape}
         if units:
-            row |= {"coupled": list(plan.groups.explain(layer.name)), "refused": plan.groups.refused.get(layer.name, "")}
+            row |= {
+                "coupled": list(plan.groups.explain(layer.name)),
+                "refused": _sentence(plan.groups.refused.get(layer.name, "")),
+            }
         rows.append(row)
     return rows
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[0].upper()}{reason[1:]}." if reason else ""
 
 
 def options_for(

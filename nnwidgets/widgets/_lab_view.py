@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from nnwidgets.engine.compression.choose import UNITS
 from nnwidgets.engine.experiment import Experiment, State, Visit
 from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
+from nnwidgets.engine.experiment.tasks import Timing
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.trace.weights import weight_of
 from nnwidgets.engine.values.recipe import Pruning, Recipe
-from nnwidgets.engine.values.records import Latency
+from nnwidgets.engine.values.records import Cost
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
@@ -47,7 +49,7 @@ class LabView:
 
     def __init__(self, experiment: Experiment) -> None:
         self._exp = experiment
-        self.latency: Latency | None = None
+        self.timing: Timing | None = None
         self.scan: Scan | None = None
         self._bins: dict[tuple[str | None, str], tuple[weakref.ref[Bench], charts.WeightBins]] = {}
 
@@ -61,8 +63,16 @@ class LabView:
         return {
             "size_encoded": printed.size_figure(live.cost, live.dense_cost),
             "macs_nonzero": printed.macs_figure(live.cost, live.dense_cost),
-            "latency": printed.latency_figure(self.latency, live.state.recipe != Recipe()),
+            "latency": self._latency(live.state, live.cost, live.dense_cost),
         }
+
+    def _latency(self, state: State, now: Cost, dense: Cost) -> Figure:
+        timing = self.timing
+        if timing is None:
+            return printed.latency_figure(None, state.recipe != Recipe())
+        small = timing.small if timing.state == state else None  # measured of another state
+        fewer = dense.macs / now.macs_nonzero if small is not None and now.macs_nonzero else None
+        return printed.latency_figure(timing.dense, state.recipe != Recipe(), small, fewer)
 
     def accuracy(self) -> dict[str, Figure]:
         """Accuracy as far as it is known, nothing before the first image."""
@@ -100,7 +110,18 @@ class LabView:
         live = self._exp.live
         if live.cost is None or live.dense_cost is None:
             return {}
-        return {"layers": charts.layers_chart(live.cost, live.dense_cost, selected)}
+        return {"layers": charts.layers_chart(live.cost, live.dense_cost, selected, self._together(live.state.recipe))}
+
+    def _together(self, recipe: Recipe) -> dict[str, tuple[str, ...]]:
+        """Layer -> the layers that lose units together with it; nothing where single weights go."""
+        if recipe.pruning is None or recipe.pruning.structure not in UNITS:
+            return {}
+        groups = self._exp.bench(None).plan.groups
+        found: dict[str, tuple[str, ...]] = {}
+        for bundle in groups.bundles:
+            for name in bundle.producers:
+                found[name] = tuple(dict.fromkeys((*found.get(name, ()), *(each for each in bundle.producers if each != name))))
+        return found
 
     def sensitivity(self) -> dict[str, Chart]:
         """What each layer can bear, with where it stands now; nothing before it was asked for."""

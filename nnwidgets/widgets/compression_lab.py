@@ -14,10 +14,9 @@ from nnwidgets.engine.errors import InputError, NnwError, RecipeError
 from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
 from nnwidgets.engine.experiment.events import Scoring
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
-from nnwidgets.engine.experiment.tasks import default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.values.recipe import Pruning, Recipe
-from nnwidgets.engine.values.records import Latency
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
@@ -447,10 +446,10 @@ class CompressionLab(LiveWidget):
         start_fine_tuning(self._exp, setup)
 
     def measure_latency(self) -> None:
-        """Measure the dense network's latency in the background."""
+        """Measure the latency of the dense network, and of what is left of it, in the background."""
 
-        def done(measured: Latency) -> None:
-            self._view.latency = measured
+        def done(timing: Timing) -> None:
+            self._view.timing = timing
             self._show(self._view.figures())
 
         start_latency(self._exp, done)

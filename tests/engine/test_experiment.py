@@ -16,7 +16,7 @@ import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.evaluation import Prepared
 from nnwidgets.engine.experiment import Event, Experiment, History, State
-from nnwidgets.engine.experiment.tasks import fine_tuning, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.experiment.tasks import Timing, fine_tuning, start_disk, start_fine_tuning, start_latency
 from nnwidgets.engine.trace import fingerprint
 
 
@@ -272,10 +272,26 @@ def test_size_on_disk_is_that_of_a_real_file(exp: Experiment) -> None:
 
 
 def test_latency_is_measured_on_request(exp: Experiment) -> None:
-    found: list[E.Latency] = []
+    found: list[Timing] = []
     start_latency(exp, found.append)
     assert exp.wait(30)
-    assert found[0].low_ms <= found[0].median_ms <= found[0].high_ms and found[0].runs == 50
+    dense = found[0].dense
+    assert dense.low_ms <= dense.median_ms <= dense.high_ms and dense.runs == 50
+    assert found[0].small is None and found[0].state == exp.state
+
+
+def test_the_smaller_network_is_measured_in_turns_with_the_dense_one() -> None:
+    """Where units are gone; single weights have no smaller form."""
+    exp = nw.load_example("digits/lenet5")
+    found: list[Timing] = []
+    for structure in ("weight", "filter"):
+        exp.apply(E.Recipe(E.Pruning(0.5, structure, allocation="uniform")))
+        start_latency(exp, found.append)
+        assert exp.wait(60)
+    single, filters = found
+    assert single.small is None and filters.small is not None and filters.state == exp.state
+    assert filters.small.median_ms < filters.dense.median_ms and filters.small.runs == filters.dense.runs == 50
+    exp.close()
 
 
 def test_snapshots_are_named_states(exp: Experiment) -> None:

@@ -129,6 +129,15 @@ def test_latency_says_that_what_is_simulated_has_no_time_of_its_own() -> None:
     assert not any("simulated" in note.text for note in printed.latency_figure(Latency(2.0, 1.9, 2.4, 50, 1, 2), False).notes)
 
 
+@pytest.mark.parametrize(("small_ms", "words"), [(1.0, "2.0× faster than"), (2.0, "as fast as"), (4.0, "2.0× slower here than")])
+def test_latency_of_a_smaller_network_stands_beside_the_dense_one(small_ms: float, words: str) -> None:
+    """With how many times fewer it multiplies; measured, so nothing is called simulated."""
+    dense, small = Latency(2.0, 1.9, 2.4, 50, 1, 2), Latency(small_ms, 0.9 * small_ms, 1.2 * small_ms, 50, 1, 2)
+    figure = printed.latency_figure(dense, True, small, 3.1)
+    assert figure.raw == small_ms and figure.notes[0].text == f"{words} dense (2.00 ms), with 3.1× fewer MACs"
+    assert figure.notes[0].raw == dense.median_ms / small_ms and not any("simulated" in note.text for note in figure.notes)
+
+
 def histogram(values: np.ndarray, threshold: float | None) -> Chart:  # type: ignore[type-arg]
     edges = np.linspace(-1, 1, 11)
     bins = charts.WeightBins(edges, np.histogram(values[values != 0], edges)[0], int((values == 0).sum()))

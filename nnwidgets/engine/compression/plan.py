@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import compressed_by
+from nnwidgets.engine.compression._materialize import materialized_by
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.files import write_packed
@@ -93,9 +94,21 @@ class CompressionPlan:
         """Return what ``compress`` returns, by what is known already."""
         return compressed_by(self._model, decide(self._decider, recipe))
 
+    def materialized(self, recipe: Recipe) -> nn.Module | None:
+        """Return what ``materialize`` returns, by what is known already; None where nothing gets smaller."""
+        decision = decide(self._decider, recipe)
+        return materialized_by(self._model, decision, self.trace.input_shape) if decision.chosen.kept else None
+
     def save(self, recipe: Recipe, path: str | os.PathLike[str]) -> int:
         """Write what ``save_packed`` writes, by what is known already; returns the size in bytes."""
         return write_packed(self._model, decide(self._decider, recipe), path)
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise what is wrong with a recipe for this network, as far as that is told without looking at images."""
+        if self.knowledge.missing(recipe):
+            self._decider.check(recipe)
+        else:
+            decide(self._decider, recipe)
 
     def figures(self, recipe: Recipe) -> Cost:
         """Return what `cost` returns for this recipe, without a pass over the weights where single weights go by magnitude.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -108,19 +108,37 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
     return _start(experiment, "fine_tune", "Fine-tuning", work, ended)
 
 
-def start_latency(experiment: Experiment, done: Callable[[Latency], None]) -> Job:
-    """Measure the dense network, batch 1, in the background; ``done`` gets the result."""
+@dataclass(frozen=True)
+class Timing:
+    """Attributes:
+    dense: latency of the dense network. small: of what is left of it in ``state``, with really smaller tensors, measured in
+        turns with the dense one; None where the state has no smaller tensors.
+    """
 
-    def work() -> Generator[Task, None, Latency]:
+    dense: Latency
+    small: Latency | None
+    state: State
+
+
+def start_latency(experiment: Experiment, done: Callable[[Timing], None]) -> Job:
+    """Measure the dense network and what is left of it, batch 1, in the background; ``done`` gets the result."""
+
+    def work() -> Generator[Task, None, Timing]:
         experiment.notice_changes()
-        times: list[float] = []
-        for milliseconds in latency_runs(experiment.bench(None).base, experiment.input_shape, runs=_LATENCY_RUNS):
-            times.append(milliseconds)
-            yield Task("latency", "Measuring latency", len(times) / _LATENCY_RUNS)
-        return latency_of(times)
+        state = experiment.state
+        small = experiment.bench(state.weights_key).plan.materialized(state.recipe)
+        networks = [experiment.bench(None).base] + ([] if small is None else [small])
+        times: list[list[float]] = [[] for _ in networks]
+        runs = [latency_runs(network, experiment.input_shape, runs=_LATENCY_RUNS) for network in networks]
+        yield Task("latency", "Measuring latency")
+        for together in zip(*runs, strict=True):
+            for own, milliseconds in zip(times, together, strict=True):
+                own.append(milliseconds)
+            yield Task("latency", "Measuring latency", len(times[0]) / _LATENCY_RUNS)
+        return Timing(latency_of(times[0]), latency_of(times[1]) if small is not None else None, state)
 
-    def ended(latency: Latency) -> str:
-        done(latency)
+    def ended(timing: Timing) -> str:
+        done(timing)
         return "latency measured"
 
     return _start(experiment, "latency", "Measuring latency", work, ended)

@@ -54,7 +54,7 @@ def from_json(kind: type[Experiment], text: str, model: nn.Module, arguments: di
     lacking = {state.weights_key for state in (*states, *snapshots.values()) if state.weights_key is not None}
     for state in (*states, *snapshots.values()):
         if state.weights_key is None:
-            experiment.bench(None).plan.figures(state.recipe)  # raises RecipeError if it was written for another network
+            experiment.bench(None).plan.check(state.recipe)  # raises RecipeError if it was written for another network
     experiment.restore(history, snapshots)
     if lacking:
         words = (
