@@ -85,13 +85,17 @@ def size_figure(now: Cost, dense: Cost) -> Figure:
     return Figure(now.bytes_encoded, value, unit, tuple(notes), bar=chart, action=action)
 
 
-def macs_figure(now: Cost, dense: Cost) -> Figure:
-    """Multiply-accumulates on nonzero weights, with those that dense kernels execute beside them."""
+def macs_figure(now: Cost, dense: Cost, by_units: bool = False) -> Figure:
+    """Multiply-accumulates on nonzero weights, with those that dense kernels execute beside them.
+
+    Args:
+        by_units: whole units are removed: a really smaller network executes what is on nonzero weights, and no more.
+    """
     units = ("", "k", "M", "G")
     value, unit = text.scaled(now.macs_nonzero, units)
     executed = " ".join(text.scaled(now.macs, units))
     notes = (
-        Note("on nonzero weights"),
+        Note("executed once really smaller" if by_units else "on nonzero weights"),
         Note(f"executed by dense kernels {executed}", name="macs", raw=now.macs),
         Note(f"weights at zero {text.percent(now.sparsity)} %", name="sparsity", raw=now.sparsity),
     )
@@ -120,8 +124,10 @@ def latency_figure(
         told = simulation if simulated else Note("fp32, this machine")
         return Figure(None, "–", notes=(Note("before and after, on request"), told), action=action)
     now = dense if small is None else small
+    which = "dense" if small is None else "smaller"
+    threads = f"{now.threads} thread" + ("" if now.threads == 1 else "s")
     notes = [
-        Note(f"{'dense' if small is None else 'smaller'} network, batch {now.batch}, {now.threads} threads"),
+        Note(f"{which} network, batch {now.batch}, {threads}"),
         Note(f"{text.milliseconds(now.low_ms)} to {text.milliseconds(now.high_ms)} in {now.runs} runs"),
     ]
     bars: list[Bars | Interval] = [Bars([0], [now.median_ms], [0.25], [0.75], "accent")]

@@ -11,12 +11,17 @@ from nnwidgets.engine.compression.choose import UNITS
 from nnwidgets.engine.compression.support import misfit
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.pruning import fits, parsed
+from nnwidgets.engine.pruning.channels import ChannelGroups
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.pruning.pieces import has_kernels
 from nnwidgets.engine.values.recipe import Pruning
 from nnwidgets.widgets._lab_text import OPTIONS, PATTERNS, choice
 
 __all__ = ["layers_for", "options_for", "settled"]
+
+
+_PARTS = {"out": "also made by", "norm": "normalised by", "in": "read by"}
+_REST = "also part of"
 
 
 def layers_for(plan: CompressionPlan, units: bool = False) -> list[dict[str, Any]]:
@@ -32,14 +37,23 @@ def layers_for(plan: CompressionPlan, units: bool = False) -> list[dict[str, Any
         can += [pattern for pattern in PATTERNS if fits(layer, parsed(pattern)[1])]
         can += [structure for structure, names in with_units.items() if layer.name in names]
         shape = "\u00d7".join(str(size) for size in layer.shape)
-        row = {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape, "prunable_as": can, "params": shape}
+        row: dict[str, Any] = {"name": layer.name, "label": layer.name, "kind": layer.kind, "shape": shape}
+        row |= {"prunable_as": can, "params": shape}
         if units:
-            row |= {
-                "coupled": list(plan.groups.explain(layer.name)),
-                "refused": _sentence(plan.groups.refused.get(layer.name, "")),
-            }
+            row |= {"coupled": _coupled(plan.groups, layer.name), "refused": _sentence(plan.groups.refused.get(layer.name, ""))}
         rows.append(row)
     return rows
+
+
+def _coupled(groups: ChannelGroups, layer: str) -> list[dict[str, Any]]:
+    """What else makes, normalises and reads the units of a layer: a line each, with names and, for each, why."""
+    lines: dict[str, dict[str, str]] = {}
+    for bundle in groups.of(layer):
+        for member in bundle.members:
+            name = member.layer or member.module_name or member.name
+            if name != layer and member.module_name != layer:
+                lines.setdefault(_PARTS.get(member.role, _REST), {}).setdefault(name, member.why)
+    return [{"what": what, "names": list(found), "why": list(found.values())} for what, found in lines.items()]
 
 
 def _sentence(reason: str) -> str:

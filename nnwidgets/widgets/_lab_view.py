@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnwidgets.engine.compression.choose import UNITS
 from nnwidgets.engine.experiment import Experiment, State, Visit
@@ -44,6 +45,12 @@ def _pruned(pruning: Pruning) -> str:
     return f"{text.percent(pruning.amount, 0)} % of {kind} pruned{by}"
 
 
+def _by_units(recipe: Recipe) -> bool:
+    """True where whole units are removed, with all that is coupled to them."""
+    pruning = recipe.pruning
+    return pruning is not None and pruning.masks is None and pruning.structure in UNITS
+
+
 class LabView:
     """Builds the records for one lab; keeps nothing but histograms of layers."""
 
@@ -62,7 +69,7 @@ class LabView:
             return {}
         return {
             "size_encoded": printed.size_figure(live.cost, live.dense_cost),
-            "macs_nonzero": printed.macs_figure(live.cost, live.dense_cost),
+            "macs_nonzero": printed.macs_figure(live.cost, live.dense_cost, _by_units(live.state.recipe)),
             "latency": self._latency(live.state, live.cost, live.dense_cost),
         }
 
@@ -114,7 +121,7 @@ class LabView:
 
     def _together(self, recipe: Recipe) -> dict[str, tuple[str, ...]]:
         """Layer -> the layers that lose units together with it; nothing where single weights go."""
-        if recipe.pruning is None or recipe.pruning.structure not in UNITS:
+        if not _by_units(recipe):
             return {}
         groups = self._exp.bench(None).plan.groups
         found: dict[str, tuple[str, ...]] = {}
@@ -164,7 +171,9 @@ class LabView:
         threshold = bench.plan.threshold(state.recipe, name)
         if threshold is None and state.recipe.pruning is not None and state.recipe.pruning.amount > 0:
             mask = bench.plan.masks(state.recipe)[name]
-            kept = weight_of(bench.base, layer).detach()[mask].float().cpu().numpy()
+            kept = bench.plan.effective(Recipe(state.recipe.pruning), name)[mask].float().cpu().numpy()
+            if np.abs(kept).max(initial=0.0) > bins.edges[-1]:  # weights that make up for others have grown
+                bins = _binned(weight_of(bench.base, layer).detach().float().cpu().numpy().ravel(), float(np.abs(kept).max()))
             bins = charts.WeightBins(bins.edges, bins.counts, bins.zeros, np.histogram(kept[kept != 0], bins.edges)[0])
         quantized = bench.plan.quantized(state.recipe, name)
         levels, words = None, f"{text.count(int(bins.counts.sum()) + bins.zeros)} weights"
@@ -183,8 +192,11 @@ class LabView:
             return found[1]
         layer = next(layer for layer in bench.plan.layers if layer.name == name)
         values = weight_of(bench.base, layer).detach().float().cpu().numpy().ravel()
-        reach = float(np.abs(values).max(initial=0.0)) or 1.0
-        edges = np.linspace(-reach, reach, _BINS + 1)
-        bins = charts.WeightBins(edges, np.histogram(values[values != 0], edges)[0], int((values == 0).sum()))
+        bins = _binned(values, float(np.abs(values).max(initial=0.0)) or 1.0)
         self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (weakref.ref(bench), bins)}
         return bins
+
+
+def _binned(values: npt.NDArray[np.float32], reach: float) -> charts.WeightBins:
+    edges = np.linspace(-reach, reach, _BINS + 1)
+    return charts.WeightBins(edges, np.histogram(values[values != 0], edges)[0], int((values == 0).sum()))

@@ -69,7 +69,7 @@ def test_layers_tell_what_can_go_and_what_goes_with_it(lab: Any) -> None:
     layers = {layer["name"]: layer for layer in lab.layers}
     assert {"weight", "kernel", "filter"} <= set(layers["conv2"]["prunable_as"]) and "filter" not in layers["fc1"]["prunable_as"]
     assert "neuron" in layers["fc1"]["prunable_as"] and "2:4" not in layers["conv1"]["prunable_as"]
-    assert layers["conv2"]["coupled"] == ["removed together with fc1 because it reads them"]
+    assert layers["conv2"]["coupled"] == [{"what": "read by", "names": ["fc1"], "why": ["reads them"]}]
     assert layers["fc2"]["refused"] == "They are the network's answer." and not layers["conv2"]["refused"]
 
 
@@ -91,9 +91,7 @@ def test_layers_that_are_coupled_are_marked_together() -> None:
     lab.experiment.close()
 
 
-@pytest.mark.parametrize(
-    "criterion", [name for name, facts in CRITERIA.items() if facts.needs != "weights" and name != "movement"]
-)
+@pytest.mark.parametrize("criterion", LOOKING)
 def test_a_criterion_looks_once_and_its_figures_are_the_engines(lab: Any, criterion: str) -> None:
     """On S_train; a move of the slider afterwards does not look again."""
     seen: list[Any] = []
@@ -160,6 +158,17 @@ def test_any_pattern_can_be_set_from_code_and_nonsense_cannot(lab: Any) -> None:
     from_front(lab, structure="5:3")
     from_front(lab, structure="<b>")
     assert lab.structure == "3:5"
+
+
+def test_weights_that_make_up_for_others_are_drawn_as_they_are(lab: Any) -> None:
+    """None falls out of the histogram, however far it has grown."""
+    lab.selected_layer, lab.criterion, lab.sparsity = "conv2", "obs", 0.9
+    assert lab.wait(120) and lab.error is None
+    exp = lab.experiment
+    weight = exp.compressed.get_submodule("conv2").weight.detach()
+    removed, kept = (lab._shown["charts"]["histogram"]["series"][i] for i in (0, 1))
+    assert sum(kept["y1"]) == int((weight != 0).sum()) and sum(removed["y1"]) == weight.numel()
+    assert kept["x1"][-1] >= float(weight.abs().max()) > float(exp.model.get_submodule("conv2").weight.detach().abs().max())
 
 
 def test_shares_by_sensitivity_scan_the_layers_first(lab: Any) -> None:

@@ -22,6 +22,7 @@ export const strings = {
   byLayer: "per layer, below",
   norm: "Norm",
   coupled: (layer: string): string => `What goes with a unit of ${layer}`,
+  whyCoupled: "Why",
   notCoupled: (layer: string): string => `${layer} keeps all its units`,
   weightBits: "Weights",
   activationBits: "Activations",

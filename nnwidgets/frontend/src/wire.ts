@@ -197,8 +197,15 @@ export interface Layer {
   shape: string;
   prunable_as: string[];
   params: string;
-  coupled?: string[]; // what goes with its units, and why, in sentences
+  coupled?: Coupled[]; // what goes with its units
   refused?: string; // why it has no units that can go
+}
+
+/** "read by", which layers, and for each of them why. */
+export interface Coupled {
+  what: string;
+  names: string[];
+  why: string[];
 }
 
 export interface LayerRow {

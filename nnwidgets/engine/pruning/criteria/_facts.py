@@ -59,9 +59,9 @@ _ALL = (
     ),
     Facts(
         "obs",
-        "OBS, with compensation",
-        "What the output of a layer loses least by goes first, and the weights that stay take over for what went. For layers of "
-        "at most 1,200 weights an output; others are left whole.",
+        "OBS",
+        "What the output of a layer loses least by goes first, and the weights that stay make up for what went (compensation). "
+        "For layers of at most 1,200 weights an output; others are left whole.",
         "w² / (2 [H^-1]qq), H = mean x x'; then w' = argmin (w' - w)' H (w' - w)",
         "sum of w² / (2 [H^-1]qq) over the weights that read the unit",
         "Hassibi & Stork 1993; Dong et al. 2017; Frantar & Alistarh 2022",
