@@ -137,7 +137,7 @@ def huffman_bytes(weight: WeightCodes) -> int:
 
 def encode_huffman(weight: WeightCodes) -> EncodedWeight:
     """Encode all numbers, zeros too: a code for each byte of a number (first, second, ...), or for its few bits."""
-    streams = {}
+    streams: dict[str, bytes] = {}
     for place, column in enumerate(weight.codes.T):
         stream = huffman.encode(column, weight.alphabet)
         streams |= {f"table{place}": stream.table, f"codes{place}": stream.codes}
@@ -215,6 +215,6 @@ def _unpacked(packed: bytes, bits: int, count: int) -> _Codes:
 
 
 def _gap_bits(encoded: EncodedWeight) -> int:
-    if encoded.gap_bits not in GAP_BITS:
+    if encoded.gap_bits is None or encoded.gap_bits not in GAP_BITS:
         raise FileError(f"gap_bits is {encoded.gap_bits!r}; expected a whole number from 1 to 8. Encode the weights again.")
     return encoded.gap_bits
