@@ -38,10 +38,10 @@ def sparse_crossover(
 ) -> pd.DataFrame:
     """Time the products of linear layers, dense against compressed sparse rows (CSR), at several shares of zeros.
 
-    Both get inputs (B, in) and weights (out, in) of the same values; the two take turns. Dense is ``nn.functional.linear`` without
-    bias. CSR has 32-bit indices and takes the fastest product that torch has for it: matrix times vector at batch 1, else matrix
-    times transposed inputs (``linear`` on CSR was up to 9 times slower). A figure holds for this machine, this torch and this
-    number of threads.
+    Both get inputs (B, in) and weights (out, in) of the same values; the two take turns. Dense is ``nn.functional.linear``
+    without bias. CSR has 32-bit indices and takes the fastest product that torch has for it: matrix times vector at batch 1,
+    else matrix times transposed inputs (``linear`` on CSR was up to 9 times slower). A figure holds for this machine, this torch
+    and this number of threads.
 
     Args:
         model: its linear layers are measured where they are, each shape once; the smallest weights are zero (where it has more
