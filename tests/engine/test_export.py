@@ -323,6 +323,7 @@ def graph_export(tmp_path: Path) -> Exported:
     ("boot", "error", "message"),
     [
         ("import sys; sys.stderr.write('a\\nKilled: 9\\n'); raise SystemExit(3)", UnsupportedError, "ended with 3: Killed: 9"),
+        ("print('{\"notes\": []}')", UnsupportedError, "nothing was written"),
         ("pass", UnsupportedError, "ended with 0: it said nothing"),
         ('print(\'{"kind": "disk", "error": "No space left"}\')', FileError, "cannot be written: No space left"),
         ('print(\'noise\'); print(\'{"kind": "failed", "error": "why."}\')', UnsupportedError, "why. Look at"),
@@ -388,3 +389,35 @@ def test_other_answers_are_not_written() -> None:
             _export_child._check(bad, logits)
     with pytest.raises(TypeError, match="one tensor of logits"):
         _export_child._check(logits, (logits,))  # type: ignore[arg-type]
+
+
+class Program:
+    """Stands for what torch.onnx gives; answers, or misses onnxruntime."""
+
+    def __init__(self, answer: Tensor | None) -> None:
+        self.answer = answer
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        if self.answer is None:
+            raise ModuleNotFoundError("No module named 'onnxruntime'")
+        return [self.answer]
+
+    def release(self) -> None:
+        pass
+
+    def save(self, path: str) -> None:
+        Path(path).write_text("onnx")
+
+
+def test_without_onnxruntime_the_file_is_written_and_not_called_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note; with onnxruntime none; with other answers no file."""
+    x = torch.ones(2, 3)
+    program: Any = None
+    for answer, notes in ((None, 1), (x, 0)):
+        monkeypatch.setattr(torch.onnx, "export", lambda *_, a=answer, **__: Program(a))
+        path = tmp_path / str(notes)
+        assert len(_export_child._write_onnx(program, x, x, x, str(path))) == notes and path.read_text() == "onnx"
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program(x + 1))
+    with pytest.raises(RuntimeError, match="something else"):
+        _export_child._write_onnx(program, x, x, x, str(tmp_path / "bad"))
+    assert not (tmp_path / "bad").exists()

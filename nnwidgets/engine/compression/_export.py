@@ -266,7 +266,7 @@ def _write_graph(
         for portable in _portable(network, shape, dtype):
             answer = yield from _in_child((portable, shape, dtype, kind, spare))
             if answer.get("kind") != "unreadable":
-                return _notes_of(answer, kind, target)
+                return _notes_of(answer, kind, spare, target)
             why = f"its parts cannot be sent to another process ({answer['error']})"
     yield "exporting here"
     from nnwidgets.engine.compression._export_child import write_graph
@@ -298,7 +298,8 @@ def _graph_of(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) ->
     try:
         with torch.no_grad():
             graph = portable_graph(network).eval()
-            return graph if torch.equal(graph(images), network(images)) else None
+            same = torch.equal(graph(images.clone()), network(images.clone()))  # some write into their input
+            return graph if same else None
     except Exception:  # anybody's forward pass; what it lacks is told where it is exported
         return None
 
@@ -335,9 +336,11 @@ def _answer(code: int, answer: IO[bytes], said: IO[bytes]) -> dict[str, Any]:
     return {"kind": "failed", "error": f"the other process ended with {code}: {last[:300]}"}
 
 
-def _notes_of(answer: dict[str, Any], kind: str, target: Path) -> list[str]:
-    if "notes" in answer:
+def _notes_of(answer: dict[str, Any], kind: str, spare: str, target: Path) -> list[str]:
+    if "notes" in answer and os.path.getsize(spare):
         return list(answer["notes"])
+    if "notes" in answer:
+        raise _unexportable("nothing was written", kind)
     if answer["kind"] == "disk":
         raise FileError(f"{target} cannot be written: {answer['error']}. Is the folder writable, and is there room?")
     raise _unexportable(str(answer["error"]), kind)

@@ -26,6 +26,7 @@ BATCHES = (1, 64)
 ZEROS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 _BLOCK_SECONDS = 1e-3  # a block of products is timed together, since one may take a few microseconds
 _MOST_IN_A_BLOCK = 1000
+_FEWEST, _QUICK_SECONDS = 3, 2e-3  # products in a block, where one is quicker than this
 _LARGEST = 1 << 27  # weights; dense, copy and CSR together take up to 2 GB then
 
 
@@ -38,10 +39,10 @@ def sparse_crossover(
 ) -> pd.DataFrame:
     """Time the products of linear layers, dense against compressed sparse rows (CSR), at several shares of zeros.
 
-    Both get inputs (B, in) and weights (out, in) of the same values; the two take turns. Dense is ``nn.functional.linear``
-    without bias. CSR has 32-bit indices and takes the fastest product that torch has for it: matrix times vector at batch 1,
-    else matrix times transposed inputs (``linear`` on CSR was up to 9 times slower). A figure holds for this machine, this torch
-    and this number of threads.
+    Both get inputs (B, in) and weights (out, in) of the same values; the two take turns, with warm caches. Dense is
+    ``nn.functional.linear`` without bias. CSR has 32-bit indices and takes the fastest product that torch has for it: matrix
+    times vector at batch 1, else matrix times transposed inputs (``linear`` on CSR was up to 9 times slower). A figure holds for
+    this machine, this torch and this number of threads.
 
     Args:
         model: its linear layers are measured where they are, each shape once; the smallest weights are zero (where it has more
@@ -70,7 +71,7 @@ def sparse_crossover_steps(
 ) -> Generator[float, None, pd.DataFrame]:
     """As `sparse_crossover`, for a job: yields the share of the work done and returns the table.
 
-    A step takes at most 20 ms, or one dense and one sparse product where these take longer; of a weight of more than a million
+    A step takes at most 20 ms, or two dense and two sparse products where these take longer; of a weight of more than a million
     numbers also the making of its CSR. Arguments are checked at the call.
     """
     checked = _batches(batches), _shares(zeros), _repeats(repeats)
@@ -158,10 +159,12 @@ def _measured(dense: Tensor, sparse: Tensor, batch: int, repeats: int, into: _Pa
             spent = _seconds(product, 1, dense.device)
         except (RuntimeError, NotImplementedError) as error:
             raise _unsupported(dense, error) from error
-        counts.append(int(min(max(_BLOCK_SECONDS / max(spent, 1e-9), 1), _MOST_IN_A_BLOCK)))
+        fewest = _FEWEST if spent < _QUICK_SECONDS else 1
+        counts.append(int(min(max(_BLOCK_SECONDS / max(spent, 1e-9), fewest), _MOST_IN_A_BLOCK)))
         yield
     for _ in range(repeats):
         for product, count, times in zip(kinds, counts, (into.dense, into.sparse), strict=True):
+            _seconds(product, 1, dense.device)  # the other one has left its numbers in the caches
             times.append(_seconds(product, count, dense.device) / count)
         yield
 
