@@ -252,7 +252,7 @@ def test_damaged_indices_are_refused() -> None:
         decode_deep(dataclasses.replace(encode_deep(weight, 2), count=4))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(weights(8), st.data())
 def test_any_changed_byte_gives_an_error_or_a_weight(weight: WeightCodes, data: st.DataObject) -> None:
     """Never another exception, never another shape."""

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from nnwidgets.engine import compression
 from nnwidgets.engine.compression import (
     Exported,
-    _export,
     _export_child,
+    _export_graph,
     bake,
     compress,
     cost,
@@ -333,7 +333,7 @@ def test_whatever_ends_the_other_process_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str, error: type[NnwError], message: str
 ) -> None:
     """And no file is left."""
-    monkeypatch.setattr(_export, "_BOOT", boot)
+    monkeypatch.setattr(_export_graph, "_BOOT", boot)
     with pytest.raises(error, match=message):
         graph_export(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -348,8 +348,8 @@ def test_a_job_yields_and_its_end_is_the_end_of_the_other_process(tmp_path: Path
             super().__init__(*args, **kwargs)
             started.append(self)
 
-    monkeypatch.setattr(_export, "_BOOT", "import time; time.sleep(600)")
-    monkeypatch.setattr(_export.subprocess, "Popen", Noted)
+    monkeypatch.setattr(_export_graph, "_BOOT", "import time; time.sleep(600)")
+    monkeypatch.setattr(_export_graph.subprocess, "Popen", Noted)
     steps = export_steps(Small(), None, tmp_path / "net", "torch_export", input_shape=Small.shape)
     said = [next(steps) for _ in range(5)]
     assert said == ["compressing", "writing", "exporting", "exporting", "exporting"] and started[0].poll() is None
@@ -371,7 +371,7 @@ def test_what_another_process_cannot_read_is_sent_as_a_graph(tmp_path: Path, mon
         yield "exporting"
         return {"kind": "unreadable", "error": "no"} if len(sent) == 1 else {"notes": []}
 
-    monkeypatch.setattr(_export, "_in_child", child)
+    monkeypatch.setattr(_export_graph, "_in_child", child)
     net = Local()
     export(net, None, tmp_path / "net", "torch_export", input_shape=Small.shape)
     assert isinstance(sent[0], Local) and isinstance(sent[1], torch.fx.GraphModule) and len(sent) == 2
