@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 from nnwidgets._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nnwidgets.engine.compression import bake, compress, cost, load_packed, materialize, save_packed
-    from nnwidgets.engine.costs import latency
+    from nnwidgets.engine.compression import (
+        Exported,
+        bake,
+        compress,
+        cost,
+        encodings,
+        export,
+        load_packed,
+        materialize,
+        save_packed,
+    )
+    from nnwidgets.engine.costs import Energy, energy, latency, sparse_crossover
     from nnwidgets.engine.diagnosis import (
         Cause,
         Diagnosis,
@@ -77,11 +87,13 @@ __all__ = [
     "Cost",
     "DataError",
     "Diagnosis",
+    "Energy",
     "Estimate",
     "Evaluation",
     "Evidence",
     "EvidenceTest",
     "Experiment",
+    "Exported",
     "FileError",
     "Filters",
     "InputError",
@@ -119,7 +131,10 @@ __all__ = [
     "cost",
     "deconvnet",
     "diagnose",
+    "encodings",
+    "energy",
     "evaluate",
+    "export",
     "feature_maps",
     "filters",
     "fingerprint",
@@ -138,6 +153,7 @@ __all__ = [
     "sensitivity_scan",
     "shapes",
     "shift_tests",
+    "sparse_crossover",
     "statistics",
     "stream_accuracy",
     "structure",
@@ -158,6 +174,7 @@ _ERRORS = (
     "RecipeError",
     "UnsupportedError",
 )
+_COMPRESSION = ("Exported", "bake", "compress", "cost", "encodings", "export", "load_packed", "materialize", "save_packed")
 _DIAGNOSIS = (
     "Cause",
     "Diagnosis",
@@ -198,7 +215,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("Attempt", "Experiment", "State"), ".experiment"),
         **dict.fromkeys(("Job", "Jobs"), ".jobs"),
         **dict.fromkeys(("Pruning", "Quantization", "Recipe"), ".values.recipe"),
-        **dict.fromkeys(("bake", "compress", "cost", "load_packed", "materialize", "save_packed"), ".compression"),
+        **dict.fromkeys(_COMPRESSION, ".compression"),
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),
@@ -209,7 +226,7 @@ __getattr__, __dir__ = lazy_names(
         "shift_tests": ".diagnosis.shift",
         "suspect_labels": ".diagnosis.label_errors",
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
-        "latency": ".costs",
+        **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
         "sensitivity_scan": ".scans",
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from nnwidgets.engine.compression._compress import bake, compress, latent_state
 from nnwidgets.engine.compression._cost import cost
+from nnwidgets.engine.compression._encodings import encodings
+from nnwidgets.engine.compression._export import export, export_steps
 from nnwidgets.engine.compression._materialize import materialize
+from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import load_packed, save_packed
 from nnwidgets.engine.compression.plan import CompressionPlan
 
-__all__ = ["CompressionPlan", "bake", "compress", "cost", "latent_state", "load_packed", "materialize", "save_packed"]
+__all__ = [
+    "CompressionPlan",
+    "Exported",
+    "bake",
+    "compress",
+    "cost",
+    "encodings",
+    "export",
+    "export_steps",
+    "latent_state",
+    "load_packed",
+    "materialize",
+    "save_packed",
+]

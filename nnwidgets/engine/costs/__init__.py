@@ -1,8 +1,20 @@
-"""What a network costs: arithmetic, bytes, time."""
+"""What a network costs: arithmetic, bytes, time, energy."""
 
 from __future__ import annotations
 
 from nnwidgets.engine.costs._arithmetic import Arithmetic, arithmetic
+from nnwidgets.engine.costs._energy import Energy, energy
 from nnwidgets.engine.costs._latency import latency, latency_of, latency_runs
+from nnwidgets.engine.costs._sparse_crossover import sparse_crossover, sparse_crossover_steps
 
-__all__ = ["Arithmetic", "arithmetic", "latency", "latency_of", "latency_runs"]
+__all__ = [
+    "Arithmetic",
+    "Energy",
+    "arithmetic",
+    "energy",
+    "latency",
+    "latency_of",
+    "latency_runs",
+    "sparse_crossover",
+    "sparse_crossover_steps",
+]

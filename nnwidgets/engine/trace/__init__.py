@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.trace._fingerprint import fingerprint, quick_fingerprint
+from nnwidgets.engine.trace._graph import portable_graph
 from nnwidgets.engine.trace._layers import layers
 from nnwidgets.engine.trace._modes import operations, unattended
 from nnwidgets.engine.trace._plain import plain_copy
@@ -30,6 +31,7 @@ __all__ = [
     "layers",
     "operations",
     "plain_copy",
+    "portable_graph",
     "preserved",
     "preserved_buffers",
     "preserved_rng",

@@ -23,7 +23,7 @@ from nnwidgets.engine.trace._tensors import tensors_in
 from nnwidgets.engine.trace.suffix import Point, Resumable, UnfitError, users_of
 from nnwidgets.engine.trace.weights import WeightLayer
 
-__all__ = ["GraphRun", "is_leaf"]
+__all__ = ["GraphRun", "is_leaf", "portable_graph"]
 
 _Step = Callable[[Mapping[Any, Any]], Any]
 
@@ -200,6 +200,16 @@ def _recorded(network: nn.Module) -> tuple[list[Any], Any, Any]:
     graph.output(answer)
     nodes = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
     return nodes, images.node, answer
+
+
+def portable_graph(network: nn.Module) -> torch.fx.GraphModule:
+    """Return a network that computes the same, with the same tensors, and needs no class but those of torch: for another process.
+
+    Raises:
+        UnfitError: the forward pass needs numbers, or hooks are set on what is not a layer of torch.
+    """
+    _, images, _ = _recorded(network)
+    return torch.fx.GraphModule(network, images.graph)
 
 
 def _proxied(tracer: Any, name: str, *args: Any, **kwargs: Any) -> Any:
