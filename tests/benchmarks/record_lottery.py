@@ -44,7 +44,8 @@ def record(seeds: int, rounds: int, resume: str | None) -> LotteryResult:
             run = now.run
             sys.stderr.write(
                 f"{time.monotonic() - began:6.0f} s, {now.done}/{now.total}: seed {run.seed}, round {run.round}, {run.arm}, "
-                f"{run.remaining:.3%}: stop at {run.stop_step}, test {run.stop_test_accuracy:.4f}, end {run.end_test_accuracy:.4f}\n"
+                f"{run.remaining:.3%}: stop at {run.stop_step}, test {run.stop_test_accuracy:.4f}, "
+                f"end {run.end_test_accuracy:.4f}\n"
             )
 
 
