@@ -58,7 +58,7 @@ def _by_scores(plain: nn.Module, pruning: Pruning, score: Score, before: Mapping
     else:
         raise UnsupportedError(f"score: got allocation {pruning.allocation!r}, expected 'global', 'uniform' or {{layer: share}}.")
     masks = {name: Mask.from_array(selection.keep(name, values)) for name, values in scores.items()}
-    return Pruning(pruning.amount, criterion=pruning.criterion, exclude=pruning.exclude, masks=masks)
+    return Pruning(pruning.amount, exclude=pruning.exclude, masks=masks)
 
 
 def _checked(given: Mapping[str, Tensor], layer: WeightLayer, before: Tensor | None) -> Tensor:
@@ -97,7 +97,6 @@ def recipe_of(network: nn.Module, wanted: Recipe, input_shape: tuple[int, ...]) 
         return wanted
     exact = Pruning(
         pruning.amount,
-        criterion=pruning.criterion,
         exclude=pruning.exclude,
         masks={name: Mask.from_array(keep) for name, keep in masks.items()},
     )
