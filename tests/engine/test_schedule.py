@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def test_each_round_removes_the_same_share_of_what_is_left(final: float, initial
     amounts = Schedule("iterative", rounds, initial=initial).amounts(final)
     left = [1 - initial, *(1 - amount for amount in amounts)]
     assert amounts[-1] == final and len(amounts) == rounds
-    ratios = [after / before for before, after in zip(left, left[1:], strict=False)]
+    ratios = [after / before for before, after in pairwise(left)]
     assert ratios == pytest.approx([((1 - final) / (1 - initial)) ** (1 / rounds)] * rounds)
 
 

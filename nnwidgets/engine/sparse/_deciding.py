@@ -49,7 +49,12 @@ def _by_scores(plain: nn.Module, pruning: Pruning, score: Score, before: Mapping
         )
     layers = {layer.name: layer for layer in weight_layers(plain)}
     given = score(plain, pruning)
-    scores = {name: _checked(given, layer, before.get(name)) for name, layer in layers.items() if name not in pruning.exclude}
+    raw = {name: _checked(given, layer) for name, layer in layers.items() if name not in pruning.exclude}
+    lowest = min(0.0, *(float(values.min()) for values in raw.values() if values.numel()), 0.0)
+    scores = {name: (values - lowest).clamp(min=_TINY) for name, values in raw.items()}
+    for name, keep in before.items():
+        if name in scores:
+            scores[name].masked_fill_(~keep, 0)  # below all others
     table = MagnitudeTable(scores)
     if isinstance(pruning.allocation, Mapping):
         selection = table.select({name: pruning.allocation.get(name, pruning.amount) for name in scores})
@@ -61,24 +66,16 @@ def _by_scores(plain: nn.Module, pruning: Pruning, score: Score, before: Mapping
     return Pruning(pruning.amount, exclude=pruning.exclude, masks=masks)
 
 
-def _checked(given: Mapping[str, Tensor], layer: WeightLayer, before: Tensor | None) -> Tensor:
-    """Scores (of the shape of the weight) that are positive where a weight is kept and 0 where it was removed."""
+def _checked(given: Mapping[str, Tensor], layer: WeightLayer) -> Tensor:
+    """Scores of the shape of the weight, finite."""
     values = given.get(layer.name)
     if not isinstance(values, Tensor) or tuple(values.shape) != layer.shape:
-        got = (
-            "nothing"
-            if values is None
-            else f"shape {tuple(values.shape)}"
-            if isinstance(values, Tensor)
-            else type(values).__name__
-        )
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else "none"
         raise RecipeError(f"score: got {got} for the layer {layer.name!r}; expected a tensor of shape {layer.shape}.")
     values = values.detach().float()
     if not bool(torch.isfinite(values).all()):
         raise RecipeError(f"score: the scores of {layer.name!r} are not all finite; nothing can be chosen by them.")
-    lowest = min(0.0, float(values.min())) if values.numel() else 0.0
-    values = (values - lowest).clamp(min=_TINY)
-    return values if before is None else torch.where(before, values, torch.zeros_like(values))
+    return values
 
 
 def recipe_of(network: nn.Module, wanted: Recipe, input_shape: tuple[int, ...]) -> Recipe:
