@@ -93,5 +93,11 @@ def _t95(freedom: int) -> float:
     if freedom <= len(_T95):
         return _T95[freedom - 1]
     z = Z95
-    terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
     return sum((term / math.pow(freedom, power) for power, term in enumerate(terms)), 0.0)
