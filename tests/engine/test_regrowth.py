@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from nnwidgets.engine.sparse import _prune as prune_module
 from nnwidgets.engine.sparse import _regrow as module
 from nnwidgets.engine.sparse._places import masked_weights
 from nnwidgets.engine.trace import weight_layers
+from nnwidgets.engine.values.steps import result_of
 
 
 def moved_slowly(weight: list[float], keep: list[bool], gain: list[float], share: float) -> list[bool]:
@@ -52,7 +54,7 @@ def test_gradients_are_those_of_the_dense_network() -> None:
     before = E.fingerprint(network)
     images, labels = split.inputs(slice(0, 40)), split.labels
     assert labels is not None
-    found = module.dense_gradients(network, masked_weights(network), images, labels[:40], F.cross_entropy, 0)
+    found = result_of(module.dense_gradients(network, masked_weights(network), images, labels[:40], F.cross_entropy, 0))
     assert E.fingerprint(network) == before
     plain.train()
     F.cross_entropy(plain(images), labels[:40]).backward()
@@ -71,9 +73,9 @@ def test_counts_are_exact_and_new_weights_start_from_nothing(
     """At every move: as many kept in each layer as before, new ones zero, nothing in the optimizer of new and dropped ones."""
     moves = []
 
-    def watched(network: nn.Module, run: Any, *rest: Any) -> None:
+    def watched(network: nn.Module, run: Any, *rest: Any) -> Iterator[None]:
         before = {name: each.keep.clone() for name, each in masked_weights(network).items()}
-        module.regrow(network, run, *rest)
+        yield from module.regrow(network, run, *rest)
         for name, each in masked_weights(network).items():
             grown = each.keep & ~before[name]
             assert int(each.keep.sum()) == int(before[name].sum())

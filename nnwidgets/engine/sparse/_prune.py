@@ -225,7 +225,7 @@ class _Work:
             if share > 0:
                 yield
                 how, size = self.schedule.regrowth, self.setup.batch_size
-                regrow(self._network, run, self.train, size, self.loss, how, share, seed, step)
+                yield from regrow(self._network, run, self.train, size, self.loss, how, share, seed, step)
                 yield
 
     def _round(self, part: int, loss: float, before: float | None, seconds: float) -> Generator[None, None, RoundRecord]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.sparse._places import MaskedWeight, masked_weights
-from nnwidgets.engine.trace import preserved
+from nnwidgets.engine.trace import preserved_buffers, preserved_rng
 from nnwidgets.engine.training import Run
 from nnwidgets.engine.values.split import Split
 
@@ -49,18 +49,25 @@ def dense_gradients(
     labels: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
     seed: int,
-) -> dict[str, Tensor]:
-    """Gradient of the loss on one batch by every weight, masked ones too, in train mode; the network is left as it was.
+) -> Generator[None, None, dict[str, Tensor]]:
+    """Gradient of the loss on one batch by every weight, masked ones too, in train mode; yields between the two passes.
 
-    Masked weights are zero behind their masks, so that lifting the masks changes no answer.
+    Masked weights are zero behind their masks, so that lifting the masks changes no answer. The network is left as it was.
     """
-    with preserved(network), torch.enable_grad():  # masks are buffers: they are put back too
-        torch.manual_seed(seed)
-        network.train()
+    with preserved_buffers(network):  # masks are buffers, and are put back too
         for each in weights.values():
             for part in each.parts:
-                part.keep.fill_(True)
-        value = loss(network(images), labels)
+                part.keep = torch.ones_like(part.keep)
+        flags = [(module, module.training) for module in network.modules()]
+        try:
+            with preserved_rng(), torch.enable_grad():
+                torch.manual_seed(seed)
+                network.train()
+                value = loss(network(images), labels)
+        finally:
+            for module, flag in flags:
+                module.training = flag
+        yield
         found = torch.autograd.grad(value, [each.weight for each in weights.values()], allow_unused=True)
     return {
         name: torch.zeros_like(each.weight) if gradient is None else gradient.detach()
@@ -78,8 +85,8 @@ def regrow(
     share: float,
     seed: int,
     step: int,
-) -> None:
-    """One move of every mask: "rigl" by the gradient on a batch drawn from S_train, "set" at random.
+) -> Generator[None, None, None]:
+    """One move of every mask: "rigl" by the gradient on a batch drawn from S_train, "set" at random. Yields between its parts.
 
     New weights start at zero, and the optimizer has nothing to remember of them.
     """
@@ -88,11 +95,13 @@ def regrow(
     if how == "rigl":
         assert train.labels is not None
         rows = torch.randperm(len(train), generator=draw)[:batch_size].to(train.device)
-        gradients = dense_gradients(network, weights, train.inputs(rows), train.labels[rows], loss, seed * _PRIME + step)
+        images, labels = train.inputs(rows), train.labels[rows]
+        gradients = yield from dense_gradients(network, weights, images, labels, loss, seed * _PRIME + step)
         gains = {name: gradient.abs() for name, gradient in gradients.items()}
     else:
         gains = {name: torch.rand(each.keep.shape, generator=draw).to(each.keep.device) for name, each in weights.items()}
     for name, each in weights.items():
+        yield
         new = moved(each.weight, each.keep, gains[name], share)
         clear = new.grown | ~new.keep
         with torch.no_grad():
