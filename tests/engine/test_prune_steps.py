@@ -117,7 +117,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_the_given_network_and_the_random_state_are_left_alone_and_seeds_decide(schedule: E.Schedule) -> None:
-    model, train = net(dropout=0.3), data()
+    model, train = net(dropout=0.3), data(100)
     before = E.fingerprint(model)
     torch.manual_seed(1)
     state = torch.get_rng_state()
@@ -174,11 +174,13 @@ def test_any_round_can_be_gone_back_to(schedule: E.Schedule, quantization: E.Qua
 @pytest.mark.parametrize("kind", ["iterative", "cubic"])
 def test_what_was_removed_stays_removed(structure: str, criterion: str, allocation: str, kind: str) -> None:
     recipe = E.Recipe(E.Pruning(0.5, structure=structure, criterion=criterion, allocation=allocation))
-    found = list(E.prune_and_tune(net(), data(), recipe, E.Schedule(kind, 3, every_steps=2), SETUP))
+    model = net()
+    found = list(E.prune_and_tune(model, data(100), recipe, E.Schedule(kind, 3, every_steps=2), SETUP))
     for before, after in pairwise(found):
         for name, mask in before.masks.items():
             assert not (after.masks[name].to_array() & ~mask.to_array()).any()
     assert found[-1].sparsity > found[0].sparsity > 0 and found[-1].recipe == recipe
+    assert same_state(E.bake(found[-1].network(model)).state_dict(), found[-1].state)
     for name, mask in found[-1].masks.items():
         assert not found[-1].state[f"{name}.weight"][~torch.from_numpy(mask.to_array())].any()
 
@@ -201,6 +203,33 @@ def test_layers_by_hand_reach_their_own_amounts() -> None:
     found = list(E.prune_and_tune(net(), data(), recipe, E.Schedule("iterative", 2), SETUP))
     last = found[-1].masks
     assert "0" not in last and last["3"].kept == 216 - round(0.9 * 216) and last["7"].kept == 81
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again, self.last = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3)
+        self.again.weight = self.first.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.again(self.first(images.flatten(1)).relu()).relu())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES[:5], ids=str)
+def test_tied_weights_have_one_mask(schedule: E.Schedule) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Tied().eval()
+    *_, last = E.prune_and_tune(model, data(100), E.Recipe(E.Pruning(0.7)), schedule, SETUP)
+    assert set(last.masks) == {"first", "last"} and torch.equal(last.state["first.weight"], last.state["again.weight"])
+    total = 64 * 64 + 3 * 64
+    assert sum(mask.kept for mask in last.masks.values()) == total - round(0.7 * total)
+    again = last.network(model)
+    masks = {place: part.keep for place, (part, _) in parts_of(again).items()}
+    assert torch.equal(masks["first", "weight"], masks["again", "weight"])
+    assert same_state(E.bake(again).state_dict(), last.state)
 
 
 def test_scores_from_outside_decide() -> None:
