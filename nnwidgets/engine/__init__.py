@@ -72,11 +72,13 @@ if TYPE_CHECKING:
     )
     from nnwidgets.engine.jobs import Job, Jobs
     from nnwidgets.engine.scans import sensitivity_scan
+    from nnwidgets.engine.sparse import LotteryResult, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
     from nnwidgets.engine.training import fit
     from nnwidgets.engine.values.mask import Mask
     from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
     from nnwidgets.engine.values.records import Cost, Estimate, Evaluation, Latency, LayerCost, StepRecord
+    from nnwidgets.engine.values.schedule import Schedule
     from nnwidgets.engine.values.setup import TrainingSetup
     from nnwidgets.engine.values.split import Split
     from nnwidgets.engine.zoo import shapes, torchvision_net
@@ -101,6 +103,7 @@ __all__ = [
     "Jobs",
     "Latency",
     "LayerCost",
+    "LotteryResult",
     "Mask",
     "ModelError",
     "NnwError",
@@ -113,6 +116,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Remedy",
+    "Schedule",
     "Split",
     "State",
     "Statistics",
@@ -145,8 +149,10 @@ __all__ = [
     "list_faults",
     "list_remedies",
     "load_packed",
+    "lottery_ticket",
     "materialize",
     "plant",
+    "prune_and_tune",
     "rate_range_test",
     "receptive_field",
     "save_packed",
@@ -228,8 +234,10 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
         "sensitivity_scan": ".scans",
+        **dict.fromkeys(("LotteryResult", "lottery_ticket", "prune_and_tune"), ".sparse"),
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",
+        "Schedule": ".values.schedule",
         "Split": ".values.split",
         "TrainingSetup": ".values.setup",
         "fit": ".training",

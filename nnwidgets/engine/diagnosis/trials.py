@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor
 from nnwidgets.engine.diagnosis._arms import Spent
 from nnwidgets.engine.diagnosis.flowchart import Share
 from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.values.intervals import student
 
 __all__ = ["Difference", "Trial", "difference_of", "of_images", "smallest_effect", "verdict_of"]
 
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _Z95 = 1.96
 
 
@@ -82,13 +81,8 @@ class Trial:
 
 def difference_of(before: Sequence[float], after: Sequence[float], images: int) -> Difference:
     """Student's interval of paired differences; their spread is taken to be at least that of half an image."""
-    found = [b - a for a, b in zip(before, after, strict=True)]
-    mean, n = statistics.fmean(found), len(found)
-    if n == 1:
-        return Difference(mean, -1.0, 1.0, 1)
-    spread = max(statistics.stdev(found), 0.5 / images)
-    half = (_T95[n - 2] if n - 2 < len(_T95) else _Z95) * spread / math.sqrt(n)
-    return Difference(mean, mean - half, mean + half, n)
+    mean, low, high = student([b - a for a, b in zip(before, after, strict=True)], 0.5 / images)
+    return Difference(mean, low, high, len(before)) if len(before) > 1 else Difference(mean, -1.0, 1.0, 1)
 
 
 def of_images(before: Tensor, after: Tensor) -> Difference:

@@ -234,6 +234,16 @@ class Run(Iterator[StepRecord]):
                 "give more images, or a larger batch_size."
             ) from error
 
+    def forget(self, parameter: Tensor, where: Tensor) -> None:
+        """Set what the optimizer remembers of single weights (momentum, moments) to zero.
+
+        Args:
+            parameter: of the network. where: bool of its shape, True where to forget.
+        """
+        for value in self._optimizer.state.get(parameter, {}).values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value.masked_fill_(where, 0)
+
     def close(self) -> None:
         """End the run where it is; the network keeps what it has learned so far."""
         self._closed = True
