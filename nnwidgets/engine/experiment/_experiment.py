@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -255,13 +256,16 @@ class Experiment:
         Yields how far it is after each 20 ms of work. What the criterion raises is raised here, and its request is dropped.
         """
         with self._lock:
-            recipe = self._requests[-1][0] if self._requests else self._history.now.recipe
-        knowledge = self.bench(self.state.weights_key).plan.knowledge
+            asked = self._requests[-1] if self._requests else None
+            recipe = self._history.now.recipe if asked is None else asked[0]
         try:
-            for what, done in knowledge.steps(recipe):
+            for what, done in self.bench(self.state.weights_key).plan.knowledge.steps(recipe):
                 yield Scoring(what, done)
         except Exception:
-            self.drop_requests()
+            with self._lock:
+                self._requests = deque(each for each in self._requests if each is not asked)
+            with contextlib.suppress(Exception):  # they were asked for before the one that is told of
+                self.commit_requests()
             raise
 
     def drop_requests(self) -> None:

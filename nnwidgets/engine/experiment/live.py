@@ -114,11 +114,10 @@ class Live:
     def _run(self, run: int) -> Iterator[None]:
         """One measurement: figures, then accuracy until it is exact, then the dense network if it is not known yet."""
         try:
-            self._exp.notice_changes()
-            for scoring in self._exp.preparing():
-                self._exp.emit(Event("scoring", scoring=scoring))
-                yield
+            yield from self._prepared()
             self._exp.commit_requests()
+            self._exp.notice_changes()
+            yield from self._prepared()  # once more where the network was changed from outside
         except Exception as error:  # told even if a newer run is waiting: what was refused is taken out of the requests
             self._failed(run, error)
             return
@@ -146,6 +145,12 @@ class Live:
         if run == self._asked:
             self.at_rest = True
             self._exp.emit(Event("rest"))
+
+    def _prepared(self) -> Iterator[None]:
+        """Find what the criterion of the next recipe, or of the present one, has to know."""
+        for scoring in self._exp.preparing():
+            self._exp.emit(Event("scoring", scoring=scoring))
+            yield
 
     def _measure(self, bench: Bench, state: State, sample: str) -> Iterator[None]:
         if sample == "test" and (state, sample) not in self._visits:
