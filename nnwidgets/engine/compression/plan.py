@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -152,6 +152,10 @@ class CompressionPlan:
                     continue
                 value, keep = entry.of(self._model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
                 target.copy_(value if keep is None else torch.where(keep, value, torch.zeros_like(value)))
+
+    def making(self, recipe: Recipe) -> Iterator[None]:
+        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for removed ones."""
+        yield from decide(self._decider, recipe).chosen.steps(self._decider.weights)
 
     def effective(self, recipe: Recipe, layer: str) -> Tensor:
         """Return a layer's weight as a recipe leaves it, bit for bit that of ``bake(compress(...))``; it must not be written to.

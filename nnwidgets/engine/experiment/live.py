@@ -155,6 +155,7 @@ class Live:
     def _measure(self, bench: Bench, state: State, sample: str) -> Iterator[None]:
         if sample == "test" and (state, sample) not in self._visits:
             self.looks += 1
+        yield from bench.plan.making(state.recipe)
         for estimate in self._stream(bench, state, sample):
             self.estimate = estimate
             self._visit(state, sample, estimate)

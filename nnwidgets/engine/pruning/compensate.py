@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+
 import torch
 from torch import Tensor
 
-__all__ = ["compensated", "saliencies"]
+from nnwidgets.engine.values.steps import result_of
 
-_AT_ONCE = 2**24  # numbers in the systems that are solved together
+__all__ = ["compensated", "compensating", "saliencies"]
+
+_AT_ONCE = 2**20  # numbers in the systems that are solved together: 8 MB, four times over while they are
 
 
 def saliencies(weight: Tensor, hessian: Tensor) -> Tensor:
@@ -22,10 +26,16 @@ def saliencies(weight: Tensor, hessian: Tensor) -> Tensor:
 
 
 def compensated(weight: Tensor, keep: Tensor, hessian: Tensor) -> Tensor:
+    """As `compensating`, at once."""
+    return result_of(compensating(weight, keep, hessian))
+
+
+def compensating(weight: Tensor, keep: Tensor, hessian: Tensor) -> Generator[None, None, Tensor]:
     """Return the weight with what is not kept at zero and the rest changed so that the output changes least.
 
-    Minimises (w' - w)' H (w' - w) for each output, with w' zero where nothing is kept: for one removed weight this is the update
-    -(w_q / [H^-1]_qq) H^-1 e_q of OBS (Hassibi & Stork 1993), for several it is exact for all of them together.
+    Yields between the systems, some 20 ms each. Minimises (w' - w)' H (w' - w) for each output, with w' zero where nothing is
+    kept: for one removed weight this is the update -(w_q / [H^-1]_qq) H^-1 e_q of OBS (Hassibi & Stork 1993), for several it is
+    exact for all of them together.
 
     Args:
         weight: (O, ...), K numbers an output. keep: bool, of its shape.
@@ -36,52 +46,65 @@ def compensated(weight: Tensor, keep: Tensor, hessian: Tensor) -> Tensor:
     flags = keep.cpu().reshape(groups, -1, width)
     result = torch.where(flags, rows, torch.zeros_like(rows))
     for g in range(groups):
+        few = flags[g].sum(dim=1) * 2 <= width  # the smaller system of the two is solved
+        inverse = None if bool(few.all()) else torch.cholesky_inverse(torch.linalg.cholesky(hessian[g]))
         patterns, which = torch.unique(flags[g], dim=0, return_inverse=True)
-        if len(patterns) * 4 <= flags.shape[1]:  # whole columns went: one system for all rows that share it
-            for i, pattern in enumerate(patterns):
-                own = which == i
-                result[g, own] = _solved(rows[g, own], pattern, hessian[g])
-        else:
-            _rows_alone(rows[g], flags[g], hessian[g], result[g])
+        for own in _together(flags[g], patterns, which):
+            kept = flags[g, own]
+            if bool(few[own[0]]):
+                result[g, own] = _scattered(kept, _solved(hessian[g], kept, rows[g, own] @ hessian[g]))
+            elif inverse is not None:
+                pull = _scattered(~kept, _solved(inverse, ~kept, rows[g, own]))
+                result[g, own] = torch.where(kept, rows[g, own] - pull @ inverse, result[g, own])
+            yield
     return result.reshape(weight.shape).to(weight)
 
 
-def _solved(rows: Tensor, kept: Tensor, hessian: Tensor) -> Tensor:
-    """Rows (n, K) with one pattern (K,) of what is kept."""
-    found = torch.zeros_like(rows)
-    if kept.any() and not kept.all():
-        factor = torch.linalg.cholesky(hessian[kept][:, kept])
-        found[:, kept] = torch.cholesky_solve((rows @ hessian)[:, kept].T, factor).T
-    elif kept.all():
-        found = rows.clone()
-    return found
+def _together(flags: Tensor, patterns: Tensor, which: Tensor) -> Iterator[Tensor]:
+    """Rows whose systems are solved at once: those with one pattern where whole columns went, else those of like size."""
+    width = flags.shape[1]
+    if len(patterns) * 4 <= len(flags):
+        yield from (torch.nonzero(which == i).reshape(-1) for i in range(len(patterns)))
+        return
+    kept = flags.sum(dim=1)
+    few = kept * 2 <= width
+    sizes = torch.where(few, kept, width - kept)
+    for side in (True, False):
+        own = torch.nonzero(few == side).reshape(-1)
+        own = own[torch.argsort(sizes[own], stable=True)]
+        start = 0
+        while start < len(own):
+            stop = start + 1
+            while stop < len(own) and (stop - start + 1) * int(sizes[own[stop]]) ** 2 <= _AT_ONCE:
+                stop += 1
+            yield own[start:stop]
+            start = stop
 
 
-def _rows_alone(rows: Tensor, flags: Tensor, hessian: Tensor, into: Tensor) -> None:
-    """Each row has a pattern of its own: systems of one size are solved together, made up with ones."""
-    width = rows.shape[1]
+def _solved(matrix: Tensor, flags: Tensor, aims: Tensor) -> Tensor:
+    """Solve matrix[F, F] x = aims[F] for each row, F where its flags (n, K) are set; (n, S), S the most flags of a row.
+
+    Rows with one pattern share a factor; others are made up with ones to one size.
+    """
+    if len(flags) == 1 or bool((flags == flags[:1]).all()):
+        own = flags[0]
+        if not own.any():
+            return aims.new_zeros(len(flags), 0)
+        return torch.cholesky_solve(aims[:, own].T, torch.linalg.cholesky(matrix[own][:, own])).T
     counts = flags.sum(dim=1)
-    order = torch.argsort(counts)
-    wanted = rows @ hessian
-    start = 0
-    while start < len(order):
-        size = int(counts[order[start]])
-        stop = start + 1
-        while stop < len(order) and (stop - start + 1) * max(1, int(counts[order[stop]])) ** 2 <= _AT_ONCE:
-            size = int(counts[order[stop]])
-            stop += 1
-        own = order[start:stop]
-        start = stop
-        if size == 0:
-            continue
-        places = torch.argsort((~flags[own]).to(torch.int8), dim=1, stable=True)[:, :size]  # kept ones first
-        real = torch.arange(size)[None] < counts[own][:, None]
-        system = hessian[places[:, :, None], places[:, None, :]]
-        both = real[:, :, None] & real[:, None, :]
-        system = torch.where(both, system, torch.eye(size, dtype=system.dtype).expand_as(system))
-        aims = torch.where(real, wanted[own].gather(1, places), torch.zeros((), dtype=rows.dtype))
-        answers = torch.cholesky_solve(aims[:, :, None], torch.linalg.cholesky(system))[:, :, 0]
-        full = torch.zeros(len(own), width, dtype=rows.dtype)
-        full.scatter_(1, places, torch.where(real, answers, torch.zeros((), dtype=rows.dtype)))
-        whole = flags[own].all(dim=1)
-        into[own] = torch.where(whole[:, None], rows[own], full)
+    size = int(counts.max())
+    places = torch.argsort((~flags).to(torch.int8), dim=1, stable=True)[:, :size]  # set ones first
+    real = torch.arange(size)[None] < counts[:, None]
+    systems = matrix[places[:, :, None], places[:, None, :]]
+    systems.mul_(real[:, :, None]).mul_(real[:, None, :])
+    systems.diagonal(dim1=1, dim2=2).add_(~real)
+    wanted = torch.where(real, aims.gather(1, places), torch.zeros((), dtype=aims.dtype))
+    return torch.cholesky_solve(wanted[:, :, None], torch.linalg.cholesky(systems))[:, :, 0]
+
+
+def _scattered(flags: Tensor, values: Tensor) -> Tensor:
+    """(n, K): the values of each row (as many as it has flags, and then some) where its flags are set, zero elsewhere."""
+    found = values.new_zeros(flags.shape)
+    places = torch.argsort((~flags).to(torch.int8), dim=1, stable=True)[:, : values.shape[1]]
+    found.scatter_(1, places, values)
+    return found * flags

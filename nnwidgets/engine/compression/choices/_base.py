@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class Chosen:
     def weight(self, name: str, weight: Tensor, keep: Tensor | None) -> Tensor:
         """Return a weight as it is afterwards, before rounding."""
         return weight if keep is None else torch.where(keep, weight, torch.zeros_like(weight))
+
+    def steps(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """Do what ``weight`` would take long for, in steps of some 20 ms; nothing here."""
+        yield from ()
 
     def nonzero(self, name: str, size: int, zeros: int) -> int | None:
         """Return how many weights of a layer are not zero afterwards, None where they have to be counted.

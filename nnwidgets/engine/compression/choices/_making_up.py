@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from nnwidgets.engine.compression.choices._base import Chosen
-from nnwidgets.engine.pruning.compensate import compensated
+from nnwidgets.engine.pruning.compensate import compensating
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["MakingUp"]
 
@@ -30,9 +31,23 @@ class MakingUp(Chosen):
     def weight(self, name: str, weight: Tensor, keep: Tensor | None) -> Tensor:
         if keep is None or name not in self._hessians or bool(keep.all()):
             return super().weight(name, weight, keep)
-        made = self._made.get(name)
-        if made is None:
-            with torch.no_grad():
-                made = compensated(weight, keep, self._hessians[name])
-            self._made[name] = made
-        return made
+        return result_of(self._making(name, weight, keep))
+
+    def steps(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        for name in self._hessians:
+            keep = self.keep(name)
+            if keep is not None and not bool(keep.all()):
+                yield from self._making(name, weights[name], keep)
+
+    def _making(self, name: str, weight: Tensor, keep: Tensor) -> Generator[None, None, Tensor]:
+        if name not in self._made:
+            steps = compensating(weight, keep, self._hessians[name])
+            while name not in self._made:
+                try:
+                    with torch.no_grad():
+                        next(steps)
+                except StopIteration as end:
+                    self._made[name] = end.value
+                else:
+                    yield
+        return self._made[name]
