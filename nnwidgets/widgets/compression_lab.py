@@ -16,7 +16,7 @@ from nnwidgets.engine.experiment.events import Scoring
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
 from nnwidgets.engine.pruning.criteria import CRITERIA
-from nnwidgets.engine.values.recipe import Pruning, Recipe
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
@@ -197,7 +197,8 @@ class CompressionLab(LiveWidget):
     def _control_moved(self, change: Any) -> None:
         if self._settling:
             return
-        if change["name"] == "structure":
+        applied = self._exp.recipe
+        if change["name"] == "structure" and (applied.pruning is None or self._recipe() != applied):  # not mirrored from there
             self._settle()
         recipe = self._recipe()
         if recipe == self._asked:
@@ -220,9 +221,10 @@ class CompressionLab(LiveWidget):
         finally:
             self._settling = False
 
-    def _mirror(self) -> None:
-        """Set the controls to what the experiment holds, unless they led there or have moved on since: no move is taken back."""
-        if self._exp.recipe != self._asked and not self._exp.pending:
+    def _mirror(self, taken_back: bool = False) -> None:
+        """Set the controls to what the experiment holds, unless they led there or have moved on since: no move is taken back,
+        but the one that was cancelled."""
+        if taken_back or (self._exp.recipe != self._asked and not self._exp.pending):
             self._settling = True
             try:
                 for name, value in controls_of(self._exp.recipe, self.allocation).items():
@@ -482,8 +484,7 @@ class CompressionLab(LiveWidget):
         """The controls go back to what is applied."""
         with self.publishing():
             self.set_trait("scoring", None)
-            self._asked = Recipe() if self._exp.recipe != Recipe() else Recipe(Pruning(0.5))  # anything else
-            self._mirror()
+            self._mirror(taken_back=True)
             self.set_trait("status", self._status())
 
     def _try_again(self) -> None:

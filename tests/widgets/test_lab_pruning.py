@@ -151,6 +151,17 @@ def test_a_new_structure_takes_the_other_controls_along(lab: Any) -> None:
     assert lab.experiment.recipe == E.Recipe(E.Pruning(0.1, "neuron"))
 
 
+def test_what_is_applied_from_code_is_not_settled_anew(lab: Any) -> None:
+    """A pattern for one layer alone has no place in the menus, and stays as it was applied; so after undo and redo."""
+    recipe = E.Recipe(E.Pruning(0.0, "2:4", allocation={"fc1": 0.5}))
+    lab.experiment.apply(recipe)
+    assert lab.wait(60) and lab.experiment.recipe == recipe and lab.structure == "2:4" and lab.allocation == {"fc1": 0.5}
+    for move in ("undo", "redo"):
+        click(lab, move)
+        assert lab.wait(60)
+    assert lab.experiment.recipe == recipe and len(lab.experiment.history) == 2
+
+
 def test_any_pattern_can_be_set_from_code_and_nonsense_cannot(lab: Any) -> None:
     """The menu gets a line for it; a front end cannot send what is no structure."""
     lab.experiment.apply(E.Recipe(E.Pruning(0.4, "3:5")))
