@@ -70,6 +70,7 @@ def as_sites(off: Off) -> dict[str | Site, tuple[int, ...]]:
     return {Site(*key): channels for key, channels in off.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "off"), CASES, ids=IDS)
 def test_it_answers_as_the_pass_by_hand_at_first_and_again_and_as_a_quick_copy(name: str, off: Off) -> None:
     model, x = network(name), images(name)

@@ -38,6 +38,7 @@ def torchvision_net(name: str) -> nn.Module:
         return torchvision.models.get_model(name, weights=None, **quiet).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_macs_agree_with_the_counter_of_torch(name: str) -> None:
     """FlopCounterMode on the meta device, halved: within 0.1 % (it counts the same products, so the difference is 0)."""

@@ -132,6 +132,7 @@ def test_obd_squares_the_slopes_of_single_images() -> None:
     close(importance(net, "obd", split), wanted, 1e-6)
 
 
+@pytest.mark.slow
 def test_hutchinson_finds_the_second_derivatives() -> None:
     """The mean over many seeds is H w² / 2 by second differences, within what chance allows."""
     net, split = small_net(), sample(8)

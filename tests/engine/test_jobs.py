@@ -262,6 +262,7 @@ def test_an_ended_job_keeps_nothing_alive(jobs: Jobs) -> None:
     assert seen() is None
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_ends_while_a_job_runs_ends_cleanly() -> None:
     """A daemon thread that is killed inside torch aborts the process; the worker is stopped before."""
     code = """

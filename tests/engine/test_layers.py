@@ -34,6 +34,7 @@ def test_table_of_a_network_without_products_has_no_share() -> None:
     assert layers(nn.Sequential(nn.ReLU()), (4,))["share"].tolist() == [0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resnet18", "vit_b_16", "swin_t", "shufflenet_v2_x1_0", "swin_v2_t", "convnext_tiny", "maxvit_t"]
 )

@@ -136,6 +136,7 @@ def test_held_weights_train_as_those_behind_a_mask() -> None:
         assert not plain.fc1.weight[~masks["fc1"]].any() and not plain.fc1.weight._post_accumulate_grad_hooks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [0, 1, 60, 200])
 def test_a_lottery_that_was_left_goes_on_bit_for_bit(whole: LotteryResult, tmp_path: Path, stop: int) -> None:
     """From a file whose last line was cut off while it was written, too; what is done is not run again."""

@@ -45,6 +45,7 @@ def difference(a: nn.Module, b: nn.Module, shape: tuple[int, ...]) -> float:
     return float((one - other).abs().max() / one.abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NETS, "resnet20"])
 def test_smaller_and_masked_agree_at_each_share(name: str) -> None:
     torch.manual_seed(0)

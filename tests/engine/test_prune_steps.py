@@ -115,6 +115,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_the_given_network_and_the_random_state_are_left_alone_and_seeds_decide(schedule: E.Schedule) -> None:
     model, train = net(dropout=0.3), data(100)
@@ -131,6 +132,7 @@ def test_the_given_network_and_the_random_state_are_left_alone_and_seeds_decide(
     assert not same_state(first[-1].state, third[-1].state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_closing_at_any_time_changes_nothing(schedule: E.Schedule) -> None:
     model, train = net(), data(70)
@@ -145,6 +147,7 @@ def test_closing_at_any_time_changes_nothing(schedule: E.Schedule) -> None:
         assert E.fingerprint(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @pytest.mark.parametrize("quantization", [None, E.Quantization(4)], ids=["plain", "quantized"])
 def test_any_round_can_be_gone_back_to(schedule: E.Schedule, quantization: E.Quantization | None) -> None:
@@ -168,6 +171,7 @@ def test_any_round_can_be_gone_back_to(schedule: E.Schedule, quantization: E.Qua
         assert (record.recipe.quantization is None) == (quantization is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["weight", "filter"])
 @pytest.mark.parametrize("criterion", ["magnitude", "random"])
 @pytest.mark.parametrize("allocation", ["global", "uniform"])

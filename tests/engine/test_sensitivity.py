@@ -78,6 +78,7 @@ NETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("net", "method"), NETS, ids=[net.__name__ for net, _ in NETS])
 @pytest.mark.parametrize("kind", ["pruning", "quantization"])
 def test_row_39_and_40_hard_networks_equal_the_slow_twin_and_say_how(
@@ -92,6 +93,7 @@ def test_row_39_and_40_hard_networks_equal_the_slow_twin_and_say_how(
     assert ("no graph" in table.attrs["note"]) == (method != "graph")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [oracle.Functional, oracle.InPlace, oracle.Branching], ids=lambda net: net.__name__)
 def test_small_chunks_and_whole_passes_count_the_same(split: Split, net: type[nn.Module]) -> None:
     model = made(net)

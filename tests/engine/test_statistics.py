@@ -39,6 +39,7 @@ def taken(steps: Any) -> tuple[list[StatisticsStep], Statistics]:
             return found, end.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layers"),
     [

@@ -109,6 +109,7 @@ def test_a_pattern_removes_its_own_share_and_no_other() -> None:
 # Every criterion with every structure of single weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["weight", "kernel", "2:4"])
 @pytest.mark.parametrize("criterion", SINGLE)
 def test_figures_and_files_agree_whatever_the_criterion(criterion: str, structure: str) -> None:

@@ -42,6 +42,7 @@ def agree(model: nn.Module, x: Tensor, switching: Switching, key: tuple[str, int
         assert close(switching.logits(x[:2].clone(), off), wanted[:2]), (key, len(off))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LeNet5", "ResNet20", "VggSmall", "Functional", "InPlace"])
 def test_answers_are_those_of_a_pass_by_hand(name: str) -> None:
     model, x = network(name), images(name, 5)
@@ -155,6 +156,7 @@ def counted(switching: Switching, name: str) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "budget", "again"),
     [("layer2.0.(relu)", 2**27, 0), ("layer2.0.(relu)", 30 * 32 * 14 * 14 * 4 * 2, 10), ("bn1", 10, 40)],

@@ -545,6 +545,7 @@ def test_large_network_is_not_copied_for_a_wrong_shape(monkeypatch: pytest.Monke
     assert devices == ["blank", "blank"] * (way != "on the meta device") + ["meta", "meta"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet20", "vgg_small", "efficientnet_lite0"])
 def test_both_ways_find_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls, shapes, producers and macs of the bundled nets, field by field."""

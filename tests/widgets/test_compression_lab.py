@@ -325,6 +325,7 @@ def test_fine_tuning_latency_disk_and_snapshots_through_the_buttons(lab: Any) ->
     assert lab.error is None
 
 
+@pytest.mark.slow
 def test_the_code_reproduces_what_is_on_the_screen(lab: Any) -> None:
     lab.sparsity, lab.weight_bits, lab.epochs = 0.95, 4, 1
     assert lab.wait(60)
@@ -349,6 +350,7 @@ def test_what_is_sent_is_json_without_nan(lab: Any) -> None:
     assert json.loads(json.dumps(state, allow_nan=False))
 
 
+@pytest.mark.slow
 def test_figure_draws_the_same_records(lab: Any, tmp_path: Any) -> None:
     lab.sparsity, lab.weight_bits = 0.8, 4
     assert lab.wait(60)

@@ -624,6 +624,7 @@ def test_the_code_of_an_example_runs(capsys: pytest.CaptureFixture[str]) -> None
     closing(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
 def test_the_figure_is_drawn_and_sent_as_a_file(widget: Any, sent: list[dict[str, Any]], kind: str, tmp_path: Path) -> None:
     click(widget, "run_all")
