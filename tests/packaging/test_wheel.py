@@ -127,7 +127,7 @@ def test_metadata_name_licence_and_requirements(shipped: Shipped) -> None:
         "torchvision",
     }
     assert (always["torch"], always["anywidget"]) == (">=2.10", ">=0.11")
-    assert set(metadata.get_all("Provides-Extra")) == {"distributed", "lab", "pretrained", "test"}
+    assert set(metadata.get_all("Provides-Extra")) == {"distributed", "export", "lab", "pretrained", "test"}
 
 
 # Runs in the fresh environment: any connection to another machine and any start of a program is an error.
