@@ -5,26 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
 from nnwidgets.engine.errors import InputError, NnwError, RecipeError
-from nnwidgets.engine.experiment import Event, Experiment, Notice, Task
+from nnwidgets.engine.experiment import Event, Experiment, Notice
 from nnwidgets.engine.experiment.events import Scoring
-from nnwidgets.engine.experiment.scanning import Scan, start_scan
-from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.experiment.tasks import default_setup
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
-from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
+from nnwidgets.widgets._lab_tasks import LabTasks
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
 from nnwidgets.widgets._lab_view import LabView, recipe_words
 from nnwidgets.widgets._saved_figure import send_figure
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CompressionLab"]
 
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
-_BETWEEN_TASK_NEWS = 0.1
+_BETWEEN_SCORING_NEWS = 0.1
 _HEAD_START = 0.02  # seconds that new figures have to reach the screen before the evaluation competes for the cores
 _STOPPED = "stopped"  # notice that the slider was held back
 
@@ -113,13 +111,13 @@ class CompressionLab(LiveWidget):
                 f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits')."
             )
         self._exp, self._view = experiment, LabView(experiment)
+        self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
         self._merge: object = None
-        self._last_estimate = self._last_task = 0.0
+        self._last_estimate = self._last_scoring = 0.0
         self._moved = threading.Event()
         self._retry: Callable[[], object] | None = None
-        self._failed_task: str | None = None
         self._settling = False
         self._unsubscribe: Callable[[], None] = lambda: None
         plan = experiment.bench(None).plan
@@ -179,7 +177,7 @@ class CompressionLab(LiveWidget):
         with self.publishing():
             self.set_trait("layers", rows)
             self.set_trait("options", options_for(self._exp, self.structure, rows))
-        self._show(charts=self._view.layers(self.selected_layer))
+        self.show_records(charts=self._view.layers(self.selected_layer))
 
     # --- from the controls to the experiment --------------------------------------------------------------------------
 
@@ -267,7 +265,7 @@ class CompressionLab(LiveWidget):
         self._exp.jobs.submit(f"layer-{id(self)}", self._show_layer, interactive=True)
 
     def _show_layer(self) -> Iterator[None]:
-        self._show(charts={**self._view.histogram(self.selected_layer), **self._view.layers(self.selected_layer)})
+        self.show_records(charts={**self._view.histogram(self.selected_layer), **self._view.layers(self.selected_layer)})
         yield
 
     # --- from the experiment to the screen ----------------------------------------------------------------------------
@@ -289,7 +287,7 @@ class CompressionLab(LiveWidget):
         elif event.kind == "goal":
             self._exp.live.refresh()
         elif event.kind == "task" and event.task is not None:
-            self._show_task(event.task)
+            self._tasks.show(event.task)
         elif event.kind == "scoring" and event.scoring is not None:
             self._show_scoring(event.scoring)
         elif event.kind == "notice":
@@ -298,7 +296,7 @@ class CompressionLab(LiveWidget):
         elif event.kind == "error" and event.error is not None:
             self._show_failure(event.title, event.error)
 
-    def _show(self, figures: dict[str, Any] | None = None, charts: dict[str, Any] | None = None, **traits: Any) -> None:
+    def show_records(self, figures: dict[str, Any] | None = None, charts: dict[str, Any] | None = None, **traits: Any) -> None:
         """Publish a part of the view, and traits that go with it, as one message."""
         new = {"figures": to_wire(figures or {}), "charts": to_wire(charts or {})}
         with self.publishing():
@@ -317,7 +315,7 @@ class CompressionLab(LiveWidget):
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
         traits["scoring"] = None
-        self._show(figures, charts, **traits)
+        self.show_records(figures, charts, **traits)
         if not self._exp.pending:
             self._moved.wait(_HEAD_START)
 
@@ -327,11 +325,11 @@ class CompressionLab(LiveWidget):
         if estimate is None or (now - self._last_estimate < _BETWEEN_ESTIMATES and not estimate.final):
             return
         self._last_estimate = now
-        self._show(self._view.accuracy(), self._view.pareto(), **self._accuracy_traits())
+        self.show_records(self._view.accuracy(), self._view.pareto(), **self._accuracy_traits())
 
     def _show_rest(self) -> None:
         figures = {**self._view.figures(), **self._view.accuracy()}
-        self._show(figures, self._view.pareto(), status=self._status(), **self._accuracy_traits())
+        self.show_records(figures, self._view.pareto(), status=self._status(), **self._accuracy_traits())
         with self.publishing():
             self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
 
@@ -354,9 +352,9 @@ class CompressionLab(LiveWidget):
 
     def _show_scoring(self, scoring: Scoring) -> None:
         now = time.monotonic()
-        if self.scoring is not None and scoring.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
+        if self.scoring is not None and scoring.progress < 1 and now - self._last_scoring < _BETWEEN_SCORING_NEWS:
             return
-        self._last_task = now
+        self._last_scoring = now
         scans = scoring.what == "sensitivity"
         words = "Each layer is pruned alone, to see what it bears" if scans else f"{CRITERIA[scoring.what].label} looks at images"
         told = {"text": words, "progress": scoring.progress, "can_cancel": self._exp.pending}
@@ -364,30 +362,12 @@ class CompressionLab(LiveWidget):
             self.set_trait("scoring", told)
             self.set_trait("status", self._status())
 
-    def _show_task(self, task: Task) -> None:
-        now = time.monotonic()
-        if task.ended is None and 0 < task.progress < 1 and now - self._last_task < _BETWEEN_TASK_NEWS:
-            return
-        self._last_task = now
+    def show_task(self, shown: dict[str, Any] | None, ended: dict[str, Any] | None = None) -> None:
+        """Publish the task that runs, or that none does and how the last one ended."""
         with self.publishing():
-            if task.ended is not None:
-                self.set_trait("task", None)
-                self._failed_task = task.name if task.ended == "failed" else None  # its error comes next
-                role = {"done": "good", "cancelled": "muted"}.get(task.ended, "bad")
-                self.set_trait("last_task", {"text": task.text, "role": role})
-                self.set_trait("status", self._status())
-                return
-            left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
-            shown = {
-                "id": task.name,
-                "name": task.name,
-                "label": task.label,
-                "progress": task.progress,
-                "text": (task.text + left).lstrip(", "),
-            }
-            if task.records:
-                shown["chart"] = to_wire(loss_chart(task.records))
             self.set_trait("task", shown)
+            if ended is not None:
+                self.set_trait("last_task", ended)
             self.set_trait("status", self._status())
 
     def _show_failure(self, title: str, error: BaseException) -> None:
@@ -395,14 +375,7 @@ class CompressionLab(LiveWidget):
             self._stop_at(error.largest, str(error))
             return
         recipe_refused = isinstance(error, InputError | NotImplementedError)
-        again = {
-            "fine_tune": self.fine_tune,
-            "latency": self.measure_latency,
-            "disk": self.measure_disk,
-            "scan_layers": self.scan_layers,
-        }
-        self._retry = again.get(self._failed_task or "", self._exp.live.refresh)
-        self._failed_task = None
+        self._retry = self._tasks.taken_failure() or self._exp.live.refresh
         with self.publishing():
             self.set_trait("scoring", None)
             self._publish_history()  # no figures follow that would bring it
@@ -444,30 +417,19 @@ class CompressionLab(LiveWidget):
 
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
-        setup = replace(default_setup(self._exp), epochs=self.epochs, lr=self.learning_rate)
-        start_fine_tuning(self._exp, setup)
+        self._tasks.start("fine_tune")
 
     def measure_latency(self) -> None:
         """Measure the latency of the dense network, and of what is left of it, in the background."""
-
-        def done(timing: Timing) -> None:
-            self._view.timing = timing
-            self._show(self._view.figures())
-
-        start_latency(self._exp, done)
+        self._tasks.start("latency")
 
     def measure_disk(self) -> None:
         """Write the present state to a real file in the background and show its size."""
-        start_disk(self._exp)
+        self._tasks.start("disk")
 
     def scan_layers(self) -> None:
         """Prune each layer alone by several amounts in the background and show what is lost, on S_val where there is one."""
-
-        def done(scan: Scan) -> None:
-            self._view.scan = scan
-            self._show(charts=self._view.sensitivity())
-
-        start_scan(self._exp, done)
+        self._tasks.start("scan_layers")
 
     def cancel(self) -> None:
         """Stop what runs in the background; nothing of it is applied."""

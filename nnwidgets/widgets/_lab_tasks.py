@@ -1,0 +1,91 @@
+"""Long work of the compression lab: fine-tuning, latency, a file on disk, a scan of the layers. One at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nnwidgets.engine.experiment import Experiment, Task
+from nnwidgets.engine.experiment.scanning import Scan, start_scan
+from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.figures import text
+from nnwidgets.figures.compression_charts import loss_chart
+from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._lab_view import LabView
+
+if TYPE_CHECKING:
+    from nnwidgets.widgets.compression_lab import CompressionLab
+
+__all__ = ["LabTasks"]
+
+_BETWEEN = 0.1  # seconds between two publications
+_ROLES = {"done": "good", "cancelled": "muted"}
+
+
+class LabTasks:
+    """Starts the work of one lab, shows how far it is, and puts what it found on the screen."""
+
+    def __init__(self, widget: CompressionLab, experiment: Experiment, view: LabView) -> None:
+        self._widget, self._exp, self._view = widget, experiment, view
+        self._failed: str | None = None
+        self._last = 0.0
+
+    def starters(self) -> dict[str, Callable[[], object]]:
+        """Name of a task -> what begins it."""
+        return {
+            "fine_tune": self._fine_tune,
+            "latency": self._measure_latency,
+            "disk": lambda: start_disk(self._exp),
+            "scan_layers": self._scan_layers,
+        }
+
+    def start(self, name: str) -> None:
+        """Begin a task; while one runs, nothing begins."""
+        self.starters()[name]()
+
+    def taken_failure(self) -> Callable[[], object] | None:
+        """What begins the task that failed last once more, None where none failed since this was asked."""
+        name, self._failed = self._failed, None
+        return None if name is None else self.starters()[name]
+
+    def _fine_tune(self) -> None:
+        widget = self._widget
+        start_fine_tuning(self._exp, replace(default_setup(self._exp), epochs=widget.epochs, lr=widget.learning_rate))
+
+    def _measure_latency(self) -> None:
+        def done(timing: Timing) -> None:
+            self._view.timing = timing
+            self._widget.show_records(self._view.figures())
+
+        start_latency(self._exp, done)
+
+    def _scan_layers(self) -> None:
+        def done(scan: Scan) -> None:
+            self._view.scan = scan
+            self._widget.show_records(charts=self._view.sensitivity())
+
+        start_scan(self._exp, done)
+
+    def show(self, task: Task) -> None:
+        """Publish how far a task is, or how it ended."""
+        now = time.monotonic()
+        if task.ended is None and 0 < task.progress < 1 and now - self._last < _BETWEEN:
+            return
+        self._last = now
+        if task.ended is not None:
+            self._failed = task.name if task.ended == "failed" else None  # its error comes next
+            self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad")})
+            return
+        left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
+        shown = {
+            "id": task.name,
+            "name": task.name,
+            "label": task.label,
+            "progress": task.progress,
+            "text": (task.text + left).lstrip(", "),
+        }
+        if task.records:
+            shown["chart"] = to_wire(loss_chart(task.records))
+        self._widget.show_task(shown)
