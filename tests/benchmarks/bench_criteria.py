@@ -2,9 +2,9 @@
 
 Each cell prunes a bundled, trained network once and trains it for one epoch on some images of S_train without S_val. Accuracy is
 measured on images of S_test; nothing is chosen by it. All cells of a seed see the same images in the same order. Units are
-shared among the layers in two ways, by one ranking for all ("global") and in each layer alike ("uniform"). ``start`` is pruning of
-an untrained LeNet-300-100. Stop it at any time: with ``--resume FOLDER`` cells that are done are kept and not run again. One seed
-takes about 8 minutes of one core on LeNet-5, 20 on each of the others with 1,000 images.
+shared among the layers in two ways, by one ranking for all ("global") and in each layer alike ("uniform"). ``start`` is pruning
+of an untrained LeNet-300-100. Stop it at any time: with ``--resume FOLDER`` cells that are done are kept and not run again. One
+seed takes about 8 minutes of one core on LeNet-5, 20 on each of the others with 1,000 images.
 """
 
 from __future__ import annotations
@@ -137,9 +137,8 @@ CELL = ["net", "structure", "allocation", "amount"]
 
 def rows(found: pd.DataFrame) -> str:
     """Markdown: a row for each criterion and cell, means over seeds in points."""
-    lines = [
-        "| net | structure | shared | removed | criterion | all weights, % gone | before | after (range) | minus random (seeds above) |"
-    ]
+    columns = "net, structure, shared, removed, criterion, % of all weights, before, after (range), minus random (seeds above)"
+    lines = [f"| {columns.replace(', ', ' | ')} |"]
     lines.append("|---" * 9 + "|")
     for (*cell, criterion), group in found[found["reason"] == ""].groupby([*CELL, "criterion"], sort=False):
         after = 100 * group["after"]
