@@ -1,4 +1,4 @@
-"""The large charts of a compressed network: footprint and quality, weights of a layer, all layers."""
+"""The large charts of a compressed network: weights of a layer, all layers, the loss while it is trained."""
 
 from __future__ import annotations
 
@@ -8,58 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnwidgets.engine.values.records import Cost, Estimate, StepRecord
+from nnwidgets.engine.values.records import Cost, StepRecord
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Points, Role, Rule, Series, Text, Tick, Ticks
-from nnwidgets.figures.scales import accuracy_axis, size_axis
+from nnwidgets.figures.records import Axis, Bars, Chart, Line, Role, Rule, Series, Text, Tick, Ticks
 
 _FEWEST_PLACES = 8  # a chart of few layers keeps slim bars
 
-__all__ = ["Visited", "WeightBins", "histogram_chart", "layers_chart", "loss_chart", "pareto_chart"]
-
-
-@dataclass(frozen=True)
-class Visited:
-    """A position that was visited: what it costs (bytes), how good it is, how it was made (one-shot or trained), in words."""
-
-    size: float
-    accuracy: float
-    low: float
-    high: float
-    final: bool
-    trained: bool
-    text: str
-
-
-def pareto_chart(visits: Sequence[Visited], size: float, now: Estimate | None, dense_size: float, goal: float) -> Chart:
-    """Accuracy against encoded size: the trail of visited positions, the present one with its interval, the goal."""
-    y = accuracy_axis([visit.accuracy for visit in visits] + [goal] + ([now.accuracy] if now else []))
-    x = size_axis([visit.size for visit in visits] + [size], dense_size)
-    series: list[Series] = [Rule("h", goal, "good", text=f"goal {text.percent(goal)} %")]
-    if len(visits) > 1:
-        series.append(Line([v.size for v in visits], [max(v.accuracy, y.domain[0]) for v in visits], opacity=0.4, width=1.0))
-    for trained, shape, label in ((False, "circle", "one-shot"), (True, "square", "fine-tuned")):
-        chosen = [visit for visit in visits if visit.trained is trained]
-        if chosen:
-            fade = [0.9 if visit.final else 0.35 for visit in chosen]
-            series.append(
-                Points(
-                    [v.size for v in chosen],
-                    [v.accuracy for v in chosen],
-                    shape=shape,  # type: ignore[arg-type]
-                    filled=not trained,
-                    role="alt" if trained else "accent",
-                    opacity=fade,
-                    titles=[v.text for v in chosen],
-                    label=label,
-                )
-            )
-    if now is not None:
-        series.append(Interval("v", [size], [max(now.low, y.domain[0])], [now.high], width=2.5))
-        series.append(Points([size], [now.accuracy], size=6, titles=["now"]))
-        series.append(Text(size, now.accuracy, "now", "accent", "end", bold=True, dx=-0.9, dy=-0.4))
-    said = f"{len(visits)} positions visited; now {' '.join(text.size(size))}"
-    return Chart("pareto", "Footprint and quality: accuracy, encoded size", x, y, tuple(series), said, 390, 218)
+__all__ = ["WeightBins", "histogram_chart", "layers_chart", "loss_chart"]
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class LabTasks:
 
     def _measure_latency(self) -> None:
         def done(timing: Timing) -> None:
-            self._view.timing = timing
-            self._widget.show_records(self._view.figures())
+            self._view.note_timing(timing)
+            self._widget.show_records(self._view.figures(), self._view.pareto(self._widget.merit))
 
         start_latency(self._exp, done)
 

@@ -138,6 +138,24 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             source="Han et al. 2017",
         ),
     ],
+    "merit": [
+        choice("size", "size", "Bytes with the cheapest encoding of each weight tensor, as in the card above."),
+        choice("macs", "MACs", "Multiply-accumulates on weights that are not zero, for one image."),
+        choice(
+            "energy",
+            "energy (estimate)",
+            "Microjoules for one image where zeros are neither multiplied nor read from memory, by published constants of a "
+            "45 nm chip. Not a measurement.",
+            "MACs × (multiply + add) + bytes / 4 × read",
+            "Horowitz 2014",
+        ),
+        choice(
+            "latency",
+            "latency, measured",
+            "Milliseconds for one image on this machine. Only states whose latency was measured are drawn; single zeros gain "
+            "nothing in dense kernels, and simulated rounding has no time of its own.",
+        ),
+    ],
     "sample": [
         choice("test", "test", "S_test reports. Choose on S_val if you then report on S_test: each look is counted."),
         choice("val", "validation", "S_val, held out of S_train: the sample to choose settings on."),
@@ -202,7 +220,11 @@ HELP: Mapping[str, dict[str, str]] = {
     "latency": {
         "what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."
     },
-    "pareto": {"what": "Each state you visit is a point. Up and to the left is better.", "source": "Menghani 2021"},
+    "pareto": {
+        "what": "Each state you visit is a point: its shape tells what was done, a hollow one was trained afterwards. "
+        "Up and to the left is better; the green line joins what nothing else beats.",
+        "source": "Menghani 2021",
+    },
     "histogram": {"what": "The weights of one layer, what is removed, and where the quantization levels lie."},
     "layers": {"what": "What is left of each layer. Click a bar to see its weights."},
     "sensitivity": {

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnwidgets.engine.compression.choose import UNITS
+from nnwidgets.engine.costs import energy
 from nnwidgets.engine.experiment import Experiment, State, Visit
 from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
@@ -20,6 +21,7 @@ from nnwidgets.engine.values.records import Cost
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
+from nnwidgets.figures.footprint_chart import Method, Trained, Visited, footprint_chart, in_words
 from nnwidgets.figures.records import Chart, Figure, Note
 from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 
@@ -51,12 +53,21 @@ def _by_units(recipe: Recipe) -> bool:
     return pruning is not None and pruning.masks is None and pruning.structure in UNITS
 
 
+def _method(recipe: Recipe) -> Method:
+    if recipe.pruning is None:
+        return "weights" if recipe.quantization is None else "bits"
+    if recipe.quantization is not None:
+        return "both"
+    return "units" if _by_units(recipe) else "weights"
+
+
 class LabView:
     """Builds the records for one lab; keeps nothing but histograms of layers."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._exp = experiment
         self.timing: Timing | None = None
+        self.times: dict[State, float] = {}  # measured milliseconds
         self.scan: Scan | None = None
         self._bins: dict[tuple[str | None, str], tuple[weakref.ref[Bench], charts.WeightBins]] = {}
 
@@ -94,23 +105,41 @@ class LabView:
 
     # --- charts -------------------------------------------------------------------------------------------------------
 
-    def pareto(self) -> dict[str, Chart]:
-        """The trail of visited states and where the present one stands."""
+    def pareto(self, merit: str = "size") -> dict[str, Chart]:
+        """The visited states, by a figure of merit, and where the present one stands."""
         live = self._exp.live
         if live.cost is None or live.dense_cost is None:
             return {}
-        visits = [self._visited(visit) for visit in live.visits]
-        return {
-            "pareto": charts.pareto_chart(
-                visits, live.cost.bytes_encoded, live.estimate, live.dense_cost.bytes_encoded, 1 - self._exp.goal
-            )
-        }
+        visits = [visited for visit in live.visits if (visited := self._visited(visit, merit)) is not None]
+        now, dense = self._footprint(live.state, live.cost, merit), self._footprint(State(), live.dense_cost, merit)
+        return {"pareto": footprint_chart(visits, now, live.estimate, dense, 1 - self._exp.goal, merit)}
 
-    def _visited(self, visit: Visit) -> charts.Visited:
-        estimate, size = visit.estimate, visit.bytes_encoded
-        words = f"{recipe_words(visit.state.recipe)}: {text.percent(estimate.accuracy)} %, {' '.join(text.size(size))}"
-        trained = visit.state.weights_key is not None
-        return charts.Visited(size, estimate.accuracy, estimate.low, estimate.high, estimate.final, trained, words)
+    def _footprint(self, state: State, cost: Cost, merit: str) -> float | None:
+        if merit == "latency":
+            return self.times.get(state)
+        if merit == "energy":
+            return energy(cost, activation_bits=32).total_nonzero_uj
+        return cost.bytes_encoded if merit == "size" else cost.macs_nonzero
+
+    def _visited(self, visit: Visit, merit: str) -> Visited | None:
+        figures = {"size": visit.bytes_encoded, "macs": visit.macs_nonzero, "energy": visit.energy_uj}
+        footprint = self.times.get(visit.state) if merit == "latency" else figures[merit]
+        if footprint is None:
+            return None
+        estimate, attempt, recipe = visit.estimate, visit.state.attempt, visit.state.recipe
+        words = f"{recipe_words(recipe)}: {text.percent(estimate.accuracy)} %, {in_words(merit, footprint)}"
+        trained: Trained = "" if attempt is None else "in rounds" if attempt.kind == "prune" else "fine-tuned"
+        method = _method(recipe)
+        return Visited(footprint, estimate.accuracy, estimate.low, estimate.high, estimate.final, method, trained, words)
+
+    def note_timing(self, timing: Timing) -> None:
+        """Keep what was measured; later measurements are told in the dense network's first time."""
+        self.timing = timing
+        dense = self.times.setdefault(State(), timing.dense.median_ms)
+        if timing.small is not None:
+            self.times[timing.state] = dense * timing.small.median_ms / timing.dense.median_ms
+        elif timing.state.recipe.quantization is None:  # zeros: dense kernels execute them as before
+            self.times[timing.state] = dense
 
     def layers(self, selected: str) -> dict[str, Chart]:
         """All layers: weights kept and multiply-accumulates."""

@@ -16,7 +16,7 @@ from nnwidgets.engine.experiment.tasks import default_setup
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
-from nnwidgets.figures.records import to_wire
+from nnwidgets.figures.records import Chart, to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
@@ -88,6 +88,7 @@ class CompressionLab(LiveWidget):
     regrowth = traitlets.Enum(_values("regrowth"), NO_REGROWTH, help="How removed weights come back while training.").tag(
         sync=True
     )
+    merit = traitlets.Enum(_values("merit"), "size", help="What the footprint is: size, macs, latency or energy.").tag(sync=True)
     gesture = traitlets.Int(0, min=0, help="Counts what a hand does: one gesture is one undo step.").tag(sync=True)
 
     accuracy = traitlets.Float(None, allow_none=True, read_only=True, help="Accuracy, a share.").tag(sync=True)
@@ -158,6 +159,7 @@ class CompressionLab(LiveWidget):
         self._follow(self._control_moved, list(CONTROLS))
         self._follow(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
         self._follow(self._layer_chosen, "selected_layer")
+        self._follow(lambda _: self.show_records(charts=self._pareto()), "merit")
         self._follow(self._schedule_moved, [*SCHEDULE, "epochs", "learning_rate"])
 
     def _describe(self) -> None:
@@ -335,7 +337,7 @@ class CompressionLab(LiveWidget):
         """A new position: its cost at once, and its accuracy if it was measured before."""
         view, layer = self._view, self.selected_layer
         figures = {**view.figures(), **view.accuracy()}
-        charts = {**view.layers(layer), **view.histogram(layer), **view.pareto(), **view.sensitivity()}
+        charts = {**view.layers(layer), **view.histogram(layer), **self._pareto(), **view.sensitivity()}
         self._last_estimate = 0.0
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
@@ -350,15 +352,18 @@ class CompressionLab(LiveWidget):
         if estimate is None or (now - self._last_estimate < _BETWEEN_ESTIMATES and not estimate.final):
             return
         self._last_estimate = now
-        self.show_records(self._view.accuracy(), self._view.pareto(), **self._accuracy_traits())
+        self.show_records(self._view.accuracy(), self._pareto(), **self._accuracy_traits())
 
     def _show_rest(self) -> None:
         figures = {**self._view.figures(), **self._view.accuracy()}
         schedule = self._tasks.schedule
         traits = {"status": self._status(), **self._accuracy_traits(), **schedule.traits()}
-        self.show_records(figures, {**self._view.pareto(), **schedule.charts()}, **traits)
+        self.show_records(figures, {**self._pareto(), **schedule.charts()}, **traits)
         with self.publishing():
             self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
+
+    def _pareto(self) -> dict[str, Chart]:
+        return self._view.pareto(self.merit)
 
     def _status(self) -> str:
         """An error stays until another state is reached or it is dismissed."""
@@ -512,7 +517,7 @@ class CompressionLab(LiveWidget):
         named = {"accuracy": "Accuracy", "size_encoded": "Size, encoded", "macs_nonzero": "MACs", "latency": "Latency"}
         figures = {**view.accuracy(), **view.figures()}
         charts = [
-            *view.pareto().values(),
+            *self._pareto().values(),
             *view.histogram(self.selected_layer).values(),
             *view.layers(self.selected_layer).values(),
             *view.sensitivity().values(),

@@ -164,19 +164,6 @@ def test_weights_that_are_zero_already_are_a_spike_of_their_own_not_kept_weights
     assert any(getattr(series, "text", "") == "5,000 at zero" for series in chart.series)
 
 
-def test_the_trail_shows_every_visit_and_trained_ones_by_shape() -> None:
-    visits = [
-        charts.Visited(1e6, 0.99, 0.99, 0.99, True, False, "dense"),
-        charts.Visited(2e5, 0.9, 0.88, 0.92, False, False, "pruned"),
-        charts.Visited(2e5, 0.97, 0.97, 0.97, True, True, "tuned"),
-    ]
-    chart = charts.pareto_chart(visits, 2e5, estimate(0.97, 0.96, 0.98), 1e6, 0.95)
-    points = [series for series in chart.series if isinstance(series, Points)]
-    assert [point.shape for point in points] == ["circle", "square", "circle"]
-    assert points[0].opacity == [0.9, 0.35] and list(points[1].y) == [0.97]
-    assert all(chart.y.domain[0] <= y <= chart.y.domain[1] for point in points for y in point.y)
-
-
 def test_layers_show_what_is_kept_above_and_multiplications_below() -> None:
     chart = charts.layers_chart(cost(), cost(1000), "a")
     full, kept, *_ = (series for series in chart.series if isinstance(series, Bars))

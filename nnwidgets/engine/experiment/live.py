@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from nnwidgets.engine.costs import energy
 from nnwidgets.engine.evaluation import Strata, Tally, strata_of, stream
 from nnwidgets.engine.experiment.events import Event
 from nnwidgets.engine.experiment.state import State
@@ -29,13 +30,17 @@ class Visit:
     """A state that was measured on a sample.
 
     Attributes:
-        bytes_encoded: its size; bytes_on_disk: of a real file, None until one was written. estimate: accuracy as far as known.
+        bytes_encoded: its size; bytes_on_disk: of a real file, None until one was written.
+        macs_nonzero, energy_uj: multiply-accumulates, and the energy, of hardware that does not execute or read zeros.
+        estimate: accuracy as far as known.
     """
 
     state: State
     sample: str
     bytes_encoded: int  # not the whole cost: hundreds of visits are kept
     bytes_on_disk: int | None
+    macs_nonzero: int
+    energy_uj: float
     estimate: Estimate
 
 
@@ -190,7 +195,11 @@ class Live:
         known = self._visits.get((state, sample))
         if not worth or self.cost is None or (known is not None and known.estimate.final and not estimate.final):
             return
-        self._visits[(state, sample)] = Visit(state, sample, self.cost.bytes_encoded, self.cost.bytes_on_disk, estimate)
+        cost = self.cost
+        joules = energy(cost, activation_bits=32).total_nonzero_uj
+        self._visits[(state, sample)] = Visit(
+            state, sample, cost.bytes_encoded, cost.bytes_on_disk, cost.macs_nonzero, joules, estimate
+        )
         while len(self._visits) > _KEPT_VISITS:
             self._visits.popitem(last=False)
 

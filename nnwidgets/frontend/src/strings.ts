@@ -32,6 +32,8 @@ export const strings = {
   sample: "Accuracy on",
   selectedLayer: "Layer whose weights are shown",
   weightsOf: "Weights of",
+  against: "Accuracy against",
+  merit: "What the footprint is",
   epochs: "Epochs",
   learningRate: "Rate",
   fineTune: "Fine-tune",

@@ -181,6 +181,7 @@ export interface Options {
   norm?: Choice[];
   schedule?: Choice[];
   regrowth?: Choice[];
+  merit?: Choice[];
 }
 
 export interface About {
@@ -291,6 +292,7 @@ export interface Written {
   schedule: string;
   rounds: number;
   regrowth: string;
+  merit: string;
   gesture: number;
 }
 
@@ -316,7 +318,7 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth",
+  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit",
 ];
 
 export type CommandName =

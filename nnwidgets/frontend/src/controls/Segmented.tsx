@@ -23,7 +23,7 @@ export function Segmented({ control, label, choices, value, bare = false, onValu
   };
   return (
     <div class="control" data-nnw-control={control}>
-      <span class="name"><span id={id} class={bare ? "hidden" : undefined}>{label}</span>{!bare && <HelpButton control={control} label={label} />}</span>
+      <span class="name"><span id={id} class={bare ? "hidden" : undefined}>{label}</span>{!bare && <HelpButton control={control} label={label} choice={choices.find((each) => each.value === value)} />}</span>
       <div class="seg" role="radiogroup" aria-labelledby={id}>
         {choices.map((each) => (
           <label key={String(each.value)} class={each.disabled ? "off" : ""} title={each.disabled || each.help?.what}>

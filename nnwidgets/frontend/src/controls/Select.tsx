@@ -20,7 +20,7 @@ export function Select({ control, label, choices, value, onValue }: Props) {
   };
   return (
     <div class="control" data-nnw-control={control}>
-      <span class="name"><label for={id}>{label}</label><HelpButton control={control} label={label} /></span>
+      <span class="name"><label for={id}>{label}</label><HelpButton control={control} label={label} choice={choices.find((each) => each.value === value)} /></span>
       <select id={id} value={String(value)} onChange={onChange}>
         {choices.map((each) => (
           <option key={String(each.value)} value={String(each.value)} disabled={Boolean(each.disabled)} title={each.disabled}>{each.label}</option>

@@ -1,6 +1,7 @@
 import { useLab } from "../lab";
 import { strings } from "../strings";
 import { Coupled } from "./Coupled";
+import { Footprint } from "./Footprint";
 import { Panel } from "./Panel";
 import { ScanButton, Sensitivity } from "./Sensitivity";
 
@@ -22,7 +23,7 @@ export function Charts({ choose }: { choose: (id: string) => void }) {
   return (
     <>
       <div class="pair">
-        <Panel name="pareto" chart={charts["pareto"]} />
+        <Footprint />
         <Panel name="histogram" chart={charts["histogram"]} title={strings.weightsOf}><LayerChoice /></Panel>
       </div>
       <Panel name="layers" chart={charts["layers"]} selected={store.value("selected_layer", "")} onSelect={choose}><ScanButton /></Panel>
