@@ -60,7 +60,7 @@ class CompressionLab(LiveWidget):
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
     writable: ClassVar[frozenset[str]] = frozenset(
-        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture", *SCHEDULE}
+        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "merit", "gesture", *SCHEDULE}
     )
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
