@@ -72,9 +72,11 @@ if TYPE_CHECKING:
     )
     from nnwidgets.engine.jobs import Job, Jobs
     from nnwidgets.engine.scans import sensitivity_scan
+    from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
     from nnwidgets.engine.sparse import LotteryResult, compare_criteria, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
     from nnwidgets.engine.training import fit
+    from nnwidgets.engine.values.front import pareto_front
     from nnwidgets.engine.values.mask import Mask
     from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
     from nnwidgets.engine.values.records import Cost, Estimate, Evaluation, Latency, LayerCost, StepRecord
@@ -117,6 +119,8 @@ __all__ = [
     "RecipeError",
     "Remedy",
     "Schedule",
+    "SearchPoint",
+    "SearchResult",
     "Split",
     "State",
     "Statistics",
@@ -142,6 +146,7 @@ __all__ = [
     "export",
     "feature_maps",
     "filters",
+    "find_smallest",
     "fingerprint",
     "fit",
     "latency",
@@ -152,6 +157,7 @@ __all__ = [
     "load_packed",
     "lottery_ticket",
     "materialize",
+    "pareto_front",
     "plant",
     "prune_and_tune",
     "rate_range_test",
@@ -226,6 +232,8 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("evaluate", "stream_accuracy"), ".evaluation"),
         **dict.fromkeys(("fingerprint", "layers"), ".trace"),
         **dict.fromkeys(_INSPECT, ".inspect"),
+        **dict.fromkeys(("SearchPoint", "SearchResult", "find_smallest"), ".search"),
+        "pareto_front": ".values.front",
         **dict.fromkeys(_DIAGNOSIS, ".diagnosis"),
         **dict.fromkeys(("PracticeResult", "check_practice"), ".diagnosis.practice"),
         "learning_curve": ".diagnosis.learning_curve",

@@ -86,9 +86,9 @@ def work(net: str, steps: int) -> dict[str, Any]:
             break
     stages["fine-tuned"] = memory()
     key = exp.weights.put({name: value + 0.01 for name, value in exp.model.state_dict().items()})  # as a finished run leaves them
-    from nnwidgets.engine.experiment import Attempt
+    from nnwidgets.engine.experiment import Attempt, State
 
-    exp.commit_training(Attempt("fine_tune", exp.recipe, None, default_setup(exp), 1.0, 1.0, 1.0), key)
+    exp.adopt(State(exp.recipe, key, Attempt("fine_tune", exp.recipe, None, default_setup(exp), 1.0, 1.0, 1.0)))
     rest("trained state")
     exp.undo()
     rest("undone")

@@ -296,14 +296,9 @@ class Experiment:
             else:
                 self._push(replace(self.state, recipe=recipe), merge)
 
-    def commit_training(self, attempt: Attempt, weights_key: str) -> None:
-        """Make freshly trained weights the present state."""
-        self._push(State(attempt.recipe, weights_key, attempt))
-        self.live.refresh()
-
-    def commit_round(self, attempt: Attempt, recipe: Recipe, weights_key: str) -> None:
-        """Make the weights that a round of pruning and training left the present state, with the recipe that they have."""
-        self._push(State(recipe, weights_key, attempt))
+    def adopt(self, state: State) -> None:
+        """Make a state the present one, as a step that can be undone; its recipe was found to fit its weights."""
+        self._push(state)
         self.live.refresh()
 
     def fine_tune(self, setup: TrainingSetup | None = None) -> State:

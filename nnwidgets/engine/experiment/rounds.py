@@ -163,7 +163,7 @@ def _network(experiment: Experiment, state: State, run: Begun) -> Generator[None
 
 def _commit(experiment: Experiment, made: _Made) -> None:
     key = experiment.weights.put(made.record.state, own=True)
-    experiment.commit_round(made.attempt, made.record.recipe, key)
+    experiment.adopt(State(made.record.recipe, key, made.attempt))
 
 
 def start_rounds(

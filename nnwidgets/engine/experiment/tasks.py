@@ -77,7 +77,7 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
 
 def _commit(experiment: Experiment, trained: _Trained) -> None:
     attempt, network = trained
-    experiment.commit_training(attempt, experiment.weights.put(latent_state(network)))
+    experiment.adopt(State(attempt.recipe, experiment.weights.put(latent_state(network)), attempt))
 
 
 def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Job:

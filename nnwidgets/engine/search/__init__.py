@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from nnwidgets.engine.search._find import find_smallest, search_steps
-from nnwidgets.engine.search._front import pareto_front
 from nnwidgets.engine.search._merits import MERITS
-from nnwidgets.engine.search.records import SearchPoint, SearchResult, SearchStep, Tuned
+from nnwidgets.engine.search.records import SearchPoint, SearchResult, SearchStep
 
 __all__ = [
     "MERITS",
     "SearchPoint",
     "SearchResult",
     "SearchStep",
-    "Tuned",
     "find_smallest",
-    "pareto_front",
     "search_steps",
 ]

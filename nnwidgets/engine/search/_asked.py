@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.search._merits import MERITS
-from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
 __all__ = ["Asked", "check_split"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,10 +19,6 @@ class Asked:
     goal: float
     merit: str
     budget_s: float
-    train: Split | None
-    tune_epochs: int
-    setup: TrainingSetup | None
-    loss: Loss | None
     seed: int
 
     def check(self) -> None:
@@ -44,13 +34,8 @@ class Asked:
             or not (math.isfinite(self.budget_s) and self.budget_s > 0)
         ):
             raise InputError(f"budget_s: got {self.budget_s!r}, expected seconds above 0, such as 30.")
-        for name, value in (("tune_epochs", self.tune_epochs), ("seed", self.seed)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InputError(f"{name}: got {value!r}, expected a whole number from 0.")
-        if self.setup is not None and not isinstance(self.setup, TrainingSetup):
-            raise InputError(f"setup: got {type(self.setup).__name__}, expected TrainingSetup(...), or None.")
-        if self.tune_epochs:
-            check_split("train", self.train)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"seed: got {self.seed!r}, expected a whole number from 0.")
 
 
 def check_split(name: str, split: object) -> None:

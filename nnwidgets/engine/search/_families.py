@@ -13,8 +13,8 @@ __all__ = ["STEP", "Family", "families_for", "left_out"]
 
 STEP = 0.01  # between two amounts of a family
 
-# What a criterion takes before its first candidate, in passes over the images it looks at (bundled nets, one core). Of OBS most is
-# the compensation of each candidate.
+# What a criterion takes before its first candidate, in passes over the images it looks at (bundled nets, one core). Of OBS most
+# is the compensation of each candidate.
 _PASSES = {"magnitude": 0, "bn_scale": 0, "wanda": 1, "activation": 1, "taylor": 3, "obd": 5, "obs": 8}
 _SINGLE = ("magnitude", "wanda", "taylor", "obd", "obs")
 _BY_UNIT = ("magnitude", "bn_scale", "activation", "taylor", "obd")
@@ -35,7 +35,7 @@ class Family:
     bits: int = 32
 
     @property
-    def settings(self) -> tuple[str, str, str, int]:
+    def settings(self) -> tuple[str | int, ...]:
         """All of them."""
         return self.structure, self.criterion, self.allocation, self.bits
 

@@ -15,7 +15,6 @@ from nnwidgets.engine.search._asked import Asked, check_split
 from nnwidgets.engine.search._search import Search
 from nnwidgets.engine.search.records import SearchResult, SearchStep
 from nnwidgets.engine.trace import preserved_rng, unvisited_copy
-from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
 __all__ = ["find_smallest", "search_steps"]
@@ -32,22 +31,19 @@ def find_smallest(
     budget_s: float = 30.0,
     calibration: Split | None = None,
     loss: Loss | None = None,
-    train: Split | None = None,
-    tune_epochs: int = 0,
-    setup: TrainingSetup | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """Find the recipe with the smallest merit whose accuracy on ``val`` still meets the goal, within a time budget.
 
-    Recipes come in families: all but the amount is fixed, and accuracy is taken to fall as the amount grows, so that it is bisected
-    on a grid of 0.01. A family first has to beat the best recipe so far at the amount where it just gets smaller: most are out after
-    a look at few images, since a candidate is left as soon as its 95 % interval is clear of the goal. What is no smaller than the
-    best one is not looked at. Families near to the best one and cheap to score come first. The winner of each family is measured on
-    all of ``val``; where that fails, the next smaller amount is tried.
+    Recipes come in families: all but the amount is fixed, and accuracy is taken to fall as the amount grows, so that it is
+    bisected on a grid of 0.01. A family first has to beat the best recipe so far at the amount where it just gets smaller: most
+    are out after a look at few images, since a candidate is left as soon as its 95 % interval is clear of the goal. What is no
+    smaller than the best one is not looked at. Families near to the best one and cheap to score come first. The winner of each
+    family is measured on all of ``val``; where that fails, the next smaller amount is tried.
 
     Choose ``val`` as images that nothing is reported on: the winner of many candidates looks better on them than on others, so
-    measure it once more on S_test. The network is copied and stays as it is. Where time does not end it, the same seed gives the same
-    result, but for latency, which is measured.
+    measure it once more on S_test. The network is copied and stays as it is. Where time does not end it, the same seed gives the
+    same result, but for latency, which is measured.
 
     Args:
         model: a plain network that answers logits (B, K). val: S_val with labels, where the network is.
@@ -57,14 +53,11 @@ def find_smallest(
             "energy" (microjoules an image by `energy`, zeros neither multiplied nor read).
         budget_s: seconds. A step that has begun, and the pass that verifies what was found, are ended.
         calibration: images that criteria look at, S_train; without it only criteria of the weights alone are tried.
-        loss: ``loss(logits, labels)`` of criteria and of training, by default cross entropy.
-        train, tune_epochs, setup: with epochs above 0, the time that is left is used to remove more than the best recipe and train
-            on ``train``, each time for so many epochs with ``setup`` (by default Adam at 5e-4, cosine). The weights are then in
-            ``best.weights``.
+        loss: ``loss(logits, labels)`` of criteria, by default cross entropy.
         seed: of the order of images.
 
     Raises:
-        InputError: goal, merit, budget, epochs or seed out of range. DataError: no labels, no training data, another device.
+        InputError: goal, merit, budget or seed out of range. DataError: no labels, another device.
         ModelError, UnsupportedError: a network that cannot be measured or compressed.
     """
     steps = search_steps(
@@ -75,9 +68,6 @@ def find_smallest(
         budget_s=budget_s,
         calibration=calibration,
         loss=loss,
-        train=train,
-        tune_epochs=tune_epochs,
-        setup=setup,
         seed=seed,
     )
     with preserved_rng():
@@ -98,22 +88,20 @@ def search_steps(
     budget_s: float = 30.0,
     calibration: Split | None = None,
     loss: Loss | None = None,
-    train: Split | None = None,
-    tune_epochs: int = 0,
-    setup: TrainingSetup | None = None,
     seed: int = 0,
     plan: CompressionPlan | None = None,
 ) -> Generator[SearchStep, None, SearchResult]:
     """As `find_smallest`, for a job: yields a `SearchStep` after each 20 ms of work or so, and returns the result.
 
-    Arguments are checked at the call. A step has a ``point`` where one was finished; a point that is verified later comes once more,
-    with the same recipe. Random states are not guarded: in a background thread that would take back what the user's own code draws.
+    Arguments are checked at the call. A step has a ``point`` where one was finished; a point that is verified later comes once
+    more, with the same recipe. Random states are not guarded: in a background thread that would take back what the user's own
+    code draws.
 
     Args:
-        plan: of ``model``, which then is not copied and must not change; what its criteria have found is used. ``calibration`` and
-            ``loss`` are those of the plan.
+        plan: of ``model``, which then is not copied and must not change; what its criteria have found is used. ``calibration``
+            and ``loss`` are those of the plan.
     """
-    asked = Asked(goal, merit, budget_s, train, tune_epochs, setup, loss, seed)
+    asked = Asked(goal, merit, budget_s, seed)
     asked.check()
     if not isinstance(model, nn.Module):
         raise ModelError(f"model: got {type(model).__name__}, expected a torch.nn.Module.")

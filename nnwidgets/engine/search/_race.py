@@ -113,5 +113,5 @@ class Course:
                 yield
                 if candidate.verdict != "undecided" and not exact:
                     break
-        if candidate.final:
+        if candidate.estimate is not None and candidate.estimate.n_seen == len(self._val):
             self._strata = strata_of(labels.numpy(), candidate.margin) or self._strata

@@ -125,7 +125,7 @@ class Search:
                     if before is not None and len(other := set(family.settings) - set(before.settings)) == 1:
                         self._lost |= other if self._best_family is before else set(before.settings) - set(family.settings)
                 except NnwError as error:
-                    self._refuse(family.pruning_label, error, lambda other, own=family: other.pruning(1) == own.pruning(1))
+                    self._refuse(family.pruning_label, error, _same_pruning(family))
 
     def _promise(self, family: Family) -> float:
         """What it may gain for the work: families near to the best one are taken to be about as good."""
@@ -182,8 +182,8 @@ class Search:
     def _first_smaller(self, family: Family, top: int) -> Generator[None, None, int]:
         """The smallest number of steps with a merit below the best one's, ``top`` + 1 where there is none.
 
-        Looked for from where families like this one began to be smaller, in growing strides, then by halves. Where each price takes
-        long, as weights have to make up first, the first one that is smaller will do.
+        Looked for from where families like this one began to be smaller, in growing strides, then by halves. Where each price
+        takes long, as weights have to make up first, the first one that is smaller will do.
         """
         low, high = family.fewest, top + 1
         key, stride = (family.structure, family.bits), 1
@@ -269,6 +269,11 @@ class Search:
 
 def _meets(visit: _Visit) -> bool:
     return visit.candidate.verdict == "meets"
+
+
+def _same_pruning(family: Family) -> Callable[[Family], bool]:
+    """Whether another family differs in its bits only."""
+    return lambda other: other.pruning(1) == family.pruning(1)
 
 
 def _same(setting: str, family: Family) -> Callable[[Family], bool]:

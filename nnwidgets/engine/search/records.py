@@ -7,34 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import Tensor
 
-from nnwidgets.engine.search._front import pareto_front
 from nnwidgets.engine.search._merits import in_words
+from nnwidgets.engine.values.front import pareto_front
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Estimate
-from nnwidgets.engine.values.setup import TrainingSetup
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SearchPoint", "SearchResult", "SearchStep", "Tuned"]
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """Fine-tuning that led to a point.
-
-    Attributes:
-        weights: state dict to compress, masked weights zero, not rounded. setup: how it was trained. seconds: of training.
-        loss_first, loss_last: mean loss of the first and of the last tenth of the steps.
-    """
-
-    weights: Mapping[str, Tensor] = field(repr=False)
-    setup: TrainingSetup
-    seconds: float
-    loss_first: float
-    loss_last: float
+__all__ = ["SearchPoint", "SearchResult", "SearchStep"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +30,7 @@ class SearchPoint:
         verdict: "meets" or "misses" the goal, "undecided" where the time was over. Of an estimate that is not final it holds
             with the interval's 95 %.
         bytes_encoded, macs_nonzero: of the recipe, as `cost` gives them, whatever the search is for.
-        seconds: since the search began. tuned: the training that led here, None without.
+        seconds: since the search began.
     """
 
     recipe: Recipe
@@ -59,12 +41,6 @@ class SearchPoint:
     bytes_encoded: int
     macs_nonzero: int
     seconds: float
-    tuned: Tuned | None = None
-
-    @property
-    def weights(self) -> Mapping[str, Tensor] | None:
-        """State dict that the recipe is for, where the network was fine-tuned; None for the weights as given."""
-        return None if self.tuned is None else self.tuned.weights
 
 
 @dataclass(frozen=True)
@@ -114,8 +90,8 @@ class SearchResult:
             return "The time was over before the network as it is was measured; nothing was searched. Give more seconds."
         if self.dense.verdict == "misses":
             return (
-                f"The network as it is misses the goal: {error:.1f} % wrong on S_val, at most {goal:.1f} % wanted. Nothing smaller "
-                "was searched; train it further, or allow more errors."
+                f"The network as it is misses the goal: {error:.1f} % wrong on S_val, at most {goal:.1f} % wanted. Nothing "
+                "smaller was searched; train it further, or allow more errors."
             )
         tried = f"{len(self.path)} tried in {self.seconds:.0f} s"
         if self.best is self.dense:
@@ -133,7 +109,7 @@ class SearchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each point of the path: family, amount, merit, accuracy, low, high, n_seen, final, verdict, bytes_encoded,
-        macs_nonzero, seconds, tuned, is_best, recipe (JSON).
+        macs_nonzero, seconds, is_best, recipe (JSON).
         """
         import pandas as pd  # 30 MB that a lab at work does not need
 
@@ -154,7 +130,6 @@ class SearchResult:
                     "bytes_encoded": point.bytes_encoded,
                     "macs_nonzero": point.macs_nonzero,
                     "seconds": point.seconds,
-                    "tuned": point.tuned is not None,
                     "is_best": point is self.best,
                     "recipe": point.recipe.to_json(),
                 }
