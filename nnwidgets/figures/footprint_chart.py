@@ -97,7 +97,7 @@ def footprint_chart(
     if searched:
         at, high = [look.footprint for look in searched], [max(look.accuracy, y.domain[0]) for look in searched]
         titles = [look.text for look in searched]
-        series.append(Line(at, high, role="muted", dash=True, width=1.0, opacity=0.5))
+        series.append(Line(at, high, role="muted", dash=True, width=1.0, opacity=0.3))
         series.append(Points(at, high, "diamond", False, "muted", 2.5, titles=titles, label="looked at by the search, on S_val"))
     for training, (role, filled) in _TRAINING.items():
         for method, (shape, label) in _SHAPES.items():

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from nnwidgets.engine.experiment import Experiment, Task
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
+from nnwidgets.engine.experiment.searching import start_search
 from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.search import SearchPoint, SearchResult
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LabTasks"]
 
 _BETWEEN = 0.1  # seconds between two publications
+_IN_ITS_CARD = ("search",)  # shown where they are asked for, not where the network is trained
 _ROLES = {"done": "good", "cancelled": "muted"}
 
 
@@ -32,7 +35,7 @@ class LabTasks:
         self._widget, self._exp, self._view = widget, experiment, view
         self.schedule = LabSchedule(widget, experiment)
         self._failed: str | None = None
-        self._last = 0.0
+        self._last = self._last_point = 0.0
 
     def starters(self) -> dict[str, Callable[[], object]]:
         """Name of a task -> what begins it."""
@@ -42,6 +45,7 @@ class LabTasks:
             "disk": lambda: start_disk(self._exp),
             "scan_layers": self._scan_layers,
             "prune": self.schedule.again,
+            "search": self._search,
         }
 
     def start(self, name: str) -> None:
@@ -71,6 +75,25 @@ class LabTasks:
 
         start_scan(self._exp, done)
 
+    def _search(self) -> None:
+        widget, view = self._widget, self._view
+        if self._exp.jobs.running("task") is not None:
+            return
+        merit = widget.merit
+        view.note_search(merit)
+
+        def seen(point: SearchPoint) -> None:
+            view.note_point(point)
+            now = time.monotonic()
+            if now - self._last_point > _BETWEEN:
+                self._last_point = now
+                widget.show_records(charts=view.pareto(widget.merit))
+
+        def done(_: SearchResult) -> None:
+            widget.show_records(charts=view.pareto(widget.merit))
+
+        start_search(self._exp, merit, widget.budget, seen, done)
+
     def show(self, task: Task) -> None:
         """Publish how far a task is, or how it ended."""
         now = time.monotonic()
@@ -79,7 +102,8 @@ class LabTasks:
         self._last = now
         if task.ended is not None:
             self._failed = task.name if task.ended == "failed" else None  # its error comes next
-            self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad")})
+            named = {"name": task.name} if task.name in _IN_ITS_CARD else {}
+            self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad"), **named})
             if task.name == "prune":
                 self.schedule.ended()
             return

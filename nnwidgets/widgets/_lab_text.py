@@ -220,6 +220,12 @@ HELP: Mapping[str, dict[str, str]] = {
     "latency": {
         "what": "Measured on this machine: median of many runs. Masks and simulated rounding do not make dense kernels faster."
     },
+    "search": {
+        "what": "Tries structures, criteria, ways to spread and bits; within each it halves its way to the largest share that "
+        "meets the goal on S_val. A candidate is left as soon as its interval is clear of the goal; the best is verified on all "
+        "of S_val. Nothing is trained. What is found becomes the present state.",
+    },
+    "budget": {"what": "Seconds that the search may take. It ends earlier where nothing is left to try."},
     "pareto": {
         "what": "Each state you visit is a point: its shape tells what was done, a hollow one was trained afterwards. "
         "Up and to the left is better; the green line joins what nothing else beats.",

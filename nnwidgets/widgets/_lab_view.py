@@ -15,13 +15,14 @@ from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
 from nnwidgets.engine.experiment.tasks import Timing
 from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.search import SearchPoint
 from nnwidgets.engine.trace.weights import weight_of
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Cost
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
 from nnwidgets.figures import text
-from nnwidgets.figures.footprint_chart import Method, Trained, Visited, footprint_chart, in_words
+from nnwidgets.figures.footprint_chart import Looked, Method, Trained, Visited, footprint_chart, in_words
 from nnwidgets.figures.records import Chart, Figure, Note
 from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 
@@ -69,6 +70,8 @@ class LabView:
         self.timing: Timing | None = None
         self.times: dict[State, float] = {}  # measured milliseconds
         self.scan: Scan | None = None
+        self._searched: dict[Recipe, SearchPoint] = {}  # what a search has been to
+        self._search_merit = "size"
         self._bins: dict[tuple[str | None, str], tuple[weakref.ref[Bench], charts.WeightBins]] = {}
 
     # --- printed figures ----------------------------------------------------------------------------------------------
@@ -112,7 +115,8 @@ class LabView:
             return {}
         visits = [visited for visit in live.visits if (visited := self._visited(visit, merit)) is not None]
         now, dense = self._footprint(live.state, live.cost, merit), self._footprint(State(), live.dense_cost, merit)
-        return {"pareto": footprint_chart(visits, now, live.estimate, dense, 1 - self._exp.goal, merit)}
+        searched = [look for point in self._searched.values() if (look := self._looked(point, merit)) is not None]
+        return {"pareto": footprint_chart(visits, now, live.estimate, dense, 1 - self._exp.goal, merit, searched)}
 
     def _footprint(self, state: State, cost: Cost, merit: str) -> float | None:
         if merit == "latency":
@@ -131,6 +135,22 @@ class LabView:
         trained: Trained = "" if attempt is None else "in rounds" if attempt.kind == "prune" else "fine-tuned"
         method = _method(recipe)
         return Visited(footprint, estimate.accuracy, estimate.low, estimate.high, estimate.final, method, trained, words)
+
+    def note_search(self, merit: str) -> None:
+        """A search begins; points of an earlier one are taken away."""
+        self._searched, self._search_merit = {}, merit
+
+    def note_point(self, point: SearchPoint) -> None:
+        """A search has been to a point, or knows more of it."""
+        self._searched[point.recipe] = point
+
+    def _looked(self, point: SearchPoint, merit: str) -> Looked | None:
+        known = {"size": point.bytes_encoded, "macs": point.macs_nonzero, self._search_merit: point.merit}
+        if merit not in known:
+            return None
+        right = f"{text.percent(point.estimate.accuracy)} % right on {text.count(point.estimate.n_seen)} images of S_val"
+        words = f"{recipe_words(point.recipe)}: {in_words(merit, known[merit])}, {right}: {point.verdict} the goal"
+        return Looked(known[merit], point.estimate.accuracy, words.replace("undecided the goal", "undecided"))
 
     def note_timing(self, timing: Timing) -> None:
         """Keep what was measured; later measurements are told in the dense network's first time."""

@@ -60,7 +60,7 @@ class CompressionLab(LiveWidget):
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
     writable: ClassVar[frozenset[str]] = frozenset(
-        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "merit", "gesture", *SCHEDULE}
+        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "merit", "budget", "gesture", *SCHEDULE}
     )
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
@@ -89,6 +89,7 @@ class CompressionLab(LiveWidget):
         sync=True
     )
     merit = traitlets.Enum(_values("merit"), "size", help="What the footprint is: size, macs, latency or energy.").tag(sync=True)
+    budget = traitlets.Int(30, min=1, max=3600, help="Seconds that the search for the smallest network may take.").tag(sync=True)
     gesture = traitlets.Int(0, min=0, help="Counts what a hand does: one gesture is one undo step.").tag(sync=True)
 
     accuracy = traitlets.Float(None, allow_none=True, read_only=True, help="Accuracy, a share.").tag(sync=True)
@@ -443,6 +444,7 @@ class CompressionLab(LiveWidget):
             "measure_latency": self.measure_latency,
             "measure_disk": self.measure_disk,
             "scan_layers": self.scan_layers,
+            "search": self.search,
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,
@@ -474,6 +476,13 @@ class CompressionLab(LiveWidget):
     def scan_layers(self) -> None:
         """Prune each layer alone by several amounts in the background and show what is lost, on S_val where there is one."""
         self._tasks.start("scan_layers")
+
+    def search(self) -> None:
+        """Look for the smallest network (by ``merit``) that meets the goal, in the background, for at most ``budget`` seconds.
+
+        It chooses on S_val. What is found becomes the present state; Undo takes it back.
+        """
+        self._tasks.start("search")
 
     def cancel(self) -> None:
         """Stop what runs in the background; nothing of it is applied."""

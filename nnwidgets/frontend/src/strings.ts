@@ -34,6 +34,8 @@ export const strings = {
   weightsOf: "Weights of",
   against: "Accuracy against",
   merit: "What the footprint is",
+  search: "Find the smallest that meets the goal",
+  budget: "Seconds",
   epochs: "Epochs",
   learningRate: "Rate",
   fineTune: "Fine-tune",

@@ -253,6 +253,7 @@ export interface SchedulePlan {
 }
 
 export interface LastTask {
+  name?: string; // of one that is shown in a card of its own
   text: string;
   role?: Role;
 }
@@ -293,6 +294,7 @@ export interface Written {
   rounds: number;
   regrowth: string;
   merit: string;
+  budget: number;
   gesture: number;
 }
 
@@ -318,9 +320,9 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit",
+  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
 ];
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

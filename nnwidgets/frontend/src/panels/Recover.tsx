@@ -21,8 +21,8 @@ export function Recover() {
           onValue={(v) => store.set("learning_rate", v)} />
       </div>
       <Rounds />
-      {task && <Progress task={task} />}
-      {!task && last?.text && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
+      {task && task.name !== "search" && <Progress task={task} />}
+      {!task && last?.text && last.name !== "search" && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
     </section>
   );
 }
