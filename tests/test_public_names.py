@@ -58,6 +58,7 @@ PUBLIC = {
         "attention_maps",
         "bake",
         "check_practice",
+        "compare_criteria",
         "compress",
         "cost",
         "deconvnet",

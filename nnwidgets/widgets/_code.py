@@ -7,6 +7,7 @@ from typing import Any
 from nnwidgets.engine.compression.knowledge import needs_pass
 from nnwidgets.engine.experiment import Experiment, State
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.schedule import Schedule
 from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["code_for", "recipe_code", "steps_code"]
@@ -44,8 +45,14 @@ def steps_code(experiment: Experiment, state: State) -> list[str]:
         before = next((s for s in experiment.history if s.weights_key == made.weights_key and s.recipe == made.recipe), None)
         start = before or State(made.recipe, made.weights_key)
         lines += steps_code(experiment, start) if start != state else []
-        lines.append(f"exp.fine_tune({_call('E.TrainingSetup', made.setup, TrainingSetup())})")
-        if state.recipe == made.recipe:
+        setup = _call("E.TrainingSetup", made.setup, TrainingSetup())
+        if made.schedule is None:
+            lines.append(f"exp.fine_tune({setup})")
+        else:
+            schedule = _call("E.Schedule", made.schedule, Schedule(), always=("kind",))
+            some = f", rounds={made.round}" if made.round < made.schedule.phases else ""
+            lines.append(f"exp.prune({schedule}, {setup}{some})")
+        if state.recipe == (made.recipe if made.left is None else made.left):
             return lines
     lines.append(f"exp.apply({recipe_code(state.recipe)})")
     return lines

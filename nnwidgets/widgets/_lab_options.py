@@ -61,12 +61,13 @@ def _sentence(reason: str) -> str:
 
 
 def options_for(
-    experiment: Experiment, structure: str, layers: list[dict[str, Any]] | None = None
+    experiment: Experiment, structure: str, layers: list[dict[str, Any]] | None = None, schedule: str = "one_shot"
 ) -> dict[str, list[dict[str, Any]]]:
     """All choices; those that this network, these data or this structure do not allow carry the reason.
 
     Args:
         layers: what `layers_for` gave, None before that is known: then no structure is ruled out.
+        schedule: kind of the chosen schedule.
     """
     options = {name: [dict(each) for each in choices] for name, choices in OPTIONS.items()}
     sizes = {name: getattr(experiment, name) for name in ("test", "val")}
@@ -88,11 +89,23 @@ def options_for(
             why = "it looks at the loss, and the images have no labels"
         if why:
             each["disabled"] = why
+    for each in options["regrowth"]:
+        why = _no_regrowth(each["value"], structure, schedule)
+        if why:
+            each["disabled"] = why
     for each in options["allocation"]:
         why = misfit(Pruning(0.5, structure, allocation=each["value"]))
         if why:
             each["disabled"] = why
     return options
+
+
+def _no_regrowth(regrowth: str, structure: str, schedule: str) -> str:
+    if regrowth == "dense_sparse_dense" and schedule != "one_shot":
+        return "it has its own three phases: choose one-shot"
+    if regrowth in ("rigl", "set") and schedule == "cubic":
+        return "it needs a fixed number of weights: choose one-shot or iterative"
+    return "it is for single weights" if regrowth in ("rigl", "set") and structure != "weight" else ""
 
 
 def settled(controls: Mapping[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:

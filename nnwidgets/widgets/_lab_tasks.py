@@ -13,6 +13,7 @@ from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk,
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._lab_schedule import LabSchedule
 from nnwidgets.widgets._lab_view import LabView
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class LabTasks:
 
     def __init__(self, widget: CompressionLab, experiment: Experiment, view: LabView) -> None:
         self._widget, self._exp, self._view = widget, experiment, view
+        self.schedule = LabSchedule(widget, experiment)
         self._failed: str | None = None
         self._last = 0.0
 
@@ -39,6 +41,7 @@ class LabTasks:
             "latency": self._measure_latency,
             "disk": lambda: start_disk(self._exp),
             "scan_layers": self._scan_layers,
+            "prune": self.schedule.again,
         }
 
     def start(self, name: str) -> None:
@@ -77,6 +80,8 @@ class LabTasks:
         if task.ended is not None:
             self._failed = task.name if task.ended == "failed" else None  # its error comes next
             self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad")})
+            if task.name == "prune":
+                self.schedule.ended()
             return
         left = "" if task.seconds_left is None else f", {text.duration(task.seconds_left)} left"
         shown = {

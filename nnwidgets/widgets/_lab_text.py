@@ -104,6 +104,40 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
         ),
     ],
     "observer": [choice("minmax", "min-max", "The range is that of the weights themselves.")],
+    "schedule": [
+        choice("one_shot", "one-shot", "All is removed at once, then the network is trained."),
+        choice(
+            "iterative",
+            "iterative",
+            "In rounds: score, remove, train, repeat. Each round removes the same share of what is left.",
+            "kept after round r of R: (1 - s)^(r / R)",
+            "Han et al. 2015",
+        ),
+        choice(
+            "cubic",
+            "cubic",
+            "Gradually while training: much at first, little at the end. The last quarter trains what is left.",
+            "s(t) = s + (0 - s) (1 - t / T)³",
+            "Zhu & Gupta 2017",
+        ),
+    ],
+    "regrowth": [
+        choice("none", "none", "What was removed stays removed."),
+        choice(
+            "rigl",
+            "RigL",
+            "While training, the smallest kept weights go, and as many others grow from zero where the gradient is largest.",
+            "share moved: (a / 2)(1 + cos(πt / T))",
+            "Evci et al. 2020",
+        ),
+        choice("set", "SET", "As RigL, but random ones grow.", source="Mocanu et al. 2018"),
+        choice(
+            "dense_sparse_dense",
+            "dense-sparse-dense",
+            "Train, remove and train, give back (from zero) and train at a tenth of the rate: the network ends dense.",
+            source="Han et al. 2017",
+        ),
+    ],
     "sample": [
         choice("test", "test", "S_test reports. Choose on S_val if you then report on S_test: each look is counted."),
         choice("val", "validation", "S_val, held out of S_train: the sample to choose settings on."),
@@ -133,8 +167,20 @@ HELP: Mapping[str, dict[str, str]] = {
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},
     "sample": {"what": "The images that accuracy is measured on."},
+    "schedule": {
+        "what": "The standard algorithm: score, remove, train, repeat, until the share above is removed. "
+        "Each round is a step that Undo takes back; One round goes on from wherever it stands.",
+        "source": "Han et al. 2015; Menghani 2021",
+    },
+    "rounds": {"what": "How often it removes and trains."},
+    "regrowth": {"what": "Removed weights may come back while the network is trained."},
+    "prune_run": {
+        "what": "The line: share removed. "
+        "Circles: accuracy on S_val after each removal (hollow) and after each training (filled)."
+    },
     "epochs": {
-        "what": "Passes over S_train while fine-tuning. Removed weights stay removed, rounded weights stay rounded.",
+        "what": "Passes over S_train while fine-tuning, or in each round. "
+        "Removed weights stay removed, rounded weights stay rounded.",
         "source": "Han et al. 2015",
     },
     "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},

@@ -22,6 +22,7 @@ from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
+from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
 from nnwidgets.widgets._lab_view import LabView, recipe_words
@@ -36,6 +37,7 @@ __all__ = ["CompressionLab"]
 _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel stays free
 _BETWEEN_SCORING_NEWS = 0.1
 _HEAD_START = 0.02  # seconds that new figures have to reach the screen before the evaluation competes for the cores
+SCHEDULE = ("schedule", "rounds", "regrowth")
 _STOPPED = "stopped"  # notice that the slider was held back
 
 
@@ -57,7 +59,9 @@ class CompressionLab(LiveWidget):
 
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
-    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture"})
+    writable: ClassVar[frozenset[str]] = frozenset(
+        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "gesture", *SCHEDULE}
+    )
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
     structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
@@ -79,6 +83,11 @@ class CompressionLab(LiveWidget):
     selected_layer = traitlets.Unicode("", help="Layer of the weight histogram.").tag(sync=True)
     epochs = traitlets.Int(2, min=1, max=50, help="Epochs of fine-tuning.").tag(sync=True)
     learning_rate = traitlets.Float(5e-4, min=1e-6, max=1.0, help="Learning rate of fine-tuning.").tag(sync=True)
+    schedule = traitlets.Enum(_values("schedule"), "iterative", help="How removing and training take turns.").tag(sync=True)
+    rounds = traitlets.Int(5, min=1, max=30, help="Rounds of an iterative or cubic schedule.").tag(sync=True)
+    regrowth = traitlets.Enum(_values("regrowth"), NO_REGROWTH, help="How removed weights come back while training.").tag(
+        sync=True
+    )
     gesture = traitlets.Int(0, min=0, help="Counts what a hand does: one gesture is one undo step.").tag(sync=True)
 
     accuracy = traitlets.Float(None, allow_none=True, read_only=True, help="Accuracy, a share.").tag(sync=True)
@@ -97,6 +106,7 @@ class CompressionLab(LiveWidget):
     scoring = traitlets.Dict(
         default_value=None, allow_none=True, read_only=True, help="How far a criterion is in looking at images."
     ).tag(sync=True)
+    schedule_plan = traitlets.Dict(read_only=True, help="What the schedule will do, or why it cannot.").tag(sync=True)
     notices: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     code = traitlets.Unicode("", read_only=True, help="Python that reproduces what is on the screen.").tag(sync=True)
     view = traitlets.Dict(read_only=True).tag(sync=True)
@@ -148,6 +158,7 @@ class CompressionLab(LiveWidget):
         self._follow(self._control_moved, list(CONTROLS))
         self._follow(lambda change: self._exp.live.choose_sample(change["new"]), "sample")
         self._follow(self._layer_chosen, "selected_layer")
+        self._follow(self._schedule_moved, [*SCHEDULE, "epochs", "learning_rate"])
 
     def _describe(self) -> None:
         """What does not change while the widget lives."""
@@ -162,9 +173,12 @@ class CompressionLab(LiveWidget):
             "about",
             {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
         )
-        self.set_trait("options", options_for(exp, self.structure))
+        self.set_trait("options", self._options())
         self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
         self.set_trait("layers", layers_for(plan))
+
+    def _options(self, layers: list[dict[str, Any]] | None = None) -> dict[str, list[dict[str, Any]]]:
+        return options_for(self._exp, self.structure, layers, self.schedule)
 
     def _find_structures(self) -> Iterator[None]:
         """What is coupled in the network takes some time to find: the lab is on the screen before."""
@@ -176,7 +190,7 @@ class CompressionLab(LiveWidget):
             return
         with self.publishing():
             self.set_trait("layers", rows)
-            self.set_trait("options", options_for(self._exp, self.structure, rows))
+            self.set_trait("options", self._options(rows))
         self.show_records(charts=self._view.layers(self.selected_layer))
 
     # --- from the controls to the experiment --------------------------------------------------------------------------
@@ -208,6 +222,17 @@ class CompressionLab(LiveWidget):
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
         self._exp.request(recipe, self._merge)
 
+    def _schedule_moved(self, change: Any) -> None:
+        with self.publishing():
+            self._fit_regrowth()
+        self._tasks.schedule.show()
+
+    def _fit_regrowth(self) -> None:
+        """Choices that go with the present schedule and structure; a regrowth that does not is taken off."""
+        self.set_trait("options", self._options(self.layers))
+        if any(each.get("disabled") for each in self.options["regrowth"] if each["value"] == self.regrowth):
+            self.set_trait("regrowth", NO_REGROWTH)
+
     def _settle(self) -> None:
         """A new structure takes the other controls with it, so that all go together."""
         self._settling = True
@@ -215,7 +240,7 @@ class CompressionLab(LiveWidget):
             with self.publishing():
                 for name, value in settled({name: getattr(self, name) for name in CONTROLS}, self.layers).items():
                     self.set_trait(name, value)
-                self.set_trait("options", options_for(self._exp, self.structure, self.layers))
+                self._fit_regrowth()
         finally:
             self._settling = False
 
@@ -229,7 +254,7 @@ class CompressionLab(LiveWidget):
                     self.set_trait(name, value)
             finally:
                 self._settling = False
-            self.set_trait("options", options_for(self._exp, self.structure, self.layers))
+            self.set_trait("options", self._options(self.layers))
             self._asked = self._recipe()
         self._publish_history()
 
@@ -329,7 +354,9 @@ class CompressionLab(LiveWidget):
 
     def _show_rest(self) -> None:
         figures = {**self._view.figures(), **self._view.accuracy()}
-        self.show_records(figures, self._view.pareto(), status=self._status(), **self._accuracy_traits())
+        schedule = self._tasks.schedule
+        traits = {"status": self._status(), **self._accuracy_traits(), **schedule.traits()}
+        self.show_records(figures, {**self._view.pareto(), **schedule.charts()}, **traits)
         with self.publishing():
             self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
 
@@ -404,6 +431,8 @@ class CompressionLab(LiveWidget):
             "snapshot_load": lambda name="": exp.load_snapshot(name),
             "snapshot_delete": lambda name="": exp.delete_snapshot(name),
             "fine_tune": self.fine_tune,
+            "prune_run": self.prune,
+            "prune_step": lambda: self.prune(1),
             "cancel": self.cancel,
             "cancel_scoring": self.cancel_scoring,
             "measure_latency": self.measure_latency,
@@ -418,6 +447,16 @@ class CompressionLab(LiveWidget):
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
         self._tasks.start("fine_tune")
+
+    def prune(self, rounds: int | None = None) -> None:
+        """Remove and train in turn, by ``schedule``, in the background, until the present share is removed; or go on with it.
+
+        Each round becomes a step that Undo takes back.
+
+        Args:
+            rounds: how many of those that are left, by default all.
+        """
+        self._tasks.schedule.start(rounds)
 
     def measure_latency(self) -> None:
         """Measure the latency of the dense network, and of what is left of it, in the background."""

@@ -309,3 +309,45 @@ def test_what_cannot_be_is_said_at_the_call(change: dict[str, Any], error: type[
     given: dict[str, Any] = {"model": net(), "train": data(), "recipe": E.Recipe(E.Pruning(0.5)), "setup": SETUP, **change}
     with pytest.raises(error, match=said):
         E.prune_and_tune(**given)
+
+
+@pytest.mark.parametrize("quantization", [None, E.Quantization(4)], ids=["full precision", "4 bit"])
+@pytest.mark.parametrize(
+    ("schedule", "criterion"),
+    [
+        (E.Schedule("iterative", 3), "magnitude"),
+        (E.Schedule("iterative", 3), "taylor"),
+        (E.Schedule("iterative", 3, regrowth="set", every_steps=2), "magnitude"),
+        (E.Schedule(regrowth="dense_sparse_dense"), "magnitude"),
+    ],
+    ids=["magnitude", "taylor", "regrowth", "dense_sparse_dense"],
+)
+def test_rounds_after_a_break_are_those_without(
+    schedule: E.Schedule, criterion: str, quantization: E.Quantization | None
+) -> None:
+    """Each round gone on with from the record of the one before: the same bits, masks and figures."""
+    model, train, val = net(), data(), data(60, 1)
+    recipe = E.Recipe(E.Pruning(0.8, criterion=criterion), quantization)
+    whole = list(E.prune_and_tune(model, train, recipe, schedule, SETUP, val))
+    for number in range(1, schedule.phases):
+        before = whole[number - 1]
+        steps = prune_steps(before.network(model, train), train, recipe, schedule, SETUP, val, done=number)
+        record = next(each for each in steps if isinstance(each, RoundRecord))
+        steps.close()
+        assert same_state(record.state, whole[number].state) and record.recipe == whole[number].recipe
+        assert (record.round, record.before, record.accuracy) == (number + 1, whole[number].before, whole[number].accuracy)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "done", "said"),
+    [
+        (E.Schedule("iterative", 3), 3, "expected 0 to 2 rounds"),
+        (E.Schedule("iterative", 3), -1, "expected 0 to 2 rounds"),
+        (E.Schedule("iterative", 3), True, "expected 0 to 2 rounds"),
+        (E.Schedule("cubic", 3, 9, every_steps=2), 1, "no round to go on from"),
+    ],
+)
+def test_rounds_that_are_not_there_are_refused(schedule: E.Schedule, done: Any, said: str) -> None:
+    """Before anything is done."""
+    with pytest.raises(E.InputError, match=said):
+        prune_steps(net(), data(), E.Recipe(E.Pruning(0.8)), schedule, SETUP, done=done)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,12 @@ from nnwidgets.engine.jobs import Jobs
 from nnwidgets.engine.trace import visited
 from nnwidgets.engine.trace._fingerprint import quick_fingerprint
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.schedule import Schedule
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
+
+if TYPE_CHECKING:
+    from nnwidgets.engine.sparse import RoundRecord
 
 __all__ = ["Experiment"]
 
@@ -297,6 +301,11 @@ class Experiment:
         self._push(State(attempt.recipe, weights_key, attempt))
         self.live.refresh()
 
+    def commit_round(self, attempt: Attempt, recipe: Recipe, weights_key: str) -> None:
+        """Make the weights that a round of pruning and training left the present state, with the recipe that they have."""
+        self._push(State(recipe, weights_key, attempt))
+        self.live.refresh()
+
     def fine_tune(self, setup: TrainingSetup | None = None) -> State:
         """Train the present state on S_train and make the result the present state. Blocks; the widget does it in the background.
 
@@ -311,6 +320,27 @@ class Experiment:
         for _ in fine_tuning(self, setup):
             pass
         return self.state
+
+    def prune(
+        self, schedule: Schedule | None = None, setup: TrainingSetup | None = None, rounds: int | None = None
+    ) -> tuple[RoundRecord, ...]:
+        """Remove and train in turn until the share of the present recipe is removed; see `prune_and_tune`. Blocks.
+
+        Each round becomes a state that can be undone. Where the present state is a round of the same schedule and setup, but not
+        its last one, the run goes on from there.
+
+        Args:
+            schedule: by default one_shot. setup: by default Adam at 5e-4; its epochs are replaced by those of the schedule.
+            rounds: how many of those that are left, by default all.
+
+        Raises:
+            DataError: there is no training data. RecipeError, UnsupportedError: the recipe removes nothing, or the schedule does
+            not go with it.
+        """
+        from nnwidgets.engine.experiment.rounds import pruning
+        from nnwidgets.engine.sparse import RoundRecord
+
+        return tuple(step for step in pruning(self, schedule, setup, rounds) if isinstance(step, RoundRecord))
 
     def undo(self) -> bool:
         """Go back one step. Returns False if there is none."""

@@ -104,4 +104,4 @@ def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
         done(scan)
         return f"each layer alone at {len(AMOUNTS)} amounts, on {scan.table.attrs['n']:,} images of S_{scan.sample}"
 
-    return tasks._start(experiment, "scan_layers", _LABEL, work, ended)
+    return tasks.start(experiment, "scan_layers", _LABEL, work, ended)

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.schedule import Schedule
 from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["Attempt", "History", "State"]
@@ -20,8 +21,10 @@ class Attempt:
     """A training run that led to a state: what was trained, from which state, how, and how long it took.
 
     Attributes:
-        kind: "fine_tune"; recipe: what was trained; weights_key: the weights it started from, None for the dense ones.
+        kind: "fine_tune" or "prune"; recipe: what was trained, or the aim; weights_key: the weights it started from, None for the
+            dense ones.
         setup: how; seconds: of training; loss_first, loss_last: mean loss of the first and last tenth of the steps.
+        schedule, round, left: of "prune": by which schedule, after which of its rounds, and the recipe that the round left.
     """
 
     kind: str
@@ -31,6 +34,9 @@ class Attempt:
     seconds: float
     loss_first: float
     loss_last: float
+    schedule: Schedule | None = None
+    round: int = 0
+    left: Recipe | None = None
 
     def to_data(self) -> dict[str, Any]:
         """As JSON data."""
@@ -44,13 +50,24 @@ class Attempt:
             "seconds": self.seconds,
             "loss_first": self.loss_first,
             "loss_last": self.loss_last,
+            "schedule": None if self.schedule is None else self.schedule.to_json(),
+            "round": self.round,
+            "left": None if self.left is None else self.left.to_json(),
         }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Attempt:
         """From what ``to_data`` gave."""
         rest = {name: data[name] for name in ("kind", "weights_key", "seconds", "loss_first", "loss_last")}
-        return cls(recipe=Recipe.from_json(data["recipe"]), setup=TrainingSetup(**data["setup"]), **rest)
+        schedule, left = data.get("schedule"), data.get("left")
+        return cls(
+            recipe=Recipe.from_json(data["recipe"]),
+            setup=TrainingSetup(**data["setup"]),
+            schedule=None if schedule is None else Schedule.from_json(schedule),
+            round=data.get("round", 0),
+            left=None if left is None else Recipe.from_json(left),
+            **rest,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import nn
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
     from nnwidgets.engine.jobs import Job
 
-__all__ = ["fine_tuning", "start_disk", "start_fine_tuning", "start_latency"]
+__all__ = ["default_setup", "fine_tuning", "start", "start_disk", "start_fine_tuning", "start_latency"]
 
 _SLOT = "task"
 _LATENCY_RUNS = 50
@@ -105,7 +105,7 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
         epochs = f"{records[-1].epochs} epoch" + ("s" if records[-1].epochs > 1 else "")
         return f"fine-tuned {epochs} in {time.monotonic() - started:.0f} s; Undo brings the weights back"
 
-    return _start(experiment, "fine_tune", "Fine-tuning", work, ended)
+    return start(experiment, "fine_tune", "Fine-tuning", work, ended)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def start_latency(experiment: Experiment, done: Callable[[Timing], None]) -> Job
         done(timing)
         return "latency measured"
 
-    return _start(experiment, "latency", "Measuring latency", work, ended)
+    return start(experiment, "latency", "Measuring latency", work, ended)
 
 
 def start_disk(experiment: Experiment) -> Job:
@@ -162,7 +162,7 @@ def start_disk(experiment: Experiment) -> Job:
         experiment.live.record_disk(*measured)
         return "a file was written, loaded back and measured"
 
-    return _start(experiment, "disk", "Writing a file", work, ended)
+    return start(experiment, "disk", "Writing a file", work, ended)
 
 
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
@@ -175,37 +175,48 @@ def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
-def _start(
+def start(
     experiment: Experiment,
     name: str,
     label: str,
-    work: Callable[[], Generator[Task | None, None, _Result]],
+    work: Callable[[], Generator[Any, None, _Result]],
     ended: Callable[[_Result], str],
+    *,
+    item: Callable[[Any], Task | None] | None = None,
+    cancelled: Callable[[], str] = lambda: "cancelled: nothing was changed",
 ) -> Job:
-    """Run ``work`` in the background; only once it is past being cancelled, ``ended`` puts to use what it returned."""
+    """Run ``work`` in the background; only once it is past being cancelled, ``ended`` puts to use what it returned.
+
+    Args:
+        work: yields a Task to be told, None, or what ``item`` puts to use, which is done only where it was not cancelled before.
+        ended, cancelled: how it ended, in words.
+    """
     results: list[_Result] = []
 
     def tell(task: Task | None) -> None:
         if task is not None:
             experiment.emit(Event("task", task=task))
 
-    def kept() -> Iterator[Task | None]:
+    def heard(step: Any) -> None:
+        tell(step if item is None or step is None else item(step))
+
+    def kept() -> Iterator[Any]:
         results.append((yield from work()))
 
     def done() -> None:
         tell(Task(name, label, 1.0, ended="done", text=ended(results.pop())))
 
     def failed(error: BaseException) -> None:
-        tell(Task(name, label, ended="failed", text="failed: nothing was changed"))
+        tell(Task(name, label, ended="failed", text=cancelled().replace("cancelled", "failed", 1)))
         experiment.emit(Event("error", error=error, title=f"{label} failed"))
 
     tell(Task(name, label))
     return experiment.jobs.submit(
         _SLOT,
         kept,
-        on_item=tell,
+        on_item=heard,
         on_done=done,
-        on_cancel=lambda: tell(Task(name, label, ended="cancelled", text="cancelled: nothing was changed")),
+        on_cancel=lambda: tell(Task(name, label, ended="cancelled", text=cancelled())),
         on_error=failed,
         keep=True,
     )

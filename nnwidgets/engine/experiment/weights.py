@@ -23,9 +23,13 @@ class WeightStore:
     def __init__(self) -> None:
         self._weights: dict[str, dict[str, Tensor]] = {}
 
-    def put(self, weights: Mapping[str, Tensor]) -> str:
-        """Keep a copy of a state dict and return its key, the SHA-256 of names, shapes, types and values."""
-        kept, key = _copied(weights)
+    def put(self, weights: Mapping[str, Tensor], own: bool = False) -> str:
+        """Keep a copy of a state dict and return its key, the SHA-256 of names, shapes, types and values.
+
+        Args:
+            own: nobody writes to the tensors any more: they need no copy.
+        """
+        kept, key = _copied(weights, copy=not own)
         self._weights.setdefault(key, kept)
         return key
 
@@ -89,12 +93,12 @@ def unlike(weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> str:
     return f"{name!r} is {found.get(name, 'missing')}, expected {wanted.get(name, 'no such tensor')}"
 
 
-def _copied(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Copies on the cpu, and the SHA-256 of names, shapes, types and values."""
+def _copied(weights: Mapping[str, Tensor], copy: bool = True) -> tuple[dict[str, Tensor], str]:
+    """Copies on the cpu (unless they are there and ``copy`` is not set), and the SHA-256 of names, shapes, types and values."""
     digest = hashlib.sha256()
     kept: dict[str, Tensor] = {}
     for name in sorted(weights):
-        value = weights[name].detach().to("cpu", copy=True).contiguous()
+        value = weights[name].detach().to("cpu", copy=copy).contiguous()
         digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         if value.numel():
             digest.update(value.reshape(-1).view(torch.uint8).numpy().data)

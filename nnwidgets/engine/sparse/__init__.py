@@ -1,19 +1,25 @@
-"""Sparse networks made by training: schedules, regrowth, lottery tickets."""
+"""Sparse networks made by training: schedules, regrowth, lottery tickets, and by which criterion."""
 
 from __future__ import annotations
 
+from nnwidgets.engine.sparse._compare import compare_criteria, compare_criteria_steps
 from nnwidgets.engine.sparse._lottery import lottery_steps, lottery_ticket
 from nnwidgets.engine.sparse._prune import prune_and_tune, prune_steps
+from nnwidgets.engine.sparse.criteria_records import CriteriaProgress, CriterionCell
 from nnwidgets.engine.sparse.lottery_records import LotteryProgress, LotteryResult, LotteryRun
 from nnwidgets.engine.sparse.recorded import recorded_lottery
 from nnwidgets.engine.sparse.records import RoundRecord, TuneStep
 
 __all__ = [
+    "CriteriaProgress",
+    "CriterionCell",
     "LotteryProgress",
     "LotteryResult",
     "LotteryRun",
     "RoundRecord",
     "TuneStep",
+    "compare_criteria",
+    "compare_criteria_steps",
     "lottery_steps",
     "lottery_ticket",
     "prune_and_tune",

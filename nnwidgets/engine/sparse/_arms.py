@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.sparse._held import bool_masks, held
 from nnwidgets.engine.sparse._measure import Measured, batch_for, measuring
+from nnwidgets.engine.sparse._tasks import ONE_AT_A_TIME
 from nnwidgets.engine.sparse.lottery_records import LotteryRun
 from nnwidgets.engine.trace import preserved_rng, unvisited_copy, weight_layers, weight_of
 from nnwidgets.engine.training import fit
@@ -26,7 +26,6 @@ from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Plan", "built", "kept_of", "round_steps", "round_task"]
 
-_ONE = threading.Lock()
 _Weights = dict[str, Tensor]
 
 
@@ -82,9 +81,9 @@ def kept_of(n: int, rate: float, number: int) -> int:
 def round_task(plan: Plan, seed: int, number: int, masks: Mapping[str, Mask]) -> dict[str, Any]:
     """As `round_steps`, in one go: the task that an executor is given.
 
-    One at a time in each process: threads share torch's random state, and seeds would not decide any more.
+    One at a time in each process.
     """
-    with _ONE:
+    with ONE_AT_A_TIME:
         return result_of(round_steps(plan, seed, number, masks))
 
 

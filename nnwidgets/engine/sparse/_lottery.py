@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import zlib
-from collections.abc import Callable, Generator, Iterable, MutableMapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, MutableMapping
+from concurrent.futures import Executor, Future
 from dataclasses import asdict
 from os import PathLike
 from typing import Any
@@ -13,14 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnwidgets.engine.errors import DataError, InputError, ModelError
+from nnwidgets.engine.errors import InputError, ModelError
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.sparse._arms import Plan, built, round_steps, round_task
-from nnwidgets.engine.sparse._done import Done, Place
+from nnwidgets.engine.sparse._checks import check_labelled, check_setup, whole, whole_seeds
+from nnwidgets.engine.sparse._done import Done, Kind, Place, checksum
+from nnwidgets.engine.sparse._tasks import check_executor, finish
 from nnwidgets.engine.sparse.lottery_records import LotteryProgress, LotteryResult, LotteryRun
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values._fields import nearest
+from nnwidgets.engine.values.mask import Mask
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of
@@ -28,7 +29,7 @@ from nnwidgets.engine.values.steps import result_of
 __all__ = ["lottery_steps", "lottery_ticket"]
 
 Resume = str | PathLike[str] | MutableMapping[Place, dict[str, Any]] | None
-_PROBE = 64  # images by which other data are noticed
+_KIND = Kind("round", "a lottery", ("seed", "round"), ("runs", "next"))
 
 
 def lottery_ticket(
@@ -159,19 +160,14 @@ class _Lottery:
         control_rounds: Iterable[int] | None,
         output_layer: str | None,
     ) -> None:
-        for name, split in (("train", train), ("val", val), ("test", test)):
-            if not isinstance(split, Split) or split.labels is None:
-                raise DataError(f"{name}: got {split!r:.60}, expected Split(images, labels) with labels.")
-        if not isinstance(setup, TrainingSetup):
-            raise InputError(f"setup: got {type(setup).__name__}, expected TrainingSetup(...).")
+        check_labelled(train=train, val=val, test=test)
+        check_setup(setup)
         for name, share in (("rate", rate), ("output_rate", output_rate)):
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
                 raise InputError(f"{name}: got {share!r}, expected a share from 0 to below 1, e.g. 0.2.")
-        self.rounds = _whole("rounds", rounds, 1)
-        self.seeds = tuple(_whole("seeds", seed, 0) for seed in _several("seeds", seeds))
-        if len(set(self.seeds)) != len(self.seeds):
-            raise InputError(f"seeds: got {self.seeds}, expected each once; equal ones are no new evidence.")
-        controls = control_rounds if control_rounds is None else frozenset(_whole("control_rounds", n, 1) for n in control_rounds)
+        self.rounds = whole("rounds", rounds, 1)
+        self.seeds = whole_seeds(seeds)
+        controls = control_rounds if control_rounds is None else frozenset(whole("control_rounds", n, 1) for n in control_rounds)
         first, second = built(build, self.seeds[0]), built(build, self.seeds[0] + 1)
         check_model(first, train)
         layers = weight_layers(first)
@@ -187,8 +183,8 @@ class _Lottery:
                 f"output_layer: got {output_layer!r}, which this network does not have; {nearest(output_layer, names)}"
             )
         steps = fit(first, train, setup=setup).steps
-        _whole("every_steps", every_steps, 1)
-        if _whole("rewind_step", rewind_step, 0) >= steps:
+        whole("every_steps", every_steps, 1)
+        if whole("rewind_step", rewind_step, 0) >= steps:
             raise InputError(f"rewind_step: got {rewind_step}, expected less than the {steps} steps of a run; train longer.")
         self.plan = Plan(
             build, train, val, test, setup, rate, output_rate, output_layer or names[-1], rewind_step, every_steps, controls
@@ -202,10 +198,10 @@ class _Lottery:
             "every_steps": every_steps,
             "control_rounds": None if controls is None else sorted(controls),
             "n": {"train": len(train), "val": len(val), "test": len(test)},
-            "data": [_checksum(split) for split in (train, val, test)],
+            "data": [checksum(split) for split in (train, val, test)],
             "layers": {layer.name: list(layer.shape) for layer in layers},
         }
-        self.done = Done(resume, self.settings)
+        self.done = Done(resume, self.settings, _KIND)
 
     def steps(self) -> Generator[LotteryProgress, None, LotteryResult]:
         """One round after the other."""
@@ -214,11 +210,11 @@ class _Lottery:
         for seed in self.seeds:
             for number in range(self.rounds + 1):
                 text = f"seed {seed}, round {number} of {self.rounds}"
-                if (kept := self.done.get(seed, number)) is not None:
+                if (kept := self.done.get((seed, number))) is not None:
                     done += len(kept["runs"])
                     yield LotteryProgress(done, total, text)
                     continue
-                rounds = round_steps(self.plan, seed, number, self.done.masks(seed, number))
+                rounds = round_steps(self.plan, seed, number, self._masks(seed, number))
                 while True:
                     try:
                         run = next(rounds)
@@ -231,60 +227,30 @@ class _Lottery:
 
     def divided(self, executor: Executor) -> LotteryResult:
         """Each round as a task, the next of a seed when the one before is done; if one fails, those that wait are not begun."""
-        if not callable(getattr(executor, "submit", None)):
-            raise InputError(f"executor: got {type(executor).__name__}, expected a concurrent.futures.Executor, or None.")
-        if isinstance(executor, ProcessPoolExecutor):
-            try:
-                pickle.dumps(self.plan.build)
-            except Exception as error:  # pickle raises whatever the function's parts raise
-                raise InputError(
-                    f"executor: build cannot be sent to another process ({type(error).__name__}: {error}); define it in a module."
-                ) from error
-        waiting: set[Future[dict[str, Any]]] = set()
-        try:
-            for seed in self.seeds:
-                waiting |= self._submitted(executor, seed)
-            while waiting:
-                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    record = future.result()
-                    self.done.put(record)
-                    waiting |= self._submitted(executor, record["seed"])
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            raise
+        check_executor(executor, self.plan.build, "build")
+
+        def next_of(future: Future[dict[str, Any]]) -> set[Future[dict[str, Any]]]:
+            record = future.result()
+            self.done.put(record)
+            return self._submitted(executor, record["seed"])
+
+        finish((future for seed in self.seeds for future in self._submitted(executor, seed)), next_of)
         return self.result()
 
     def _submitted(self, executor: Executor, seed: int) -> set[Future[dict[str, Any]]]:
         """The next round of a seed, none where all are done."""
         for number in range(self.rounds + 1):
-            if self.done.get(seed, number) is None:
-                return {executor.submit(round_task, self.plan, seed, number, self.done.masks(seed, number))}
+            if self.done.get((seed, number)) is None:
+                return {executor.submit(round_task, self.plan, seed, number, self._masks(seed, number))}
         return set()
+
+    def _masks(self, seed: int, number: int) -> dict[str, Mask]:
+        """The masks of a round, from the one before; none in round 0."""
+        before = self.done.get((seed, number - 1)) if number else None
+        return {} if before is None else {name: Mask.from_json(mask) for name, mask in before["next"].items()}
 
     def result(self) -> LotteryResult:
         """All runs in order."""
-        records = (self.done.get(seed, number) for seed in self.seeds for number in range(self.rounds + 1))
+        records = (self.done.get((seed, number)) for seed in self.seeds for number in range(self.rounds + 1))
         runs = tuple(LotteryRun(**run) for record in records if record is not None for run in record["runs"])
         return LotteryResult(runs, self.settings)
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
-    return value
-
-
-def _several(name: str, values: object) -> Sequence[object]:
-    found = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else []
-    if not found:
-        raise InputError(f"{name}: got {values!r:.60}, expected at least one, e.g. range(10).")
-    return found
-
-
-def _checksum(split: Split) -> int:
-    """Of the labels and the first images."""
-    assert split.labels is not None
-    images = split.inputs(slice(0, _PROBE)).cpu().contiguous().numpy().tobytes()
-    return zlib.crc32(images, zlib.crc32(split.labels.cpu().contiguous().numpy().tobytes()))

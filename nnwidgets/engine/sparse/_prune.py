@@ -17,13 +17,14 @@ from nnwidgets.engine.sparse._measure import batch_for, measuring
 from nnwidgets.engine.sparse._places import masks_of, narrow, sparsity_of
 from nnwidgets.engine.sparse._regrow import regrow
 from nnwidgets.engine.sparse.records import RoundRecord, TuneStep
+from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.training import Run, fit
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.schedule import Schedule
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["prune_and_tune", "prune_steps"]
+__all__ = ["check_schedule", "prune_and_tune", "prune_steps"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 _APART = 100_003  # seeds of the rounds: no round of one seed is a round of another
@@ -75,32 +76,31 @@ def prune_steps(
     val: Split | None = None,
     *,
     loss: Loss | None = None,
+    done: int = 0,
 ) -> Generator[TuneStep | RoundRecord | None, None, tuple[RoundRecord, ...]]:
     """As `prune_and_tune`, for a job: yields None within a step, `TuneStep` after each step, `RoundRecord` after a round.
 
     Arguments are checked at the call. Returns all rounds; the last one is the result, any other one can be gone back to.
     Each holds a copy of the weights. Closed early, nothing has changed.
+
+    Args:
+        done: rounds that are done already: goes on with the next one, to the same bits as without a break. ``model`` is then
+            ``record.network(model)``, the network as it was after the last of them.
     """
     schedule, setup = schedule or Schedule(), setup or TrainingSetup()
-    _check(model, train, recipe, schedule, setup, val)
-    return _Work(model, train, recipe, schedule, setup, val, loss or F.cross_entropy).rounds()
+    _check(model, train, recipe, schedule, setup, val, done)
+    return _Work(model, train, recipe, schedule, setup, val, loss or F.cross_entropy, done).rounds()
 
 
-def _check(model: object, train: object, recipe: object, schedule: object, setup: object, val: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"got {type(model).__name__}, expected a torch.nn.Module.")
-    if is_compressed(model):
-        raise ModelError("the network has masks or grids on it; bake() it first, or give the network it was made from.")
-    for name, split in (("train", train), ("val", val)):
-        if (split is not None or name == "train") and (not isinstance(split, Split) or split.labels is None):
-            raise DataError(f"{name}: got {split!r:.60}, expected Split(images, labels) with labels.")
-    if not isinstance(recipe, Recipe) or recipe.pruning is None:
-        raise RecipeError(f"recipe: got {recipe!r:.60}, expected Recipe(Pruning(amount)), which says what is to be removed.")
-    if not isinstance(schedule, Schedule):
-        raise InputError(f"schedule: got {type(schedule).__name__}, expected Schedule(...).")
-    if not isinstance(setup, TrainingSetup):
-        raise InputError(f"setup: got {type(setup).__name__}, expected TrainingSetup(...).")
+def check_schedule(recipe: Recipe, schedule: Schedule) -> None:
+    """Say whether a schedule goes with a recipe, without a network.
+
+    Raises:
+        RecipeError, UnsupportedError: it does not.
+    """
     pruning = recipe.pruning
+    if pruning is None:
+        raise RecipeError(f"recipe: got {recipe!r:.60}, expected Recipe(Pruning(amount)), which says what is to be removed.")
     if pruning.masks is not None and schedule.kind != "one_shot":
         raise RecipeError(f"the recipe has masks, which say what goes at once; expected kind one_shot, got {schedule.kind!r}.")
     if pruning.structure != "weight" and schedule.regrowth in ("rigl", "set"):
@@ -116,6 +116,27 @@ def _check(model: object, train: object, recipe: object, schedule: object, setup
         )
 
 
+def _check(model: object, train: object, recipe: object, schedule: object, setup: object, val: object, done: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"got {type(model).__name__}, expected a torch.nn.Module.")
+    for name, split in (("train", train), ("val", val)):
+        if (split is not None or name == "train") and (not isinstance(split, Split) or split.labels is None):
+            raise DataError(f"{name}: got {split!r:.60}, expected Split(images, labels) with labels.")
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"recipe: got {recipe!r:.60}, expected Recipe(Pruning(amount)), which says what is to be removed.")
+    if not isinstance(schedule, Schedule):
+        raise InputError(f"schedule: got {type(schedule).__name__}, expected Schedule(...).")
+    if not isinstance(setup, TrainingSetup):
+        raise InputError(f"setup: got {type(setup).__name__}, expected TrainingSetup(...).")
+    last = 0 if schedule.kind == "cubic" else schedule.phases - 1
+    if isinstance(done, bool) or not isinstance(done, int) or not 0 <= done <= last:
+        whole = ", which is one run and has no round to go on from" if schedule.kind == "cubic" else ""
+        raise InputError(f"done: got {done!r:.40}, expected 0 to {last} rounds of a {schedule.kind} schedule{whole}.")
+    if is_compressed(model) and not done:
+        raise ModelError("the network has masks or grids on it; bake() it first, or give the network it was made from.")
+    check_schedule(recipe, schedule)
+
+
 @dataclass(eq=False)
 class _Work:
     """A schedule at work on a copy of the network; amounts and lengths are checked before anything is done."""
@@ -127,6 +148,7 @@ class _Work:
     setup: TrainingSetup
     val: Split | None
     loss: Loss
+    done: int = 0
 
     def __post_init__(self) -> None:
         self._one_run = self.schedule.kind == "cubic"
@@ -137,7 +159,8 @@ class _Work:
         self._plan = self.schedule.curve(self._pruning.amount, steps) if self._one_run else []
         self._prunings = [self._at(number, steps) for number in range(len(self._plan) or self.schedule.phases)]
         aim = max(self._prunings, key=lambda pruning: pruning.amount)
-        CompressionPlan(self.model, self.train.sample_shape, split=self.train).check(Recipe(aim, self.recipe.quantization))
+        plain = taken_off(self.model, quantized=False) if self.done else self.model
+        CompressionPlan(plain, self.train.sample_shape, split=self.train).check(Recipe(aim, self.recipe.quantization))
         self._done: list[RoundRecord] = []
 
     @property
@@ -162,12 +185,15 @@ class _Work:
 
     def rounds(self) -> Generator[TuneStep | RoundRecord | None, None, tuple[RoundRecord, ...]]:
         """All of it."""
-        self._network = compress(self.model, Recipe(None, self.recipe.quantization)).eval()
+        if self.done:
+            self._network = unvisited_copy(self.model).eval()
+        else:
+            self._network = compress(self.model, Recipe(None, self.recipe.quantization)).eval()
         yield None
         self._batch = batch_for(self._network, self.train)
         yield None
         self._now, self._sparsity = replace(self._pruning, amount=0.0, allocation="global", masks=None), 0.0
-        for number in range(1 if self._one_run else self.schedule.phases):
+        for number in range(self.done, 1 if self._one_run else self.schedule.phases):
             setup = replace(self.setup, seed=self.setup.seed + _APART * number)
             if self.schedule.regrowth == "dense_sparse_dense" and number == 2:
                 self._give_back()

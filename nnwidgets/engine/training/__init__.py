@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nnwidgets.engine.training._fit import Run, fit
+from nnwidgets.engine.training._fit import Run, fit, steps_an_epoch
 
-__all__ = ["Run", "fit"]
+__all__ = ["Run", "fit", "steps_an_epoch"]

@@ -26,7 +26,7 @@ from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Run", "fit"]
+__all__ = ["Run", "fit", "steps_an_epoch"]
 
 _FORMAT = "nnwidgets.run.1"
 _Buffers = list[tuple[Tensor, Tensor]]  # of the network, each with a copy
@@ -62,6 +62,12 @@ def fit(
     return Run(model, train, test, setup or TrainingSetup(), loss or F.cross_entropy, resume)
 
 
+def steps_an_epoch(images: int, batch_size: int) -> int:
+    """Steps of one pass over a sample: a last batch of one image joins the batch before."""
+    batches = math.ceil(images / batch_size)
+    return batches - 1 if batches > 1 and images % batch_size == 1 else batches
+
+
 class Run(Iterator[StepRecord]):
     """A training run: an iterator of step records, with ``state()`` to resume and ``close()`` to leave early."""
 
@@ -81,9 +87,7 @@ class Run(Iterator[StepRecord]):
             raise ModelError("the network has no parameter with requires_grad; there is nothing to train.")
         check_model(model, train)
         self._model, self._train, self._test, self._setup, self._loss = model, train, test, setup, loss
-        self._batches = math.ceil(train.n / setup.batch_size)
-        if self._batches > 1 and train.n % setup.batch_size == 1:
-            self._batches -= 1
+        self._batches = steps_an_epoch(train.n, setup.batch_size)
         self._optimizer = optimizer_for(self._parameters, setup)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)

@@ -179,6 +179,8 @@ export interface Options {
   observer?: Choice[];
   sample?: Choice[];
   norm?: Choice[];
+  schedule?: Choice[];
+  regrowth?: Choice[];
 }
 
 export interface About {
@@ -241,6 +243,14 @@ export interface Scoring {
   can_cancel: boolean;
 }
 
+/** What the schedule stands for. */
+export interface SchedulePlan {
+  text: string; // rounds, epochs, shares
+  refused: string; // why it cannot be run, "" where it can
+  can_step: boolean;
+  begins: string; // what it begins with
+}
+
 export interface LastTask {
   text: string;
   role?: Role;
@@ -278,6 +288,9 @@ export interface Written {
   selected_layer: string;
   epochs: number;
   learning_rate: number;
+  schedule: string;
+  rounds: number;
+  regrowth: string;
   gesture: number;
 }
 
@@ -291,20 +304,21 @@ export interface Read extends Common {
   layer_rows: LayerRow[];
   history: History;
   scoring: Scoring | null;
+  schedule_plan: SchedulePlan;
 }
 
 export type Traits = Written & Read;
 
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
-  "last_task", "error", "notices", "code",
+  "last_task", "error", "notices", "code", "schedule_plan",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate",
+  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth",
 ];
 
 export type CommandName =
-  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "cancel"
+  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "prune_run" | "prune_step" | "cancel"
   | "measure_latency" | "measure_disk" | "scan_layers" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

@@ -4,6 +4,7 @@ import { HelpButton } from "../controls/Help";
 import { useLab } from "../lab";
 import { Progress } from "../shell/Progress";
 import { strings } from "../strings";
+import { Rounds } from "./Rounds";
 
 export function Recover() {
   const store = useLab();
@@ -19,6 +20,7 @@ export function Recover() {
         <NumberInput control="learning_rate" label={strings.learningRate} value={store.value("learning_rate", 0.001)} min={1e-6} max={1} step="any"
           onValue={(v) => store.set("learning_rate", v)} />
       </div>
+      <Rounds />
       {task && <Progress task={task} />}
       {!task && last?.text && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
     </section>
