@@ -23,6 +23,8 @@ __all__ = ["LabTasks"]
 
 _BETWEEN = 0.1  # seconds between two publications
 _ROLES = {"done": "good", "cancelled": "muted"}
+_NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
+_IN_ITS_CARD = frozenset(_NEXT)  # not beside the button for fine-tuning
 
 
 class LabTasks:
@@ -42,11 +44,16 @@ class LabTasks:
             "disk": lambda: start_disk(self._exp),
             "scan_layers": self._scan_layers,
             "prune": self.schedule.again,
+            **self._widget._files.starters(),
         }
 
     def start(self, name: str) -> None:
         """Begin a task; while one runs, nothing begins."""
         self.starters()[name]()
+
+    def next_step(self) -> str:
+        """What to do after the task that failed last, where that is something else than after a move."""
+        return _NEXT.get(self._failed or "", "")
 
     def taken_failure(self) -> Callable[[], object] | None:
         """What begins the task that failed last once more, None where none failed since this was asked."""
@@ -79,7 +86,8 @@ class LabTasks:
         self._last = now
         if task.ended is not None:
             self._failed = task.name if task.ended == "failed" else None  # its error comes next
-            self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad")})
+            named = {"name": task.name} if task.name in _IN_ITS_CARD else {}
+            self._widget.show_task(None, {"text": task.text, "role": _ROLES.get(task.ended, "bad"), **named})
             if task.name == "prune":
                 self.schedule.ended()
             return
