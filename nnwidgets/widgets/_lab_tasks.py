@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["LabTasks"]
 
 _BETWEEN = 0.1  # seconds between two publications
-_IN_ITS_CARD = ("search",)  # shown where they are asked for, not where the network is trained
 _ROLES = {"done": "good", "cancelled": "muted"}
+_NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
+_IN_ITS_CARD = frozenset({*_NEXT, "search"})  # shown where they are asked for, not where the network is trained
 
 
 class LabTasks:
@@ -46,11 +47,16 @@ class LabTasks:
             "scan_layers": self._scan_layers,
             "prune": self.schedule.again,
             "search": self._search,
+            **self._widget._files.starters(),
         }
 
     def start(self, name: str) -> None:
         """Begin a task; while one runs, nothing begins."""
         self.starters()[name]()
+
+    def next_step(self) -> str:
+        """What to do after the task that failed last, where that is something else than after a move."""
+        return _NEXT.get(self._failed or "", "")
 
     def taken_failure(self) -> Callable[[], object] | None:
         """What begins the task that failed last once more, None where none failed since this was asked."""

@@ -21,6 +21,8 @@ from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
+from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
+from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
 from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
@@ -38,6 +40,7 @@ _BETWEEN_ESTIMATES = 0.08  # seconds: a screen shows no more, and the kernel sta
 _BETWEEN_SCORING_NEWS = 0.1
 _HEAD_START = 0.02  # seconds that new figures have to reach the screen before the evaluation competes for the cores
 SCHEDULE = ("schedule", "rounds", "regrowth")
+MORE_CONTROLS = ("sample", "selected_layer", "epochs", "learning_rate", "merit", "budget", "gesture")
 _STOPPED = "stopped"  # notice that the slider was held back
 
 
@@ -45,7 +48,7 @@ def _values(name: str) -> list[Any]:
     return [choice["value"] for choice in OPTIONS[name]]
 
 
-class CompressionLab(LiveWidget):
+class CompressionLab(FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -59,9 +62,7 @@ class CompressionLab(LiveWidget):
 
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
-    writable: ClassVar[frozenset[str]] = frozenset(
-        {*CONTROLS, "sample", "selected_layer", "epochs", "learning_rate", "merit", "budget", "gesture", *SCHEDULE}
-    )
+    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *MORE_CONTROLS})
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
     structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
@@ -123,6 +124,7 @@ class CompressionLab(LiveWidget):
                 f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits')."
             )
         self._exp, self._view = experiment, LabView(experiment)
+        self._files = LabFiles(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -145,6 +147,7 @@ class CompressionLab(LiveWidget):
             self._mirror()
             self.set_trait("status", "running")
         self.observe_own()
+        self._files.begin()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -177,7 +180,7 @@ class CompressionLab(LiveWidget):
             {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
         )
         self.set_trait("options", self._options())
-        self.set_trait("help", {name: dict(words) for name, words in HELP.items()})
+        self.set_trait("help", {name: dict(words) for name, words in {**HELP, **FILE_HELP}.items()})
         self.set_trait("layers", layers_for(plan))
 
     def _options(self, layers: list[dict[str, Any]] | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -338,11 +341,11 @@ class CompressionLab(LiveWidget):
         """A new position: its cost at once, and its accuracy if it was measured before."""
         view, layer = self._view, self.selected_layer
         figures = {**view.figures(), **view.accuracy()}
-        charts = {**view.layers(layer), **view.histogram(layer), **self._pareto(), **view.sensitivity()}
+        charts = {**view.layers(layer), **view.histogram(layer), **self._pareto(), **view.sensitivity(), **self._files.charts()}
         self._last_estimate = 0.0
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
-        traits["scoring"] = None
+        traits |= {"scoring": None, **self._files.traits()}
         self.show_records(figures, charts, **traits)
         if not self._exp.pending:
             self._moved.wait(_HEAD_START)
@@ -408,11 +411,13 @@ class CompressionLab(LiveWidget):
             self._stop_at(error.largest, str(error))
             return
         recipe_refused = isinstance(error, InputError | NotImplementedError)
+        step_after = self._tasks.next_step()
         self._retry = self._tasks.taken_failure() or self._exp.live.refresh
         with self.publishing():
             self.set_trait("scoring", None)
             self._publish_history()  # no figures follow that would bring it
         step = "The figures are still those of the last state that worked." if recipe_refused else "Retry, or move a control."
+        step = step_after or step
         self.show_error(title, error, step, retry=True)
 
     def _stop_at(self, largest: float, why: str) -> None:
@@ -445,6 +450,7 @@ class CompressionLab(LiveWidget):
             "measure_disk": self.measure_disk,
             "scan_layers": self.scan_layers,
             "search": self.search,
+            **self._files.commands(),
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,

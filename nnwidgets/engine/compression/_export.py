@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Generator, Sequence
@@ -12,12 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import bake, compress
+from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
 from nnwidgets.engine.compression._export_graph import write_graph_elsewhere
-from nnwidgets.engine.compression._materialize import materialize
+from nnwidgets.engine.compression._materialize import materialized_by
+from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.exported import Exported, ExportFormat, lines_to_load
-from nnwidgets.engine.compression.files import save_packed
+from nnwidgets.engine.compression.files import fill_packed
 from nnwidgets.engine.compression.guess import guess_trace
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.errors import FileError, InputError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.files import written_whole
@@ -31,7 +34,7 @@ from nnwidgets.engine.values.steps import result_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["export", "export_steps"]
+__all__ = ["checked_format", "decided_export_steps", "export", "export_steps", "lacking_packages"]
 
 _GRAPHS = ("onnx", "torch_export")
 _PACKAGES = ("onnx", "onnxscript")
@@ -113,35 +116,54 @@ def export_steps(
     if not isinstance(model, nn.Module):
         raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
     recipe = Recipe() if recipe is None else recipe
-    kind = _checked(recipe, format, materialized)
+    kind = checked_format(recipe, format, materialized)
     yield "compressing"
     plain = bake(model) if is_compressed(model) else model
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
+    if kind in _GRAPHS or materialized:
+        input_shape = guess_trace(plain).input_shape if input_shape is None else checked_shape(input_shape)
+    decision = decision_for(plain, recipe, input_shape, knowledge_for(plain, recipe, calibration, loss, sensitivity))
+    return (yield from decided_export_steps(plain, decision, path, kind, input_shape or (), overwrite, materialized))
+
+
+def decided_export_steps(
+    plain: nn.Module,
+    decision: Decision,
+    path: str | os.PathLike[str],
+    kind: str,
+    shape: Sequence[int],
+    overwrite: bool = False,
+    materialized: bool = False,
+) -> Generator[str, None, Exported]:
+    """Write what a decision leaves of the plain network that it is about; ``kind`` is one that `checked_format` gave.
+
+    The file is whole beside its place before the last step, which only moves it: closed before that, nothing has changed.
+    """
     notes: list[str] = []
+    dtype = torch.float32
     if kind == "packed":
-        settings: dict[str, Any] = {"input_shape": input_shape, "calibration": calibration}
-        save_packed(plain, recipe, path, overwrite, **settings, loss=loss, sensitivity=sensitivity)
+        with written_whole(path, overwrite) as spare:
+            yield "writing"
+            fill_packed(plain, decision, spare)
+            yield "written"
         return _exported(path, kind, notes)
     if materialized:
-        shape = _shape(plain, input_shape)
-        network = materialize(plain, recipe, shape, calibration, loss=loss, sensitivity=sensitivity)
-        notes.append("Its tensors are smaller than those of the class it was made from: that class cannot load them.")
-        notes = [] if kind in _GRAPHS else notes
+        network = materialized_by(plain, decision, shape)
+        if kind not in _GRAPHS:
+            notes.append("Its tensors are smaller than those of the class it was made from: that class cannot load them.")
     else:
-        shape = _shape(plain, input_shape) if kind in _GRAPHS else ()
-        made = compress(plain, recipe, calibration, input_shape=input_shape, loss=loss, sensitivity=sensitivity)
-        network = bake(made)
-        notes += _what_is_simulated(recipe)
+        network = bake(compressed_by(plain, decision))
+        notes += _what_is_simulated(decision.recipe)
     _check_sound(network, kind)
     with written_whole(path, overwrite) as spare:
         yield "writing"
         if kind in _GRAPHS:
             dtype = next((p.dtype for p in network.parameters() if p.dtype.is_floating_point), torch.float32)
-            notes += yield from write_graph_elsewhere(network.cpu().eval(), shape, dtype, kind, spare, Path(path))
+            notes += yield from write_graph_elsewhere(network.cpu().eval(), tuple(shape), dtype, kind, spare, Path(path))
         else:
-            dtype = torch.float32
             _write_numbers(network, kind, spare, Path(path))
+        yield "written"
     return _exported(path, kind, notes, shape, str(dtype).removeprefix("torch."))
 
 
@@ -155,7 +177,18 @@ def _exported(
 # Checks before anything is written
 
 
-def _checked(recipe: object, format: object, materialized: object) -> str:
+@functools.cache  # asked for at every move of a control
+def lacking_packages(format: str) -> tuple[str, ...]:
+    """Return the packages that a format needs and this Python does not have."""
+    return tuple(name for name in _PACKAGES if importlib.util.find_spec(name) is None) if format == "onnx" else ()
+
+
+def checked_format(recipe: object, format: object, materialized: object) -> str:
+    """Return the format in its one spelling, once a recipe can be exported so.
+
+    Raises:
+        InputError, RecipeError, UnsupportedError: see `export`.
+    """
     try:
         kind = choice("format", format, ExportFormat)
         flag("materialized", materialized)
@@ -171,17 +204,13 @@ def _checked(recipe: object, format: object, materialized: object) -> str:
             f"activation_bits={rounding.activation_bits} round numbers while the network runs, and format={kind!r} would not "
             "hold that. Export with activation_bits=32 (weights only)."
         )
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None] if kind == "onnx" else []
+    missing = lacking_packages(kind)
     if missing:
         raise UnsupportedError(
             f"format='onnx' needs the package{'s' if len(missing) > 1 else ''} {' and '.join(missing)}: "
             "pip install 'nnwidgets[export]', or use format='torch_export'."
         )
     return kind
-
-
-def _shape(model: nn.Module, given: Sequence[int] | None) -> tuple[int, ...]:
-    return tuple(guess_trace(model).input_shape if given is None else checked_shape(given))
 
 
 def _what_is_simulated(recipe: Recipe) -> list[str]:

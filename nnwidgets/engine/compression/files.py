@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +22,14 @@ from nnwidgets.engine.costs.packed import (
     STREAMS,
     content_text,
     description_bytes,
+    fill_container,
     pack_bits,
     read_container,
     unpack_bits,
-    write_container,
 )
 from nnwidgets.engine.costs.sizes import dense_bytes, index_width, matrix_shape
 from nnwidgets.engine.errors import FileError, ModelError
+from nnwidgets.engine.files import written_whole
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import code_range, dequantize
 from nnwidgets.engine.values.recipe import Recipe
@@ -36,7 +38,7 @@ from nnwidgets.engine.values.split import Split
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["load_packed", "save_packed", "write_packed"]
+__all__ = ["fill_packed", "load_packed", "save_packed", "write_packed"]
 
 _ENCODINGS = ("dense", "bitmask", "csr")
 _INDEX = {1: np.uint8, 2: np.uint16, 4: np.uint32}
@@ -76,6 +78,13 @@ def save_packed(
 
 def write_packed(model: nn.Module, decision: Decision, path: str | os.PathLike[str], overwrite: bool = False) -> int:
     """Write what a decision leaves of the plain network that it is about; see `save_packed`."""
+    with written_whole(path, overwrite) as spare:
+        fill_packed(model, decision, spare)
+    return Path(path).stat().st_size
+
+
+def fill_packed(model: nn.Module, decision: Decision, spare: str) -> None:
+    """Write the same into a file that `written_whole` gave."""
     inventory = Inventory(model)
     streams: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in STREAMS}
     with torch.no_grad():
@@ -85,7 +94,7 @@ def write_packed(model: nn.Module, decision: Decision, path: str | os.PathLike[s
             value, keep = entry.of(model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
             streams["others"].append(_raw(value if keep is None else torch.where(keep, value, torch.zeros_like(value))))
     joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.uint8) for name, parts in streams.items()}
-    return write_container(path, inventory.description(), joined, overwrite)
+    fill_container(spare, inventory.description(), joined)
 
 
 def load_packed(path: str | os.PathLike[str], into: nn.Module) -> None:

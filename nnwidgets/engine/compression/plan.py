@@ -6,14 +6,18 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import compressed_by
+from nnwidgets.engine.compression._encodings import encodings_of
+from nnwidgets.engine.compression._export import checked_format, decided_export_steps
 from nnwidgets.engine.compression._materialize import materialized_by
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
+from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Entry, Inventory
 from nnwidgets.engine.compression.knowledge import Drops, Knowledge
@@ -28,6 +32,9 @@ from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Cost
 from nnwidgets.engine.values.split import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CompressionPlan"]
 
@@ -102,6 +109,24 @@ class CompressionPlan:
     def save(self, recipe: Recipe, path: str | os.PathLike[str]) -> int:
         """Write what ``save_packed`` writes, by what is known already; returns the size in bytes."""
         return write_packed(self._model, decide(self._decider, recipe), path)
+
+    def exporting(
+        self,
+        recipe: Recipe,
+        path: str | os.PathLike[str],
+        format: str = "state_dict",
+        *,
+        materialized: bool = False,
+        overwrite: bool = False,
+    ) -> Generator[str, None, Exported]:
+        """Write what ``export`` writes, by what is known already, in the steps of ``export_steps``."""
+        kind, decision = checked_format(recipe, format, materialized), decide(self._decider, recipe)
+        steps = decided_export_steps(self._model, decision, path, kind, self.trace.input_shape, overwrite, materialized)
+        return (yield from steps)
+
+    def encodings(self, recipe: Recipe) -> Generator[float, None, pd.DataFrame]:
+        """Return what ``encodings`` returns, by what is known already; yields the share that is done."""
+        return (yield from encodings_of(self._model, decide(self._decider, recipe)))
 
     def check(self, recipe: Recipe) -> None:
         """Raise what is wrong with a recipe for this network, as far as that is told without looking at images."""

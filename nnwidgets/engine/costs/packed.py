@@ -25,6 +25,7 @@ __all__ = [
     "container_bytes",
     "content_text",
     "description_bytes",
+    "fill_container",
     "pack_bits",
     "read_container",
     "unpack_bits",
@@ -102,11 +103,16 @@ def write_container(path: str | os.PathLike[str], content: Sequence[Any], stream
     Raises:
         FileError: the file is there already and ``overwrite`` is not set, or it cannot be written.
     """
+    with written_whole(path, overwrite) as spare:
+        fill_container(spare, content, streams)
+    return Path(path).stat().st_size
+
+
+def fill_container(spare: str, content: Sequence[Any], streams: Streams) -> None:
+    """Write the same into a file that `written_whole` gave."""
     text = content_text(content)
     arrays = {name: np.ascontiguousarray(streams[name], _TYPES[kind]) for name, (kind, _) in STREAMS.items()}
-    with written_whole(path, overwrite) as spare:
-        save_file(arrays, spare, metadata=_metadata(text, _check(text, arrays)))
-    return Path(path).stat().st_size
+    save_file(arrays, spare, metadata=_metadata(text, _check(text, arrays)))
 
 
 def read_container(path: str | os.PathLike[str], limit: int, largest_header: int) -> tuple[str, dict[str, npt.NDArray[Any]]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation.checks import check_model, check_weights
 from nnwidgets.engine.evaluation.threads import threads_advice
@@ -30,6 +31,7 @@ from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.schedule import Schedule
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 if TYPE_CHECKING:
     from nnwidgets.engine.sparse import RoundRecord
@@ -336,6 +338,18 @@ class Experiment:
         from nnwidgets.engine.sparse import RoundRecord
 
         return tuple(step for step in pruning(self, schedule, setup, rounds) if isinstance(step, RoundRecord))
+
+    def export(
+        self, path: str | Path, format: str = "state_dict", *, materialized: bool = False, overwrite: bool = False
+    ) -> Exported:
+        """Write the present state, trained weights included, to a file for other programs; see `E.export`. Blocks.
+
+        Raises:
+            as `E.export` does.
+        """
+        from nnwidgets.engine.experiment.exporting import exporting
+
+        return result_of(exporting(self, path, format, materialized=materialized, overwrite=overwrite)).written
 
     def undo(self) -> bool:
         """Go back one step. Returns False if there is none."""

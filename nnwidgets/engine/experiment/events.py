@@ -25,7 +25,7 @@ class Task:
     """Long work as it stands.
 
     Attributes:
-        name: fine_tune, latency or disk; label: in words; progress: share done.
+        name: fine_tune, latency, disk, scan_layers, export, encodings or crossover; label: in words; progress: share done.
         seconds_left: estimate, None before there is one; ended: None while it runs, then done, cancelled or failed.
         text: where it is, or how it ended; records: of a training run, so far.
     """

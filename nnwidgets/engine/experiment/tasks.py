@@ -210,6 +210,9 @@ def start(
         tell(Task(name, label, ended="failed", text=cancelled().replace("cancelled", "failed", 1)))
         experiment.emit(Event("error", error=error, title=f"{label} failed"))
 
+    running = experiment.jobs.running(_SLOT)
+    if running is not None:  # whose progress is on the screen
+        return running
     tell(Task(name, label))
     return experiment.jobs.submit(
         _SLOT,

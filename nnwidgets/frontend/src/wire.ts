@@ -252,6 +252,31 @@ export interface SchedulePlan {
   begins: string; // what it begins with
 }
 
+/** Kinds of files, and why something cannot be exported. */
+export interface ExportView {
+  formats: Choice[];
+  endings: Record<string, string>;
+  small_off: string; // why there are no really smaller tensors
+  refused: { text: string; replace: boolean } | null;
+}
+
+/** What was written last. */
+export interface Exported {
+  path: string;
+  folder: string;
+  size: string;
+  load: string; // lines of code
+  notes: string[];
+  of: string; // the state, in words
+  earlier: boolean; // another state is shown by now
+}
+
+export interface FileAbout {
+  earlier: boolean;
+  csr_off: string; // why nothing can be timed
+  csr: string[];
+}
+
 export interface LastTask {
   name?: string; // of one that is shown in a card of its own
   text: string;
@@ -295,6 +320,9 @@ export interface Written {
   regrowth: string;
   merit: string;
   budget: number;
+  export_format: string;
+  export_materialized: boolean;
+  export_name: string;
   gesture: number;
 }
 
@@ -309,6 +337,9 @@ export interface Read extends Common {
   history: History;
   scoring: Scoring | null;
   schedule_plan: SchedulePlan;
+  exported: Exported | null;
+  export_view: ExportView;
+  file_about: FileAbout;
 }
 
 export type Traits = Written & Read;
@@ -316,13 +347,15 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
+  "exported", "export_view", "file_about",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
   "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "export_format", "export_materialized", "export_name",
 ];
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

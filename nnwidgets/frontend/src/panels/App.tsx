@@ -8,6 +8,7 @@ import { Shell, typing, wordOf } from "../shell/Shell";
 import { strings } from "../strings";
 import { Charts } from "./Charts";
 import { AllFigures, Figures, MAIN } from "./Figures";
+import { Files } from "./Files";
 import { Layers } from "./Layers";
 import { Pruning } from "./Pruning";
 import { Quantization } from "./Quantization";
@@ -54,6 +55,7 @@ export function App({ store }: { store: LabStore }) {
                 <AllFigures />
                 <Charts choose={choose} />
                 <Layers open={byHand} onToggle={setByHand} />
+                <Files />
               </div>
             </div>
           ) : <Skeleton />}</Boundary>

@@ -1,3 +1,4 @@
+import { IN_ITS_CARD } from "../choices";
 import { CommandButton } from "../controls/Button";
 import { NumberInput } from "../controls/NumberInput";
 import { HelpButton } from "../controls/Help";
@@ -21,8 +22,8 @@ export function Recover() {
           onValue={(v) => store.set("learning_rate", v)} />
       </div>
       <Rounds />
-      {task && task.name !== "search" && <Progress task={task} />}
-      {!task && last?.text && last.name !== "search" && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
+      {task && !IN_ITS_CARD.has(task.name) && <Progress task={task} />}
+      {!task && last?.text && !IN_ITS_CARD.has(last.name ?? "") && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
     </section>
   );
 }
