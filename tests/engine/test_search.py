@@ -153,6 +153,7 @@ def test_without_images_to_look_at_criteria_of_the_weights_are_tried(model: nn.M
         ({"budget_s": 0}, E.InputError, "budget_s: got 0"),
         ({"budget_s": float("inf")}, E.InputError, "budget_s: got inf"),
         ({"seed": -1}, E.InputError, "seed: got -1"),
+        ({"start": 0.5}, E.InputError, "start: got float"),
         ({"val": E.Split(VAL.images)}, E.DataError, "without labels"),
         ({"val": "images"}, E.DataError, "val: got str"),
         ({"calibration": 3}, E.DataError, "calibration: got int"),

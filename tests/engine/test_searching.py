@@ -102,3 +102,23 @@ def test_where_nothing_smaller_meets_the_goal_the_state_stays() -> None:
     told, _, (result,) = run(exp)
     assert result.best is result.dense and len(exp.history) == 1 and "misses the goal" in told[-1].text
     exp.close()
+
+
+def test_what_is_there_already_has_to_be_beaten(exp: E.Experiment) -> None:
+    """A second search keeps what the first one found; a recipe that misses the goal is replaced."""
+    run(exp)
+    state = exp.state
+    told, points, (result,) = run(exp)
+    assert exp.state == state and len(exp.history) == 2 and result.best.family == "as given"
+    assert "recipe to begin with" in told[-1].text and points[1].recipe == state.recipe
+    exp.apply(E.Recipe(E.Pruning(0.99)))
+    run(exp)
+    assert exp.recipe == state.recipe
+
+
+def test_a_recipe_that_executes_no_less_does_not_count_for_macs(exp: E.Experiment) -> None:
+    """Zeros in full tensors are named as what they are."""
+    exp.apply(E.Recipe(E.Pruning(0.5)))
+    _, _, (result,) = run(exp, "macs")
+    assert "multiplied like any other number" in result.refused["as given"]
+    assert exp.recipe.pruning is not None and exp.recipe.pruning.structure == "neuron"

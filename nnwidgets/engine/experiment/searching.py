@@ -29,13 +29,14 @@ def start_search(
 ) -> Job:
     """`find_smallest` on the present weights, in the background. A second call while it runs starts nothing.
 
-    What is found becomes the present state, as a step that can be undone, unless nothing smaller was. Cancelled, nothing changes.
+    The present recipe has to be beaten, where it meets the goal. What is found becomes the present state, as a step that can be
+    undone, unless nothing smaller was. Cancelled, nothing changes.
 
     Args:
         seen: is told of each point when it is finished, and once more when it is verified. done: of the result.
     """
 
-    def work() -> Generator[Task | SearchPoint, None, tuple[State, SearchResult]]:
+    def work() -> Generator[Task | SearchPoint | None, None, tuple[State, SearchResult]]:
         if experiment.val is None:
             raise DataError(
                 "the search chooses by accuracy, and this experiment has no S_val; nothing is chosen on S_test. Make it with "
@@ -49,15 +50,23 @@ def start_search(
         split = experiment.train if experiment.train is not None else experiment.val
         plan = CompressionPlan(network, experiment.input_shape, split=split, loss=experiment.loss)
         yield Task(_NAME, _LABEL)
-        steps = search_steps(network, experiment.val, experiment.goal, merit=merit, budget_s=budget_s, plan=plan)
+        steps = search_steps(
+            network, experiment.val, experiment.goal, merit=merit, budget_s=budget_s, start=state.recipe, plan=plan
+        )
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                return state, end.value
+                found: SearchResult = end.value
+                break
             if step.point is not None:
                 yield step.point
             yield Task(_NAME, _LABEL, step.share, step.seconds_left, text=step.text)
+        own = experiment.bench(state.weights_key).plan
+        for _ in own.knowledge.steps(found.best.recipe):  # so that it is shown at once
+            yield Task(_NAME, _LABEL, 1.0, text="the criterion looks at images")
+        yield from own.making(found.best.recipe)
+        return state, found
 
     def item(step: Task | SearchPoint) -> Task | None:
         if isinstance(step, Task):
@@ -68,7 +77,7 @@ def start_search(
     def ended(found: tuple[State, SearchResult]) -> str:
         state, result = found
         done(result)
-        if result.best is not result.dense:
+        if result.best is not result.dense and result.best.recipe != state.recipe:
             experiment.adopt(State(result.best.recipe, state.weights_key, state.attempt))
         return result.text
 

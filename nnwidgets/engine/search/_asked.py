@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.search._merits import MERITS
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
 __all__ = ["Asked", "check_split"]
@@ -20,6 +21,7 @@ class Asked:
     merit: str
     budget_s: float
     seed: int
+    start: Recipe | None = None
 
     def check(self) -> None:
         if isinstance(self.goal, bool) or not isinstance(self.goal, int | float) or not 0 < self.goal < 1:
@@ -36,6 +38,8 @@ class Asked:
             raise InputError(f"budget_s: got {self.budget_s!r}, expected seconds above 0, such as 30.")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise InputError(f"seed: got {self.seed!r}, expected a whole number from 0.")
+        if self.start is not None and not isinstance(self.start, Recipe):
+            raise InputError(f"start: got {type(self.start).__name__}, expected a Recipe to begin with, or None.")
 
 
 def check_split(name: str, split: object) -> None:

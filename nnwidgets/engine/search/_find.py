@@ -15,6 +15,7 @@ from nnwidgets.engine.search._asked import Asked, check_split
 from nnwidgets.engine.search._search import Search
 from nnwidgets.engine.search.records import SearchResult, SearchStep
 from nnwidgets.engine.trace import preserved_rng, unvisited_copy
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
 __all__ = ["find_smallest", "search_steps"]
@@ -31,6 +32,7 @@ def find_smallest(
     budget_s: float = 30.0,
     calibration: Split | None = None,
     loss: Loss | None = None,
+    start: Recipe | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """Find the recipe with the smallest merit whose accuracy on ``val`` still meets the goal, within a time budget.
@@ -54,10 +56,10 @@ def find_smallest(
         budget_s: seconds. A step that has begun, and the pass that verifies what was found, are ended.
         calibration: images that criteria look at, S_train; without it only criteria of the weights alone are tried.
         loss: ``loss(logits, labels)`` of criteria, by default cross entropy.
-        seed: of the order of images.
+        start: a recipe that has to be beaten, where it meets the goal. seed: of the order of images.
 
     Raises:
-        InputError: goal, merit, budget or seed out of range. DataError: no labels, another device.
+        InputError: goal, merit, budget, start or seed out of range. DataError: no labels, another device.
         ModelError, UnsupportedError: a network that cannot be measured or compressed.
     """
     steps = search_steps(
@@ -68,6 +70,7 @@ def find_smallest(
         budget_s=budget_s,
         calibration=calibration,
         loss=loss,
+        start=start,
         seed=seed,
     )
     with preserved_rng():
@@ -88,6 +91,7 @@ def search_steps(
     budget_s: float = 30.0,
     calibration: Split | None = None,
     loss: Loss | None = None,
+    start: Recipe | None = None,
     seed: int = 0,
     plan: CompressionPlan | None = None,
 ) -> Generator[SearchStep, None, SearchResult]:
@@ -101,7 +105,7 @@ def search_steps(
         plan: of ``model``, which then is not copied and must not change; what its criteria have found is used. ``calibration``
             and ``loss`` are those of the plan.
     """
-    asked = Asked(goal, merit, budget_s, seed)
+    asked = Asked(goal, merit, budget_s, seed, start)
     asked.check()
     if not isinstance(model, nn.Module):
         raise ModelError(f"model: got {type(model).__name__}, expected a torch.nn.Module.")

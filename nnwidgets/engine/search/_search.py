@@ -19,7 +19,7 @@ from nnwidgets.engine.search._asked import Asked
 from nnwidgets.engine.search._families import STEP, Family, families_for, left_out
 from nnwidgets.engine.search._merits import Pricing, in_words
 from nnwidgets.engine.search._race import Candidate, Course
-from nnwidgets.engine.search.records import SearchPoint, SearchResult, SearchStep
+from nnwidgets.engine.search.records import AS_GIVEN, SearchPoint, SearchResult, SearchStep
 from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Cost
@@ -44,6 +44,13 @@ class _Visit:
     merit: float
     cost: Cost
     place: int | None = None  # in the path
+
+    @property
+    def words(self) -> str:
+        """Where it comes from."""
+        if self.family is not None:
+            return self.family.label
+        return "dense" if self.candidate.recipe == Recipe() else AS_GIVEN
 
 
 class Search:
@@ -114,6 +121,8 @@ class Search:
         self._accept(dense)
         if dense.candidate.verdict != "meets":
             return
+        if self._asked.start is not None and self._asked.start != Recipe():
+            yield from self._begin_with(self._asked.start)
         while self._waiting:
             family = max(self._waiting, key=self._promise)  # the first of equals
             self._waiting.remove(family)
@@ -126,6 +135,24 @@ class Search:
                         self._lost |= other if self._best_family is before else set(before.settings) - set(family.settings)
                 except NnwError as error:
                     self._refuse(family.pruning_label, error, _same_pruning(family))
+
+    def _begin_with(self, recipe: Recipe) -> Steps:
+        """What has to be beaten, if it meets the goal."""
+        pruning = recipe.pruning
+        really = recipe.quantization is None and pruning is not None and pruning.masks is None and pruning.structure in UNITS
+        if self._asked.merit in ("macs", "latency") and not really:
+            self._refused[AS_GIVEN] = "; ".join(left_out(self._asked.merit).values())
+            return
+        try:
+            for _ in self._plan.knowledge.steps(recipe):
+                yield None
+            visit = yield from self._visit(recipe, None)
+            yield from self._look(visit, exact=True)
+        except NnwError as error:
+            self._refused[AS_GIVEN] = str(error)
+            return
+        if _meets(visit) and visit.merit < self._bound:
+            self._accept(visit)
 
     def _promise(self, family: Family) -> float:
         """What it may gain for the work: families near to the best one are taken to be about as good."""
@@ -233,7 +260,7 @@ class Search:
         assert visit.candidate.estimate is not None
         point = SearchPoint(
             visit.candidate.recipe,
-            "dense" if visit.family is None else visit.family.label,
+            visit.words,
             visit.merit,
             visit.candidate.estimate,
             visit.candidate.verdict,

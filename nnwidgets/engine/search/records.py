@@ -16,7 +16,10 @@ from nnwidgets.engine.values.records import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SearchPoint", "SearchResult", "SearchStep"]
+__all__ = ["AS_GIVEN", "SearchPoint", "SearchResult", "SearchStep"]
+
+
+AS_GIVEN = "as given"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,8 @@ class SearchPoint:
     """A recipe that was looked at.
 
     Attributes:
-        recipe: what was done to the network. family: the same in words, without the amount; "dense" of the network as it is.
+        recipe: what was done to the network. family: the same in words, without the amount; "dense" of the network as it is,
+            "as given" of the recipe to begin with.
         merit: bytes, MACs, milliseconds or microjoules, by what the search is for; the smaller the better.
         estimate: accuracy on S_val, as far as it was looked at: share of right answers with a 95 % interval and the images seen.
         verdict: "meets" or "misses" the goal, "undecided" where the time was over. Of an estimate that is not final it holds
@@ -96,6 +100,8 @@ class SearchResult:
         tried = f"{len(self.path)} tried in {self.seconds:.0f} s"
         if self.best is self.dense:
             return f"Nothing smaller than the network as it is was found to meet the goal; {tried}."
+        if self.best.family == AS_GIVEN:
+            return f"Nothing smaller than the recipe to begin with was found to meet the goal; {tried}."
         return (
             f"{in_words(self.merit, self.best.merit)} instead of {in_words(self.merit, self.dense.merit)} "
             f"(1/{self.dense.merit / self.best.merit:.3g}): {self.best.family}, "
