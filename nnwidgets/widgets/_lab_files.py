@@ -91,6 +91,7 @@ class LabFiles:
         self._widget, self._exp = widget, experiment
         self._asked: Callable[[], None] = self.press  # how the export was asked for last
         self._refused: dict[str, Any] | None = None
+        self._lacking = {each.value: lacking_packages(each.value) for each in ExportFormat}  # once: it looks at the disk
         self._export: Export | None = None
         self._export_code = ""
         self._encoded: Encoded | None = None
@@ -182,8 +183,7 @@ class LabFiles:
     def _export_view(self) -> dict[str, Any]:
         formats = [dict(each) for each in FORMATS]
         for each in formats:
-            lacking = lacking_packages(each["value"])
-            if lacking:
+            if lacking := self._lacking[each["value"]]:
                 each["disabled"] = f"needs {' and '.join(lacking)}: pip install 'nnwidgets[export]'"
         refused = self._refused
         told = None if refused is None else {"text": refused["text"], "replace": bool(refused["place"])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from collections.abc import Generator, Sequence
@@ -177,7 +176,6 @@ def _exported(
 # Checks before anything is written
 
 
-@functools.cache  # asked for at every move of a control
 def lacking_packages(format: str) -> tuple[str, ...]:
     """Return the packages that a format needs and this Python does not have."""
     return tuple(name for name in _PACKAGES if importlib.util.find_spec(name) is None) if format == "onnx" else ()

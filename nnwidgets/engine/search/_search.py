@@ -189,21 +189,21 @@ class Search:
         top = min(round(1 / STEP) - 1, math.floor(self._plan.largest_amount(family.pruning(0)) / STEP + 1e-9))
         first = yield from self._first_smaller(family, top)
         low, high, at = first - 1, top + 1, first
-        while low + 1 < high:
-            visit = yield from self._at(family, at)
-            if visit.merit < self._bound:  # else it was measured as smaller once, and is not now
-                yield from self._look(visit)
-            if visit.candidate.verdict == "meets":
-                low = at
-            else:
-                high = at
-            if low + 1 >= high and low >= first:
-                winner = yield from self._at(family, low)
-                yield from self._look(winner, exact=True)
-                if winner.candidate.verdict == "meets":
-                    self._accept(winner)
-                    return
-                high, low = low, max((i for i, each in self._visits.items() if i < low and _meets(each)), default=first - 1)
+        while True:
+            while low + 1 < high:
+                visit = yield from self._at(family, at)
+                if visit.merit < self._bound:  # else it was measured as smaller once, and is not now
+                    yield from self._look(visit)
+                low, high = (at, high) if _meets(visit) else (low, at)
+                at = (low + high) // 2
+            if low < first:
+                return
+            winner = yield from self._at(family, low)
+            yield from self._look(winner, exact=True)
+            if _meets(winner):
+                self._accept(winner)
+                return
+            high, low = low, max((i for i, each in self._visits.items() if i < low and _meets(each)), default=first - 1)
             at = (low + high) // 2
 
     def _first_smaller(self, family: Family, top: int) -> Generator[None, None, int]:
