@@ -276,7 +276,7 @@ def test_large_samples_are_drawn_from_with_the_seed() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     split = Split(torch.randn(600, 1, 2, 2), torch.arange(600) % 2)
     one, other = importance(net, "taylor", split, seed=0), importance(net, "taylor", split, seed=1)
-    assert one.n_images == 512 and importance(net, "obd", split).n_images == 256
+    assert one.n_images == importance(net, "obd", split).n_images == 256 and importance(net, "wanda", split).n_images == 512
     assert not torch.equal(one.entries["1"], other.entries["1"])
 
 

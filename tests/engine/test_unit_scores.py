@@ -70,14 +70,15 @@ def test_the_network_has_the_units_that_the_tests_speak_of() -> None:
     }
 
 
-def test_taylor_of_a_unit_is_the_slope_of_the_loss_in_its_gate() -> None:
-    """The gate multiplies all that reads the unit; central differences of the loss."""
+@pytest.mark.parametrize("criterion", ["taylor", "obd"])
+def test_slopes_of_single_images_in_the_gate_of_a_unit(criterion: str) -> None:
+    """The gate multiplies all that reads the unit; central differences of the loss of each image: amounts, half the squares."""
     net, split = Adds(), sample()
-    found = scores(net, "taylor")
+    found = scores(net, criterion)
 
-    def loss() -> float:
+    def losses() -> Tensor:
         with torch.no_grad():
-            return float(F.cross_entropy(net(split.images), split.labels))
+            return F.cross_entropy(net(split.images), split.labels, reduction="none")
 
     step = 1e-5
     for bundle in bundles(net):
@@ -91,13 +92,14 @@ def test_taylor_of_a_unit_is_the_slope_of_the_loss_in_its_gate() -> None:
                             weight = net.get_submodule(member.module_name).weight
                             own = torch.from_numpy((member.index == unit).nonzero()[0])
                             weight.index_copy_(member.axis, own, gate * weight.index_select(member.axis, own))
-                values.append(loss())
+                values.append(losses())
                 net.load_state_dict(before)
-            slope = abs(values[0] - values[1]) / (2 * step)
-            assert float(found[bundle.name][unit]) == pytest.approx(slope, rel=1e-4, abs=1e-9), (bundle.name, unit)
+            slopes = (values[0] - values[1]) / (2 * step)
+            wanted = slopes.abs().mean() if criterion == "taylor" else slopes.square().mean() / 2
+            assert float(found[bundle.name][unit]) == pytest.approx(float(wanted), rel=1e-4, abs=1e-9), (bundle.name, unit)
 
 
-@pytest.mark.parametrize("criterion", [name for name in LOOKING if name not in ("taylor", "activation", "apoz")])
+@pytest.mark.parametrize("criterion", [name for name in LOOKING if name not in ("taylor", "obd", "activation", "apoz")])
 def test_other_scores_are_summed_over_what_reads_the_unit(criterion: str) -> None:
     """Number by number; the mean of them where the criterion says mean."""
     net = Adds()

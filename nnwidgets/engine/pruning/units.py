@@ -36,7 +36,11 @@ def unit_scores(
         parts = list(_parts(model, bundle, names, criterion, importance))
         if not parts:
             continue
-        found[bundle.name] = _total(parts, bundle.n, CRITERIA[criterion].total, norm, importance is None)
+        facts = CRITERIA[criterion]
+        if importance is not None and facts.gate:
+            found[bundle.name] = _gated(parts, bundle.n, importance, facts.gate)
+        else:
+            found[bundle.name] = _total(parts, bundle.n, facts.total, norm, importance is None)
         if importance is not None:  # what is removed already goes first
             sizes = _total(list(_parts(model, bundle, names, "magnitude", None)), bundle.n, "mean", 1, True)
             found[bundle.name][sizes == 0] = -torch.inf
@@ -86,3 +90,13 @@ def _total(parts: list[_Part], n: int, total: str, norm: int, by_size: bool) -> 
         means = sums / counts.clamp(min=1)
         return means.sqrt() if by_size and norm == 2 else means
     return sums.abs() if total == "abs_sum" else sums
+
+
+def _gated(parts: list[_Part], n: int, importance: Importance, gate: str) -> Tensor:
+    """Slopes of single images are added up over all that reads a unit before their amounts are taken."""
+    sums = torch.zeros(importance.n_images, n, dtype=torch.float64)
+    for member, _ in parts:
+        index = torch.from_numpy(member.index).long()
+        own = index >= 0
+        sums.index_add_(1, index[own], importance.slopes[member.layer].double().cpu()[:, own])
+    return sums.abs().mean(dim=0) if gate == "abs" else sums.square().mean(dim=0) / 2

@@ -20,7 +20,9 @@ class Facts:
         needs: "weights" (the numbers of the network are enough), "images" or "labels".
         side: what of a unit is looked at: "out" (the weights that make it), "in" (the weights that read it, so that sums are
             those of a gate on the unit), or "norm" (its batch-norm).
-        total: how entries become one number for a unit: "mean", "sum", or "abs_sum" (the amount of the sum).
+        total: how entries become one number for a unit or kernel: "mean", "sum", or "abs_sum" (the amount of the sum).
+        gate: how slopes of single images in a gate on a unit become its score: "abs" (mean amount), "square" (half the mean
+            square), or "" for criteria that add up ``entries``.
         signed: the smallest goes first, not the smallest amount.
         single: a single weight has a score.
     """
@@ -34,6 +36,7 @@ class Facts:
     needs: str
     side: str = "in"
     total: str = "sum"
+    gate: str = ""
     signed: bool = False
     single: bool = True
 
@@ -46,6 +49,8 @@ class Importance:
         criterion: its name; n_images: how many it has looked at, 0 for the weights alone.
         entries: layer -> float32 tensor of the shape of its weight; for criteria of channels (I,), one for each index of the axis
             of inputs.
+        slopes: layer -> (n_images, I) float32, for each index of the axis of inputs the sum of g w of one image over the weights
+            there; only criteria with a ``gate`` have any.
         missing: layer -> why it has no score; such layers are left whole.
         hessians: layer -> (G, K, K), by which kept weights make up for removed ones; only "obs" has any.
     """
@@ -55,3 +60,4 @@ class Importance:
     entries: Mapping[str, Tensor]
     missing: Mapping[str, str]
     hessians: Mapping[str, Tensor] = field(default_factory=dict)
+    slopes: Mapping[str, Tensor] = field(default_factory=dict)

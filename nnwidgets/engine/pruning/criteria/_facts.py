@@ -32,10 +32,11 @@ _ALL = (
         "Taylor",
         "How much the loss changes without it, to first order.",
         "|g w|, g = dL/dw, mean over images",
-        "|sum of g w| over the weights that read the unit: the slope of the loss in a gate on it",
+        "mean over images of |sum of g w| over the weights that read the unit: the slope of the loss in a gate on it",
         "Molchanov et al. 2017, 2019",
         "labels",
         total="abs_sum",
+        gate="abs",
     ),
     Facts(
         "obd",
@@ -43,9 +44,10 @@ _ALL = (
         "How much the loss rises without it, to second order. The diagonal of the Hessian is taken from squared gradients of "
         "single images (empirical Fisher).",
         "H w² / 2, H = mean g²",
-        "sum of H w² / 2 over the weights that read the unit",
+        "mean over images of (sum of g w over the weights that read the unit)² / 2: H of a gate on it",
         "LeCun et al. 1990; Theis et al. 2018",
         "labels",
+        gate="square",
     ),
     Facts(
         "obd_hutchinson",

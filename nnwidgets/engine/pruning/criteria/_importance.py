@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["importance", "importance_steps"]
 
-_MOST = {"obd": 256, "obs": 128}  # images: of the first each has a backward pass of its own, of the second each place counts
+_MOST = {"taylor": 256, "obd": 256, "obs": 128}  # images: the first have a backward pass each, of the last each place counts
 
 
 def importance(
@@ -33,7 +33,7 @@ def importance(
 ) -> Importance:
     """What a criterion says of the weights of a network, which stays as it is.
 
-    At most 512 images are looked at (256 for "obd", 128 for "obs"), drawn with the seed; fewer for a large network. "movement"
+    At most 512 images are looked at (256 for "taylor" and "obd", 128 for "obs"), drawn with the seed; fewer for a large network. "movement"
     trains a copy on all of them for one epoch.
 
     Args:
@@ -121,8 +121,9 @@ _Found = Generator[float, None, Importance]
 
 
 def _taylor(look: _Look) -> _Found:
-    slopes = yield from _loss.gradients(look.model, look.split, look.found, look.loss)
-    return look.told("taylor", {name: weight * slopes[name] for name, weight in look.weights.items()})
+    seen = yield from _loss.by_image(look.model, look.split, look.found, look.loss)
+    entries = {name: weight * seen.mean[name] for name, weight in look.weights.items()}
+    return replace(look.told("taylor", entries), slopes=seen.slopes)
 
 
 def _snip(look: _Look) -> _Found:
@@ -133,8 +134,8 @@ def _snip(look: _Look) -> _Found:
 
 
 def _obd(look: _Look) -> _Found:
-    diagonal = yield from _loss.fisher(look.model, look.split, look.found, look.loss)
-    return look.told("obd", _second_order(look, diagonal))
+    seen = yield from _loss.by_image(look.model, look.split, look.found, look.loss)
+    return replace(look.told("obd", _second_order(look, seen.square)), slopes=seen.slopes)
 
 
 def _obd_hutchinson(look: _Look) -> _Found:

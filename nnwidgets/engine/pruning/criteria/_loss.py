@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
 from nnwidgets.engine.trace import Trace
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["Loss", "Steps", "fisher", "flow", "gradients", "hutchinson"]
+__all__ = ["Images", "Loss", "Steps", "by_image", "flow", "gradients", "hutchinson"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Steps = Generator[float, None, dict[str, Tensor]]
@@ -23,8 +24,9 @@ class _Losses:
     """Gradients of the loss of a network that stays as it is."""
 
     def __init__(self, model: nn.Module, loss: Loss | None) -> None:
-        self.network, _, weights = with_gradients(model)
+        self.network, layers, weights = with_gradients(model)
         self.names, self.weights = list(weights), list(weights.values())
+        self.inputs = [1 - layers[name].out_axis for name in weights]  # the axis of inputs
         self._loss = F.cross_entropy if loss is None else loss
 
     def of(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -59,17 +61,35 @@ def gradients(model: nn.Module, split: Split, found: Trace, loss: Loss | None) -
     return asked.named(sums)
 
 
-def fisher(model: nn.Module, split: Split, found: Trace, loss: Loss | None) -> Steps:
-    """The mean of the squared gradients of single images."""
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Gradients g of single images.
+
+    Attributes:
+        mean, square: layer -> mean of g and of g², of the shape of the weight.
+        slopes: layer -> (n, I), the sum of g w over the weights at each index of the axis of inputs, an image a row.
+    """
+
+    mean: dict[str, Tensor]
+    square: dict[str, Tensor]
+    slopes: dict[str, Tensor]
+
+
+def by_image(model: nn.Module, split: Split, found: Trace, loss: Loss | None) -> Generator[float, None, Images]:
+    """A backward pass for each image. Yields the share that is done."""
     asked = _Losses(model, loss)
-    sums = asked.zeros()
-    for images, labels, done in batches_of(split, found, most=1):
+    mean, square = asked.zeros(), asked.zeros()
+    slopes = [torch.empty(len(split), w.shape[axis]) for w, axis in zip(asked.weights, asked.inputs, strict=True)]
+    for i, (images, labels, done) in enumerate(batches_of(split, found, most=1)):
         assert labels is not None
         with torch.inference_mode(False), torch.enable_grad():
             parts = asked.gradients(asked.of(images, labels))
-        _add(sums, [part.square() for part in parts], 1 / len(split))
+        _add(mean, parts, 1 / len(split))
+        _add(square, [part.square() for part in parts], 1 / len(split))
+        for rows, part, weight, axis in zip(slopes, parts, asked.weights, asked.inputs, strict=True):
+            rows[i] = (part * weight).detach().movedim(axis, 0).flatten(1).sum(1)
         yield done
-    return asked.named(sums)
+    return Images(asked.named(mean), asked.named(square), asked.named(slopes))
 
 
 def hutchinson(model: nn.Module, split: Split, found: Trace, loss: Loss | None, seed: int = 0) -> Steps:
