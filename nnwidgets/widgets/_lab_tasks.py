@@ -26,7 +26,7 @@ __all__ = ["LabTasks"]
 _BETWEEN = 0.1  # seconds between two publications
 _ROLES = {"done": "good", "cancelled": "muted"}
 _NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
-_IN_ITS_CARD = frozenset({*_NEXT, "search"})  # shown where they are asked for, not where the network is trained
+_IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery"})  # shown where they are asked for, not where the network is trained
 
 
 class LabTasks:
@@ -48,6 +48,7 @@ class LabTasks:
             "prune": self.schedule.again,
             "search": self._search,
             **self._widget._files.starters(),
+            **self._widget._lottery.starters(),
         }
 
     def start(self, name: str) -> None:

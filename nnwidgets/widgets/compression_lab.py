@@ -23,6 +23,7 @@ from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
+from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
 from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
@@ -48,7 +49,7 @@ def _values(name: str) -> list[Any]:
     return [choice["value"] for choice in OPTIONS[name]]
 
 
-class CompressionLab(FileTraits, LiveWidget):
+class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -62,7 +63,7 @@ class CompressionLab(FileTraits, LiveWidget):
 
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
-    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *MORE_CONTROLS})
+    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *MORE_CONTROLS})
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
     structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
@@ -124,7 +125,7 @@ class CompressionLab(FileTraits, LiveWidget):
                 f"CompressionLab: got {type(experiment).__name__}, expected an Experiment, such as nw.load_example('digits')."
             )
         self._exp, self._view = experiment, LabView(experiment)
-        self._files = LabFiles(self, experiment)
+        self._files, self._lottery = LabFiles(self, experiment), LabLottery(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -148,6 +149,7 @@ class CompressionLab(FileTraits, LiveWidget):
             self.set_trait("status", "running")
         self.observe_own()
         self._files.begin()
+        self._lottery.begin()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -180,7 +182,7 @@ class CompressionLab(FileTraits, LiveWidget):
             {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
         )
         self.set_trait("options", self._options())
-        self.set_trait("help", {name: dict(words) for name, words in {**HELP, **FILE_HELP}.items()})
+        self.set_trait("help", {name: dict(words) for name, words in {**HELP, **FILE_HELP, **LOTTERY_HELP}.items()})
         self.set_trait("layers", layers_for(plan))
 
     def _options(self, layers: list[dict[str, Any]] | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -451,6 +453,7 @@ class CompressionLab(FileTraits, LiveWidget):
             "scan_layers": self.scan_layers,
             "search": self.search,
             **self._files.commands(),
+            **self._lottery.commands(),
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.diagnosis.flowchart import Share
-from nnwidgets.engine.errors import ModelError, NnwError
+from nnwidgets.engine.errors import NnwError
 from nnwidgets.engine.evaluation import Frozen, passes
 from nnwidgets.engine.experiment import Experiment
+from nnwidgets.engine.experiment.anew import built_anew
 from nnwidgets.engine.experiment.strongest import some_rows
 from nnwidgets.engine.inspect._own import own_copy
-from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.intervals import wilson
 from nnwidgets.engine.values.setup import TrainingSetup
@@ -31,7 +31,6 @@ _MOST_NUMBERS = 2**22  # in images that are held as floats at once: 16 MB
 _MOST_MACS = 2e11  # of a pass: about 4 s on one core
 _MEASURED = 1000  # images that a short run is measured on
 _SAMPLES = ("train", "val", "test")
-_FACTORY = "give Experiment(..., build=lambda width: MyNet(width))"
 
 
 @dataclass(frozen=True)
@@ -171,26 +170,7 @@ class Context:
         Raises:
             ModelError: it cannot be made anew; says what is needed.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if self.exp.build is not None:
-                try:
-                    return self.exp.build(width)
-                except Exception as error:
-                    raise ModelError(f"build({width}) raised {type(error).__name__}: {error}") from error
-            if width != 1.0:
-                raise ModelError(f"another size needs a factory: {_FACTORY}.")
-            network = unvisited_copy(self.network)
-            for parameter in network.parameters():
-                parameter.requires_grad_(True)
-            for name, module in network.named_modules():
-                if any(True for _ in module.parameters(recurse=False)):
-                    reset = getattr(module, "reset_parameters", None)
-                    if reset is None:
-                        what = name or type(module).__name__
-                        raise ModelError(f"{what} has no reset_parameters(), so it cannot be trained anew; {_FACTORY}.")
-                    reset()
-            return network.train()
+        return built_anew(self.exp, self.network, width, seed)
 
     def why_untrainable(self, width: float = 1.0) -> str:
         """Why no fresh network can be trained; "" where one can."""

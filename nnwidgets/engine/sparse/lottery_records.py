@@ -104,6 +104,12 @@ class LotteryResult:
         Raises:
             InputError: an unknown arm or column, or no pairs.
         """
+        import pandas as pd
+
+        return pd.DataFrame(self.paired(arm, other, of), columns=["round", "remaining", "mean", "low", "high", "pairs"])
+
+    def paired(self, arm: str, other: str, of: str) -> list[tuple[int, float, float, float, float, int]]:
+        """The rows of `differences`, as tuples."""
         for name, value, known in (("arm", arm, ARMS), ("other", other, ARMS), ("of", of, MEASURES)):
             if value not in known:
                 raise InputError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, known))}.")
@@ -121,9 +127,7 @@ class LotteryResult:
             mean, low, high = student([getattr(a, of) - getattr(b, of) for a, b in pairs], self._least(of))
             remaining = min(pairs[0][0].remaining, pairs[0][1].remaining)
             rows.append((number, remaining, mean, low, high, len(pairs)))
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=["round", "remaining", "mean", "low", "high", "pairs"])
+        return rows
 
     def _by_place(self, arm: str) -> dict[tuple[int, int], LotteryRun]:
         return {(run.seed, run.round): run for run in self.runs if run.arm == arm}

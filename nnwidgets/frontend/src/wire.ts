@@ -260,6 +260,17 @@ export interface ExportView {
   refused: { text: string; replace: boolean } | null;
 }
 
+/** What the lottery of winning tickets has shown, and what a run would take. */
+export interface LotteryView {
+  sources: Choice[];
+  measures: Choice[];
+  refused: string; // why this network can have none
+  plan: string;
+  words: string[]; // what it shows, a heading first
+  recorded: string; // when and where, "" for one that was run here
+  drawn: boolean;
+}
+
 /** What was written last. */
 export interface Exported {
   path: string;
@@ -323,6 +334,12 @@ export interface Written {
   export_format: string;
   export_materialized: boolean;
   export_name: string;
+  lottery_source: string;
+  lottery_measure: string;
+  lottery_rounds: number;
+  lottery_seeds: number;
+  lottery_epochs: number;
+  lottery_rewind: number;
   gesture: number;
 }
 
@@ -340,6 +357,7 @@ export interface Read extends Common {
   exported: Exported | null;
   export_view: ExportView;
   file_about: FileAbout;
+  lottery_view: LotteryView;
 }
 
 export type Traits = Written & Read;
@@ -347,15 +365,16 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
-  "exported", "export_view", "file_about",
+  "exported", "export_view", "file_about", "lottery_view",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
   "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
+  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind",
 ];
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

@@ -33,8 +33,8 @@ def importance(
 ) -> Importance:
     """What a criterion says of the weights of a network, which stays as it is.
 
-    At most 512 images are looked at (256 for "taylor" and "obd", 128 for "obs"), drawn with the seed; fewer for a large network. "movement"
-    trains a copy on all of them for one epoch.
+    At most 512 images are looked at (256 for "taylor" and "obd", 128 for "obs"), drawn with the seed; fewer for a large
+    network. "movement" trains a copy on all of them for one epoch.
 
     Args:
         criterion: any of ``CRITERIA`` but those that need no pass: "magnitude", "random", "bn_scale".

@@ -10,6 +10,7 @@ import { Charts } from "./Charts";
 import { AllFigures, Figures, MAIN } from "./Figures";
 import { Files } from "./Files";
 import { Layers } from "./Layers";
+import { Lottery } from "./Lottery";
 import { Pruning } from "./Pruning";
 import { Quantization } from "./Quantization";
 import { Recover } from "./Recover";
@@ -55,6 +56,7 @@ export function App({ store }: { store: LabStore }) {
                 <AllFigures />
                 <Charts choose={choose} />
                 <Layers open={byHand} onToggle={setByHand} />
+                <Lottery />
                 <Files />
               </div>
             </div>
