@@ -105,8 +105,10 @@ def lottery_words(result: LotteryResult) -> list[str]:
 
 def _difference(of: str, mean: float, low: float, high: float) -> str:
     if of == "stop_step":
-        amount = f"early stop {text.count(round(abs(mean)))} steps {'earlier' if mean < 0 else 'later'}"
-        spread = "" if math.isinf(low) else f" ({-high if mean < 0 else low:.0f} to {-low if mean < 0 else high:.0f})"
+        steps = round(abs(mean))
+        amount = f"early stop {text.count(steps)} steps {'earlier' if mean < 0 else 'later'}" if steps else "the same early stop"
+        ends = (-high, -low) if mean < 0 else (low, high)
+        spread = "" if math.isinf(low) else f" ({' to '.join(f'{end:.0f}'.replace('-', '−') for end in ends)})"
     else:
         where = "at the early stop" if of.startswith("stop") else "at the end"
         amount = f"{text.signed_points(mean, 2)} points {where}"
