@@ -54,7 +54,7 @@ def test_it_starts_with_the_dense_network_measured_exactly(lab: Any) -> None:
     assert (lab.accuracy, lab.accuracy_low, lab.accuracy_high, lab.n_seen) == (own.accuracy,) * 3 + (own.n,)
     assert raw(lab, "accuracy") == own.accuracy
     assert raw(lab, "size_encoded") == E.cost(lab.experiment.model, (1, 28, 28)).bytes_encoded
-    assert set(lab.snapshot_view["charts"]) == {"pareto", "histogram", "layers"}
+    assert set(lab.snapshot_view["charts"]) == {"pareto", "histogram", "layers", "lottery"}
 
 
 @pytest.mark.parametrize(
