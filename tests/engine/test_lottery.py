@@ -180,6 +180,8 @@ def test_progress_ends_at_all_runs_and_the_random_state_is_left_alone(whole: Lot
             break
     assert torch.equal(torch.get_rng_state(), state)
     assert told[-1].done == told[-1].total == 14 and told[-1].share == 1.0
+    parts = [step.part for step in told if step.done == 3]
+    assert len(set(parts)) > 3 and parts == sorted(parts) and parts[-1] == 1.0, "it grows within a run"
     assert tuple(each.run for each in told if each.run is not None) == whole.runs
 
 

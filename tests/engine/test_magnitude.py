@@ -36,6 +36,8 @@ def nets(seed: int) -> dict[str, dict[str, Tensor]]:
         "all equal": {n: torch.sign(w) for n, w in normal.items()},
         "all zero": {n: torch.zeros_like(w) for n, w in normal.items()},
         "scales": {n: w * 10.0 ** (4 * i - 12) for i, (n, w) in enumerate(normal.items())},
+        "squares": {n: (w * 1e-4) ** 4 for n, w in normal.items()},
+        "mostly tiny": {n: torch.where(w.abs() > 3, w * 1e9, w * 10.0 ** (-5 * i)) for i, (n, w) in enumerate(normal.items())},
         "denormal": {n: w * 1e-41 for n, w in normal.items()},
         "half": {n: w.half() for n, w in normal.items()},
         "double": {n: w.double() for n, w in normal.items()},

@@ -10,20 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_data import vectors
 from torch import nn
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.experiment.exporting import ENDINGS, default_name, file_name
 from nnwidgets.engine.trace import fingerprint
-
-
-def sample(n: int, seed: int) -> E.Split:
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (n,), generator=draw)
-    images = 0.5 * torch.randn(n, 6, generator=draw)
-    images[torch.arange(n), labels] += 2.0
-    return E.Split(images, labels)
 
 
 def network() -> nn.Module:
@@ -36,7 +29,7 @@ def network() -> nn.Module:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """At work in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    made = nw.CompressionLab(E.Experiment(network(), train=sample(160, 0), test=sample(90, 1)))
+    made = nw.CompressionLab(E.Experiment(network(), train=vectors(160, 0), test=vectors(90, 1)))
     assert made.wait(60)
     yield made
     made.close()
@@ -54,7 +47,7 @@ def from_front(lab: Any, **state: Any) -> None:
 
 def answers(model: nn.Module) -> torch.Tensor:
     with torch.no_grad():
-        return model(sample(20, 5).inputs(slice(0, 20)))
+        return model(vectors(20, 5).inputs(slice(0, 20)))
 
 
 @pytest.mark.parametrize("format", ["state_dict", "safetensors", "packed"])
@@ -116,7 +109,7 @@ def test_row_27_a_name_leads_nowhere_else(lab: Any, tmp_path: Path, name: str) -
 def test_names_get_their_ending_once() -> None:
     """And the first name is made of the experiment's."""
     assert file_name("net.pt", "state_dict") == "net.pt" and file_name(" net ", "onnx") == "net.onnx"
-    assert default_name(E.Experiment(network(), test=sample(9, 0), title="Нейросеть/1: <b>")) == "Нейросеть_1_b"
+    assert default_name(E.Experiment(network(), test=vectors(9, 0), title="Нейросеть/1: <b>")) == "Нейросеть_1_b"
 
 
 def test_really_smaller_tensors_where_units_are_gone(lab: Any, tmp_path: Path) -> None:

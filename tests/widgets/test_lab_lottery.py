@@ -9,21 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from small_data import vectors
 from torch import nn
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
-from nnwidgets.engine.sparse import LotteryResult, recorded_lottery
+from nnwidgets.engine.sparse import LotteryResult, _lottery, recorded_lottery
 from nnwidgets.engine.trace import fingerprint
 from nnwidgets.figures.lottery_chart import LOTTERY_MEASURES, lottery_chart, lottery_words
 
-
-def sample(n: int, seed: int) -> E.Split:
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (n,), generator=draw)
-    images = torch.randn(n, 12, generator=draw)
-    images[torch.arange(n), labels] += 2.0
-    return E.Split(images, labels)
+SETUP = E.TrainingSetup(epochs=2, batch_size=20)
 
 
 def net() -> nn.Module:
@@ -31,7 +26,12 @@ def net() -> nn.Module:
 
 
 def shown(**arguments: Any) -> Any:
-    given = {"train": sample(120, 0), "test": sample(100, 2), "training": E.TrainingSetup(epochs=2, batch_size=20), **arguments}
+    given = {
+        "train": vectors(120, 0, 12, 1.0),
+        "test": vectors(100, 2, 12, 1.0),
+        "training": SETUP,
+        **arguments,
+    }
     lab = nw.CompressionLab(E.Experiment(net().eval(), **given))
     assert lab.wait(60)
     return lab
@@ -84,7 +84,20 @@ def test_one_seed_cannot_tell() -> None:
     assert "one seed:" in words[0] and all(line.endswith("one seed cannot tell") for line in words[1:])
 
 
-def test_one_of_this_network_is_what_the_engine_gives_and_changes_nothing(lab: Any) -> None:
+def rounds_run(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Seed and number of each round that is begun from here on."""
+    begun: list[tuple[int, int]] = []
+    own = _lottery.round_steps
+
+    def noted(plan: Any, seed: int, number: int, masks: Any) -> Any:
+        begun.append((seed, number))
+        return own(plan, seed, number, masks)
+
+    monkeypatch.setattr(_lottery, "round_steps", noted)
+    return begun
+
+
+def test_one_of_this_network_is_what_the_engine_gives_and_changes_nothing(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same runs, bit for bit; a lab that goes on runs nothing twice."""
     exp = lab.experiment
     before, state = fingerprint(exp.model), exp.state
@@ -95,20 +108,17 @@ def test_one_of_this_network_is_what_the_engine_gives_and_changes_nothing(lab: A
     assert lab.lottery_source == "own" and lab.lottery_view["recorded"] == ""
     assert lab.last_task == {"text": "8 runs; the network and its state are as they were", "role": "good", "name": "lottery"}
     assert (fingerprint(exp.model), exp.state, exp.position) == (before, state, 0)
-    setup = E.TrainingSetup(epochs=2, batch_size=20)
-    wanted = E.lottery_ticket(net, exp.train, exp.val, exp.test, setup, rounds=1, seeds=range(2), every_steps=1)
+    wanted = E.lottery_ticket(net, exp.train, exp.val, exp.test, SETUP, rounds=1, seeds=range(2), every_steps=1)
     assert lab._lottery._own.runs == wanted.runs
     assert lab.lottery_view["words"] == lottery_words(wanted)
+    ran = rounds_run(monkeypatch)
     lab.lottery_rounds = 2
-    started = time.monotonic()
-    ran: list[object] = []
-    lab.observe(lambda change: ran.append(change["new"]), "lottery_view")
     lab.run_lottery()
-    assert lab.wait(60) and len(lab._lottery._own.runs) == 14 and time.monotonic() - started < 30
+    assert lab.wait(60) and len(lab._lottery._own.runs) == 14 and ran == [(0, 2), (1, 2)]
     assert [run for run in lab._lottery._own.runs if run.round < 2] == list(wanted.runs)
 
 
-def test_cancelled_it_keeps_the_rounds_that_are_done(lab: Any) -> None:
+def test_cancelled_it_keeps_the_rounds_that_are_done(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next run goes on from there."""
     lab.lottery_rounds, lab.lottery_seeds, lab.lottery_epochs = 15, 10, 2
     lab.run_lottery()
@@ -122,8 +132,9 @@ def test_cancelled_it_keeps_the_rounds_that_are_done(lab: Any) -> None:
     done = set(kept)
     assert (0, 0) in done and len(done) < 160
     lab.lottery_rounds, lab.lottery_seeds = 1, 1
+    ran = rounds_run(monkeypatch)
     lab.run_lottery()
-    assert lab.wait(60) and len(lab._lottery._own.runs) == 4
+    assert lab.wait(60) and len(lab._lottery._own.runs) == 4 and ran == [place for place in ((0, 0), (0, 1)) if place not in done]
 
 
 def test_what_cannot_be_run_is_said_before() -> None:
@@ -147,7 +158,7 @@ def test_what_cannot_be_run_is_said_before() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x @ self.w.T
 
-    lab = nw.CompressionLab(E.Experiment(Own().eval(), train=sample(120, 0), test=sample(100, 2)))
+    lab = nw.CompressionLab(E.Experiment(Own().eval(), train=vectors(120, 0, 12, 1.0), test=vectors(100, 2, 12, 1.0)))
     assert lab.wait(60)
     lab.run_lottery()
     assert lab.wait(60) and "reset_parameters" in lab.error["message"] and "build=" in lab.error["message"]

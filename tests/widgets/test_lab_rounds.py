@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_data import vectors
 from torch import nn
 
 import nnwidgets as nw
@@ -16,19 +17,11 @@ from nnwidgets.engine.trace import fingerprint
 from nnwidgets.figures.schedule_chart import Round, schedule_chart
 
 
-def sample(n: int, seed: int) -> E.Split:
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (n,), generator=draw)
-    images = 0.5 * torch.randn(n, 6, generator=draw)
-    images[torch.arange(n), labels] += 2.0
-    return E.Split(images, labels)
-
-
 def experiment(**arguments: Any) -> E.Experiment:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
-    return E.Experiment(model, **{"train": sample(160, 0), "test": sample(90, 1), **arguments})
+    return E.Experiment(model, **{"train": vectors(160, 0), "test": vectors(90, 1), **arguments})
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_data import vectors
 from torch import nn
 
 import nnwidgets as nw
@@ -15,21 +16,13 @@ from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.trace import fingerprint
 
 
-def sample(n: int, seed: int) -> E.Split:
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (n,), generator=draw)
-    images = 0.6 * torch.randn(n, 12, generator=draw)
-    images[torch.arange(n), labels] += 2.0
-    return E.Split(images, labels)
-
-
 def shown(**arguments: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3))
-    for _ in E.fit(model, sample(300, 0), setup=E.TrainingSetup(lr=0.01, epochs=8, batch_size=50)):
+    for _ in E.fit(model, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=8, batch_size=50)):
         pass
-    given = {"train": sample(300, 0), "test": sample(200, 2), "goal": 0.08, **arguments}
+    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), "goal": 0.08, **arguments}
     lab = nw.CompressionLab(E.Experiment(model.eval(), **given))
     assert lab.wait(60)
     return lab

@@ -13,9 +13,9 @@ from nnwidgets.engine.trace import unvisited_copy
 if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
 
-__all__ = ["FACTORY", "built_anew", "drawn_anew"]
+__all__ = ["built_anew", "drawn_anew"]
 
-FACTORY = "give Experiment(..., build=lambda width: MyNet(width))"
+_FACTORY = "give Experiment(..., build=lambda width: MyNet(width))"
 
 
 def built_anew(experiment: Experiment, network: nn.Module, width: float = 1.0, seed: int = 0) -> nn.Module:
@@ -40,7 +40,7 @@ def drawn_anew(experiment: Experiment, network: nn.Module, width: float = 1.0) -
         except Exception as error:
             raise ModelError(f"build({width}) raised {type(error).__name__}: {error}") from error
     if width != 1.0:
-        raise ModelError(f"another size needs a factory: {FACTORY}.")
+        raise ModelError(f"another size needs a factory: {_FACTORY}.")
     network = unvisited_copy(network)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
@@ -49,6 +49,6 @@ def drawn_anew(experiment: Experiment, network: nn.Module, width: float = 1.0) -
             reset = getattr(module, "reset_parameters", None)
             if reset is None:
                 what = name or type(module).__name__
-                raise ModelError(f"{what} has no reset_parameters(), so it cannot be trained anew; {FACTORY}.")
+                raise ModelError(f"{what} has no reset_parameters(), so it cannot be trained anew; {_FACTORY}.")
             reset()
     return network.train()

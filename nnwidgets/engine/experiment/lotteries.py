@@ -37,7 +37,7 @@ class Lottery:
 
 
 def lottery_setup(experiment: Experiment, epochs: int) -> TrainingSetup:
-    """As the network was trained, else Adam at 1e-3, for some epochs at a constant rate: a whole training, from the start."""
+    """As the network was trained, else as `TrainingSetup` has it, for some epochs."""
     return replace(experiment.training or TrainingSetup(), epochs=epochs)
 
 
@@ -93,9 +93,9 @@ def start_lottery(
                 return found
             if step.run is not None:
                 yield step.run
-            first = step.done if first is None else first
-            own = step.done - first
-            left = (time.monotonic() - began) / own * (step.total - step.done) if own else None
+            first = step.share if first is None else first  # of what was kept
+            own = step.share - first
+            left = (time.monotonic() - began) / own * (1 - step.share) if own > 0.01 else None
             yield Task(_NAME, _LABEL, step.share, left, text=step.text)
 
     def item(step: Task | LotteryRun) -> Task | None:

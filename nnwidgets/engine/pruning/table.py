@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +146,8 @@ class MagnitudeTable:
         if place == 0:
             return np.float32(0), np.zeros_like(starts), ends - starts
         parts = [self._values(i, place, a, b) for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
+        if place == 1:  # it may hold most of the scores, where these are squares
+            return _in_sorted(parts, rank)
         values = np.concatenate(parts)
         value = np.partition(values, rank - 1)[rank - 1]
         stops = np.cumsum(ends - starts)
@@ -201,6 +204,29 @@ def _edges(largest: int, shift: int) -> npt.NDArray[np.int32]:
     last = largest >> shift
     first = max(0, last - (_OCTAVES << (23 - shift)))
     return np.concatenate([[0, 1], np.arange(first + 1, last + 2) << shift]).astype(np.int32)
+
+
+def _in_sorted(
+    parts: list[npt.NDArray[np.float32]], rank: int
+) -> tuple[np.float32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rank-th smallest of sorted, positive numbers (from 1), and for each part how many are below and equal.
+
+    Found by halving the range of bit patterns, which are in the order of the numbers: 32 looks, however many there are.
+    """
+
+    def up_to(bits: int, side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
+        value = np.int32(bits).view(np.float32)
+        return np.array([part.searchsorted(value, side) for part in parts], np.int64)
+
+    low, high = 0, max(int(part[-1:].view(np.int32).max(initial=0)) for part in parts)
+    while low < high:
+        middle = (low + high) // 2
+        if int(up_to(middle, "right").sum()) < rank:
+            low = middle + 1
+        else:
+            high = middle
+    below = up_to(low, "left")
+    return np.int32(low).view(np.float32), below, up_to(low, "right") - below
 
 
 def _counts_up_to(flags: npt.NDArray[np.bool_], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -89,10 +89,11 @@ def round_task(plan: Plan, seed: int, number: int, masks: Mapping[str, Mask]) ->
 
 def round_steps(
     plan: Plan, seed: int, number: int, masks: Mapping[str, Mask]
-) -> Generator[LotteryRun | None, None, dict[str, Any]]:
+) -> Generator[LotteryRun | float | None, None, dict[str, Any]]:
     """Train the arms of a round.
 
-    Yields None after at most one part of a training step, and each run when it is done.
+    Yields after at most one part of a training step: the share of the present run that is trained where it grew, each run when
+    it is done, else None.
 
     Returns:
         A record in JSON: seed, round, runs, and the masks of the next round.
@@ -148,11 +149,11 @@ def _arm(
 
 def _trained(
     plan: Plan, arm: str, seed: int, number: int, keep: dict[str, Tensor], start: _Start
-) -> Generator[None, None, tuple[LotteryRun, _Weights]]:
+) -> Generator[float | None, None, tuple[LotteryRun, _Weights]]:
     network = built(plan.build, seed)
     network.load_state_dict(start.weights)
     batch = batch_for(network, plan.val)
-    yield
+    yield None
     with held(network, keep):
         best: tuple[Measured, int, _Weights] | None = None
         measured, step = Measured(float("inf"), 0.0), 0
@@ -160,7 +161,7 @@ def _trained(
         if start.place is not None:
             run = fit(network, plan.train, setup=replace(plan.setup, seed=seed), resume={**run.state(), **start.place})
         for record in run.in_parts():
-            yield
+            yield None if record is None else record.step / record.steps
             if record is None or (record.step % plan.every_steps and record.step != record.steps):
                 continue
             step = record.step

@@ -215,14 +215,19 @@ class _Lottery:
                     yield LotteryProgress(done, total, text)
                     continue
                 rounds = round_steps(self.plan, seed, number, self._masks(seed, number))
+                part = 0.0
                 while True:
                     try:
-                        run = next(rounds)
+                        step = next(rounds)
                     except StopIteration as end:
                         self.done.put(end.value)
                         break
-                    done += run is not None
-                    yield LotteryProgress(done, total, text, run)
+                    run = step if isinstance(step, LotteryRun) else None
+                    if run is not None:
+                        done, part = done + 1, 0.0
+                    elif isinstance(step, float):
+                        part = step
+                    yield LotteryProgress(done, total, text, run, part)
         return self.result()
 
     def divided(self, executor: Executor) -> LotteryResult:

@@ -58,17 +58,22 @@ class LotteryRun:
 
 @dataclass(frozen=True)
 class LotteryProgress:
-    """How far a lottery is: runs that are done, of how many, what is being done, and the run that has just ended."""
+    """How far a lottery is.
+
+    Attributes:
+        done, total: runs. text: what is being done. run: the one that has just ended. part: share of the present run, trained.
+    """
 
     done: int
     total: int
     text: str
     run: LotteryRun | None = None
+    part: float = 0.0
 
     @property
     def share(self) -> float:
         """Of the work, in [0, 1]."""
-        return self.done / self.total
+        return (self.done + self.part) / self.total
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ def _snip(look: _Look) -> _Found:
 
 
 def _obd(look: _Look) -> _Found:
-    seen = yield from _loss.by_image(look.model, look.split, look.found, look.loss)
-    return replace(look.told("obd", _second_order(look, seen.square)), slopes=seen.slopes)
+    seen = yield from _loss.by_image(look.model, look.split, look.found, look.loss, squared=True)
+    return replace(look.told("obd", _second_order(look, seen.mean)), slopes=seen.slopes)
 
 
 def _obd_hutchinson(look: _Look) -> _Found:

@@ -66,30 +66,30 @@ class Images:
     """Gradients g of single images.
 
     Attributes:
-        mean, square: layer -> mean of g and of g², of the shape of the weight.
+        mean: layer -> mean of g, or of g², of the shape of the weight.
         slopes: layer -> (n, I), the sum of g w over the weights at each index of the axis of inputs, an image a row.
     """
 
     mean: dict[str, Tensor]
-    square: dict[str, Tensor]
     slopes: dict[str, Tensor]
 
 
-def by_image(model: nn.Module, split: Split, found: Trace, loss: Loss | None) -> Generator[float, None, Images]:
-    """A backward pass for each image. Yields the share that is done."""
+def by_image(
+    model: nn.Module, split: Split, found: Trace, loss: Loss | None, squared: bool = False
+) -> Generator[float, None, Images]:
+    """A backward pass for each image; the mean is of g, or of g². Yields the share that is done."""
     asked = _Losses(model, loss)
-    mean, square = asked.zeros(), asked.zeros()
+    mean = asked.zeros()
     slopes = [torch.empty(len(split), w.shape[axis]) for w, axis in zip(asked.weights, asked.inputs, strict=True)]
     for i, (images, labels, done) in enumerate(batches_of(split, found, most=1)):
         assert labels is not None
         with torch.inference_mode(False), torch.enable_grad():
             parts = asked.gradients(asked.of(images, labels))
-        _add(mean, parts, 1 / len(split))
-        _add(square, [part.square() for part in parts], 1 / len(split))
+        _add(mean, [part.square() for part in parts] if squared else parts, 1 / len(split))
         for rows, part, weight, axis in zip(slopes, parts, asked.weights, asked.inputs, strict=True):
             rows[i] = (part * weight).detach().movedim(axis, 0).flatten(1).sum(1)
         yield done
-    return Images(asked.named(mean), asked.named(square), asked.named(slopes))
+    return Images(asked.named(mean), asked.named(slopes))
 
 
 def hutchinson(model: nn.Module, split: Split, found: Trace, loss: Loss | None, seed: int = 0) -> Steps:
