@@ -11,14 +11,14 @@ from oracle_plan import smallest
 from torch import Tensor
 
 from nnwidgets.engine.errors import ModelError, RecipeError
-from nnwidgets.engine.pruning import MagnitudeTable
+from nnwidgets.engine.pruning import MagnitudeTable, table
 
 
 def check(weights: dict[str, Tensor], share: float) -> None:
     """Masks and counts of the table against the sort, all layers together and each alone."""
-    table = MagnitudeTable(weights)
-    found, expected = table.select(share), smallest(weights, share)
-    alone = table.select(dict.fromkeys(weights, share))
+    made = MagnitudeTable(weights)
+    found, expected = made.select(share), smallest(weights, share)
+    alone = made.select(dict.fromkeys(weights, share))
     for i, (name, weight) in enumerate(weights.items()):
         assert torch.equal(found.keep(name, weight), expected[name])
         assert found.removed[i] == int((~expected[name]).sum())
@@ -63,6 +63,14 @@ def test_masks_equal_those_of_a_full_stable_sort(kind: str, share: float) -> Non
 def test_masks_equal_the_sort_on_awkward_numbers(values: list[list[float]], share: float) -> None:
     """Signed zeros, neighbours in the last place, the largest and the smallest floats."""
     check({str(i): torch.tensor(v) for i, v in enumerate(values)}, share)
+
+
+@pytest.mark.parametrize("kind", nets(0))
+def test_a_bin_of_millions_is_searched_to_the_same_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halving instead of parting, which needs no look at each number."""
+    monkeypatch.setattr(table, "_FEW", 0)
+    for share in (1e-5, 0.1, 0.5, 0.682, 0.9, 0.99999):
+        check(nets(1)[kind], share)
 
 
 def test_excluded_layers_neither_lose_nor_count() -> None:

@@ -21,6 +21,9 @@ _SHIFT = 13  # a bin is the float's exponent and the first 10 bits of its mantis
 _MANY = 4_000_000  # weights; from here on bins are half as wide, so that one still holds only some thousands
 _OCTAVES = 24  # below the largest magnitude; what is smaller shares one bin
 _KEPT_TOTALS = 8
+_FEW = 100_000  # numbers of a bin that are parted; scores that are squares, or equal, can come in millions
+
+_Keys = npt.NDArray[np.int32] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,13 @@ class MagnitudeTable:
         self._edges = _edges(int(largest.view(np.int32)), shift)
         self.sizes = {name: weight.numel() for name, weight in weights.items()}
         counts: list[npt.NDArray[np.int32]] = []
-        self._tiny: list[npt.NDArray[np.float32]] = []
-        self._low: list[npt.NDArray[np.uint16]] = []
+        self._tiny: list[_Keys] = []
+        self._low: list[_Keys] = []
         for weight in weights.values():  # one after the other: sorted floats of all layers at once would take 4 bytes a weight
             patterns = np.sort(_magnitudes(weight)).view(np.int32)
             below = patterns.searchsorted(self._edges).astype(np.int32)
             counts.append(below)
-            self._tiny.append(patterns[below[1] : below[2]].view(np.float32).copy())
+            self._tiny.append(patterns[below[1] : below[2]].copy())
             self._low.append((patterns[below[2] :] & ((1 << shift) - 1)).astype(np.uint16))
         # (bins, L): how many magnitudes of each layer lie below an edge. One row is read for each selection.
         self._below = np.stack(counts or [np.zeros_like(self._edges)], axis=1)
@@ -145,24 +148,22 @@ class MagnitudeTable:
         """Return the rank-th smallest magnitude of a bin (from 1), and for each layer how many in it are below and equal."""
         if place == 0:
             return np.float32(0), np.zeros_like(starts), ends - starts
-        parts = [self._values(i, place, a, b) for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
-        if place == 1:  # it may hold most of the scores, where these are squares
-            return _in_sorted(parts, rank)
-        values = np.concatenate(parts)
-        value = np.partition(values, rank - 1)[rank - 1]
-        stops = np.cumsum(ends - starts)
-        below = _counts_up_to(values < value, stops)
-        return value, below, _counts_up_to(values <= value, stops) - below
+        keys = [self._keys(i, place, a, b) for i, a, b in zip(layers, starts.tolist(), ends.tolist(), strict=True)]
+        find = _by_parting if int((ends - starts).sum()) <= _FEW else _by_halving
+        key, below, up_to = find(keys, rank)
+        return self._magnitude(place, key), below, up_to - below
 
-    def _values(self, layer: int, place: int, start: int, end: int) -> npt.NDArray[np.float32]:
-        """The magnitudes at positions start to end of a layer, all of them in one bin."""
+    def _keys(self, layer: int, place: int, start: int, end: int) -> _Keys:
+        """The magnitudes at positions start to end of a layer, all of them in one bin: ascending bits above its edge."""
         if place == 0:
-            return np.zeros(end - start, np.float32)
+            return np.zeros(end - start, np.uint16)
         first = int(self._below[min(place, 2), layer])
-        if place == 1:
-            return self._tiny[layer][start - first : end - first]
-        patterns: npt.NDArray[np.int32] = self._edges[place] + self._low[layer][start - first : end - first].astype(np.int32)
-        return patterns.view(np.float32)
+        return (self._tiny if place == 1 else self._low)[layer][start - first : end - first]
+
+    def _magnitude(self, place: int, key: int) -> np.float32:
+        edge = 0 if place <= 1 else int(self._edges[place])
+        value: np.float32 = np.int32(edge + key).view(np.float32)
+        return value
 
     def _select_each(self, counts: Mapping[str, int]) -> Selection:
         thresholds, removed, ties, equal = self._nothing()
@@ -172,11 +173,11 @@ class MagnitudeTable:
             i = self._place[name]
             place = bisect_right(self._below[:, i], count - 1) - 1  # the bin of the last weight that goes
             start, end = int(self._below[place, i]), int(self._below[place + 1, i])
-            values = self._values(i, place, start, end)
-            value = values[count - 1 - start]
-            below = start + int(values.searchsorted(value, "left"))
-            thresholds[i], removed[i], ties[i] = value, count, count - below
-            equal[i] = start + int(values.searchsorted(value, "right")) - below
+            keys = self._keys(i, place, start, end)
+            key = keys[count - 1 - start]
+            below = start + int(keys.searchsorted(key, "left"))
+            thresholds[i], removed[i], ties[i] = self._magnitude(place, int(key)), count, count - below
+            equal[i] = start + int(keys.searchsorted(key, "right")) - below
         return Selection(self.names, thresholds, removed, ties, equal)
 
     def _nothing(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -206,27 +207,32 @@ def _edges(largest: int, shift: int) -> npt.NDArray[np.int32]:
     return np.concatenate([[0, 1], np.arange(first + 1, last + 2) << shift]).astype(np.int32)
 
 
-def _in_sorted(
-    parts: list[npt.NDArray[np.float32]], rank: int
-) -> tuple[np.float32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The rank-th smallest of sorted, positive numbers (from 1), and for each part how many are below and equal.
+_Found = tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""The rank-th smallest of ascending keys (from 1), and for each part of them how many are below it, and how many not above."""
 
-    Found by halving the range of bit patterns, which are in the order of the numbers: 32 looks, however many there are.
-    """
 
-    def up_to(bits: int, side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
-        value = np.int32(bits).view(np.float32)
-        return np.array([part.searchsorted(value, side) for part in parts], np.int64)
+def _by_parting(parts: list[_Keys], rank: int) -> _Found:
+    """All of them are looked at."""
+    keys = np.concatenate(parts)
+    key = np.partition(keys, rank - 1)[rank - 1]
+    stops = np.cumsum([len(part) for part in parts])
+    return int(key), _counts_up_to(keys < key, stops), _counts_up_to(keys <= key, stops)
 
-    low, high = 0, max(int(part[-1:].view(np.int32).max(initial=0)) for part in parts)
+
+def _by_halving(parts: list[_Keys], rank: int) -> _Found:
+    """The range of keys is halved until one is left: at most 32 looks, however many there are."""
+
+    def counts(key: int, side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
+        return np.array([part.searchsorted(part.dtype.type(key), side) for part in parts], np.int64)
+
+    low, high = 0, max(int(part[-1]) for part in parts if len(part))
     while low < high:
         middle = (low + high) // 2
-        if int(up_to(middle, "right").sum()) < rank:
+        if int(counts(middle, "right").sum()) < rank:
             low = middle + 1
         else:
             high = middle
-    below = up_to(low, "left")
-    return np.int32(low).view(np.float32), below, up_to(low, "right") - below
+    return low, counts(low, "left"), counts(low, "right")
 
 
 def _counts_up_to(flags: npt.NDArray[np.bool_], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
