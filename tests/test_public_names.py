@@ -86,6 +86,8 @@ PUBLIC = {
         "plant",
         "prune_and_tune",
         "rate_range_test",
+        "recalibrate_batch_norm",
+        "recalibrate_batch_norm",
         "receptive_field",
         "save_packed",
         "sensitivity_scan",

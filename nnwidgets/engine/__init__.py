@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
     from nnwidgets.engine.sparse import LotteryResult, compare_criteria, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
-    from nnwidgets.engine.training import fit
+    from nnwidgets.engine.training import fit, recalibrate_batch_norm
     from nnwidgets.engine.values.front import pareto_front
     from nnwidgets.engine.values.mask import Mask
     from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
@@ -161,6 +161,7 @@ __all__ = [
     "plant",
     "prune_and_tune",
     "rate_range_test",
+    "recalibrate_batch_norm",
     "receptive_field",
     "save_packed",
     "sensitivity_scan",
@@ -249,6 +250,6 @@ __getattr__, __dir__ = lazy_names(
         "Schedule": ".values.schedule",
         "Split": ".values.split",
         "TrainingSetup": ".values.setup",
-        "fit": ".training",
+        **dict.fromkeys(("fit", "recalibrate_batch_norm"), ".training"),
     },
 )

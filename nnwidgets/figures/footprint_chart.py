@@ -15,7 +15,7 @@ from nnwidgets.figures.scales import accuracy_axis, size_axis
 __all__ = ["MERITS", "Looked", "Method", "Visited", "footprint_chart", "in_words"]
 
 Method = Literal["weights", "units", "bits", "both"]
-Trained = Literal["", "fine-tuned", "in rounds"]
+Trained = Literal["", "batch-norm measured again", "fine-tuned", "in rounds"]
 Shape = Literal["circle", "square", "diamond", "triangle"]
 
 MERITS = {
@@ -32,7 +32,12 @@ _SHAPES: dict[Method, tuple[Shape, str]] = {
     "bits": ("triangle", "fewer bits"),
     "both": ("diamond", "both"),
 }
-_TRAINING: dict[Trained, tuple[Role, bool]] = {"": ("accent", True), "fine-tuned": ("alt", False), "in rounds": ("ink", False)}
+_TRAINING: dict[Trained, tuple[Role, bool]] = {
+    "": ("accent", True),
+    "batch-norm measured again": ("accent", False),
+    "fine-tuned": ("alt", False),
+    "in rounds": ("ink", False),
+}
 
 
 @dataclass(frozen=True)

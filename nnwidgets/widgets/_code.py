@@ -45,14 +45,16 @@ def steps_code(experiment: Experiment, state: State) -> list[str]:
         before = next((s for s in experiment.history if s.weights_key == made.weights_key and s.recipe == made.recipe), None)
         start = before or State(made.recipe, made.weights_key)
         lines += steps_code(experiment, start) if start != state else []
-        setup = _call("E.TrainingSetup", made.setup, TrainingSetup())
-        if made.schedule is None:
+        setup = "" if made.setup is None else _call("E.TrainingSetup", made.setup, TrainingSetup())
+        if made.kind == "recalibrate":
+            lines.append(f"exp.recalibrate({made.images})")
+        elif made.schedule is None:
             lines.append(f"exp.fine_tune({setup})")
         else:
             schedule = _call("E.Schedule", made.schedule, Schedule(), always=("kind",))
             some = f", rounds={made.round}" if made.round < made.schedule.phases else ""
             lines.append(f"exp.prune({schedule}, {setup}{some})")
-        if state.recipe == (made.recipe if made.left is None else made.left):
+        if state.recipe == made.result:
             return lines
     lines.append(f"exp.apply({recipe_code(state.recipe)})")
     return lines

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnwidgets.engine.experiment import Experiment, Task
+from nnwidgets.engine.experiment.recalibrating import start_recalibration
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.searching import start_search
 from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
@@ -42,6 +43,7 @@ class LabTasks:
         """Name of a task -> what begins it."""
         return {
             "fine_tune": self._fine_tune,
+            "recalibrate": lambda: start_recalibration(self._exp),
             "latency": self._measure_latency,
             "disk": lambda: start_disk(self._exp),
             "scan_layers": self._scan_layers,

@@ -201,6 +201,11 @@ HELP: Mapping[str, dict[str, str]] = {
         "Removed weights stay removed, rounded weights stay rounded.",
         "source": "Han et al. 2015",
     },
+    "recalibrate": {
+        "what": "Means and variances of batch-norm are measured again on images of S_train, for the network as it is now. No "
+        "labels are looked at and nothing is trained. Much of what removing filters costs is these numbers.",
+        "source": "Li et al. 2020 (EagleEye); Wu & Johnson 2021",
+    },
     "learning_rate": {"what": "Step size of Adam while fine-tuning, falling along a half cosine."},
     "accuracy": {
         "what": "Share of right answers. "
@@ -227,8 +232,8 @@ HELP: Mapping[str, dict[str, str]] = {
     },
     "budget": {"what": "Seconds that the search may take. It ends earlier where nothing is left to try."},
     "pareto": {
-        "what": "Each state you visit is a point: its shape tells what was done, a hollow one was trained afterwards. "
-        "Up and to the left is better; the green line joins what nothing else beats.",
+        "what": "Each state you visit is a point: its shape tells what was done, a hollow one was trained, or its batch-norm "
+        "measured again. Up and to the left is better; the green line joins what nothing else beats.",
         "source": "Menghani 2021",
     },
     "histogram": {"what": "The weights of one layer, what is removed, and where the quantization levels lie."},

@@ -54,6 +54,14 @@ def _by_units(recipe: Recipe) -> bool:
     return pruning is not None and pruning.masks is None and pruning.structure in UNITS
 
 
+_TRAINED: dict[str, Trained] = {
+    "fine_tune": "fine-tuned",
+    "prune": "in rounds",
+    "recalibrate": "batch-norm measured again",
+}
+"""Kind of an attempt -> what it is called in the chart."""
+
+
 def _method(recipe: Recipe) -> Method:
     if recipe.pruning is None:
         return "weights" if recipe.quantization is None else "bits"
@@ -132,7 +140,7 @@ class LabView:
             return None
         estimate, attempt, recipe = visit.estimate, visit.state.attempt, visit.state.recipe
         words = f"{recipe_words(recipe)}: {text.percent(estimate.accuracy)} %, {in_words(merit, footprint)}"
-        trained: Trained = "" if attempt is None else "in rounds" if attempt.kind == "prune" else "fine-tuned"
+        trained: Trained = "" if attempt is None or recipe != attempt.result else _TRAINED[attempt.kind]
         method = _method(recipe)
         return Visited(footprint, estimate.accuracy, estimate.low, estimate.high, estimate.final, method, trained, words)
 

@@ -14,6 +14,7 @@ from nnwidgets.engine.experiment import Event, Experiment, Notice
 from nnwidgets.engine.experiment.events import Scoring
 from nnwidgets.engine.experiment.tasks import default_setup
 from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.training import statistics_layers
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart, to_wire
@@ -179,7 +180,13 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
         )
         self.set_trait(
             "about",
-            {"title": "Compression lab", "subtitle": f"{exp.title}, {on}", "n_test": sizes["test"], "n_val": sizes["val"]},
+            {
+                "title": "Compression lab",
+                "subtitle": f"{exp.title}, {on}",
+                "n_test": sizes["test"],
+                "n_val": sizes["val"],
+                "batch_norm": bool(statistics_layers(exp.model)),
+            },
         )
         self.set_trait("options", self._options())
         self.set_trait("help", {name: dict(words) for name, words in {**HELP, **FILE_HELP, **LOTTERY_HELP}.items()})
@@ -444,6 +451,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
             "snapshot_load": lambda name="": exp.load_snapshot(name),
             "snapshot_delete": lambda name="": exp.delete_snapshot(name),
             "fine_tune": self.fine_tune,
+            "recalibrate": self.recalibrate,
             "prune_run": self.prune,
             "prune_step": lambda: self.prune(1),
             "cancel": self.cancel,
@@ -463,6 +471,10 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
         self._tasks.start("fine_tune")
+
+    def recalibrate(self) -> None:
+        """Measure the batch-norm statistics of the present state anew in the background: no labels, no training."""
+        self._tasks.start("recalibrate")
 
     def prune(self, rounds: int | None = None) -> None:
         """Remove and train in turn, by ``schedule``, in the background, until the present share is removed; or go on with it.

@@ -114,3 +114,25 @@ def test_axe_finds_nothing_serious(opened: Callable[[str], tuple[Notebook, Widge
     widget.set("sparsity", 0.3)
     assert book.python("lab.wait(60)") is True
     assert findings(book.page, '[data-nnw="compression-lab"]') == []
+
+
+def test_batch_norm_is_measured_again(opened: Callable[[str], tuple[Notebook, Widget]]) -> None:
+    """By keyboard; drawn as a point of its own; the figures are those of the new statistics; Undo takes it back."""
+    book, widget = opened("resnet20")
+    widget.set("structure", "filter")
+    widget.set("allocation", "uniform")
+    widget.set("sparsity", 0.2)
+    agrees(book, widget, [0.2, "filter", "magnitude", "uniform"])
+    before = widget.raw("accuracy")
+    widget.action("recalibrate").focus()
+    book.page.keyboard.press("Enter")
+    expect(widget.root.locator(".recover")).to_contain_text("batch-norm measured again on 1,024 images", timeout=60_000)
+    assert book.python("lab.wait(60)") is True
+    widget.wait_idle(after=book.python("lab.view['seq']") - 1)
+    assert widget.raw("accuracy") > before + 0.3
+    assert widget.raw("accuracy") == book.python("E.evaluate(lab.experiment.compressed, lab.experiment.test).accuracy")
+    expect(widget.chart("pareto").locator(".legend")).to_contain_text("units removed, batch-norm measured again")
+    assert findings(book.page, '[data-nnw="compression-lab"]') == []
+    widget.action("undo").click()
+    agrees(book, widget, [0.2, "filter", "magnitude", "uniform"])
+    assert widget.raw("accuracy") == before and (book.errors, book.left) == ([], [])

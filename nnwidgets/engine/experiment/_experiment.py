@@ -318,6 +318,23 @@ class Experiment:
             pass
         return self.state
 
+    def recalibrate(self, images: int | None = None) -> State:
+        """Measure the batch-norm statistics of the present state anew and make the result the present state.
+
+        On images of S_train, else of S_val: no labels and no training: weights and recipe stay.
+        Much of what removing units costs comes back. Blocks.
+
+        Args:
+            images: how many are looked at, by default 1,024, fewer for a large network.
+
+        Raises:
+            UnsupportedError: no batch-norm layer keeps statistics. DataError: there are no images besides S_test.
+        """
+        from nnwidgets.engine.experiment.recalibrating import recalibrate
+
+        recalibrate(self, images)
+        return self.state
+
     def prune(
         self, schedule: Schedule | None = None, setup: TrainingSetup | None = None, rounds: int | None = None
     ) -> tuple[RoundRecord, ...]:

@@ -18,25 +18,33 @@ _LONGEST = 1000  # states kept; the oldest fall out
 
 @dataclass(frozen=True)
 class Attempt:
-    """A training run that led to a state: what was trained, from which state, how, and how long it took.
+    """What led to weights of a state: training, or batch-norm measured again; from which state, how, and how long it took.
 
     Attributes:
-        kind: "fine_tune" or "prune"; recipe: what was trained, or the aim; weights_key: the weights it started from, None for the
-            dense ones.
-        setup: how; seconds: of training; loss_first, loss_last: mean loss of the first and last tenth of the steps.
+        kind: "fine_tune", "prune" or "recalibrate"; recipe: what was trained, or the aim; weights_key: the weights it started
+            from, None for the dense ones.
+        setup: how it was trained, None where it was not; seconds: that it took.
+        loss_first, loss_last: of training: mean loss of the first and last tenth of the steps.
         schedule, round, left: of "prune": by which schedule, after which of its rounds, and the recipe that the round left.
+        images: of "recalibrate": how many were looked at.
     """
 
     kind: str
     recipe: Recipe
     weights_key: str | None
-    setup: TrainingSetup
+    setup: TrainingSetup | None
     seconds: float
-    loss_first: float
-    loss_last: float
+    loss_first: float = 0.0
+    loss_last: float = 0.0
     schedule: Schedule | None = None
     round: int = 0
     left: Recipe | None = None
+    images: int = 0
+
+    @property
+    def result(self) -> Recipe:
+        """What it led to; a state with these weights and another recipe was moved on since."""
+        return self.recipe if self.left is None else self.left
 
     def to_data(self) -> dict[str, Any]:
         """As JSON data."""
@@ -46,26 +54,28 @@ class Attempt:
             "kind": self.kind,
             "recipe": self.recipe.to_json(),
             "weights_key": self.weights_key,
-            "setup": asdict(self.setup),
+            "setup": None if self.setup is None else asdict(self.setup),
             "seconds": self.seconds,
             "loss_first": self.loss_first,
             "loss_last": self.loss_last,
             "schedule": None if self.schedule is None else self.schedule.to_json(),
             "round": self.round,
             "left": None if self.left is None else self.left.to_json(),
+            "images": self.images,
         }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Attempt:
         """From what ``to_data`` gave."""
         rest = {name: data[name] for name in ("kind", "weights_key", "seconds", "loss_first", "loss_last")}
-        schedule, left = data.get("schedule"), data.get("left")
+        schedule, left, setup = data.get("schedule"), data.get("left"), data["setup"]
         return cls(
             recipe=Recipe.from_json(data["recipe"]),
-            setup=TrainingSetup(**data["setup"]),
+            setup=None if setup is None else TrainingSetup(**setup),
             schedule=None if schedule is None else Schedule.from_json(schedule),
             round=data.get("round", 0),
             left=None if left is None else Recipe.from_json(left),
+            images=data.get("images", 0),
             **rest,
         )
 
@@ -76,7 +86,7 @@ class State:
 
     Attributes:
         recipe: what is removed and rounded; weights_key: hash of trained weights, None for the network as it was given.
-        attempt: the training run that made the weights, None where nothing was trained.
+        attempt: what made the weights, None where they are as they were given.
     """
 
     recipe: Recipe = field(default_factory=Recipe)

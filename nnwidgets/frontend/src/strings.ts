@@ -59,6 +59,8 @@ export const strings = {
   epochs: "Epochs",
   learningRate: "Rate",
   fineTune: "Fine-tune",
+  recalibrate: "Measure batch-norm again",
+  noTraining: "no training, a second or two",
   inRounds: "In rounds",
   inRoundsHint: "remove, train, repeat",
   schedule: "Schedule",

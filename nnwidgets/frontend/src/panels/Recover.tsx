@@ -21,6 +21,13 @@ export function Recover() {
         <NumberInput control="learning_rate" label={strings.learningRate} value={store.value("learning_rate", 0.001)} min={1e-6} max={1} step="any"
           onValue={(v) => store.set("learning_rate", v)} />
       </div>
+      {store.get("about")?.batch_norm && (
+        <div class="tune again">
+          <span class="name"><CommandButton command="recalibrate" disabled={task !== null}>{strings.recalibrate}</CommandButton>
+            <HelpButton control="recalibrate" label={strings.recalibrate} /></span>
+          <span class="cap">{strings.noTraining}</span>
+        </div>
+      )}
       <Rounds />
       {task && !IN_ITS_CARD.has(task.name) && <Progress task={task} />}
       {!task && last?.text && !IN_ITS_CARD.has(last.name ?? "") && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}

@@ -1,0 +1,84 @@
+"""Batch-norm measured again in the lab: a step of its own, drawn as one, undone, in the code and in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from small_data import vectors
+from torch import nn
+
+import nnwidgets as nw
+from nnwidgets import engine as E  # noqa: N812
+from nnwidgets.engine.trace import fingerprint
+
+
+def net() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(12, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 3)).eval()
+
+
+def shown(model: nn.Module | None = None, **arguments: Any) -> Any:
+    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), "goal": 0.08, **arguments}
+    trained = net()
+    for _ in E.fit(trained, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=4, batch_size=50)):
+        pass
+    lab = nw.CompressionLab(E.Experiment(trained if model is None else model, **given))
+    assert lab.wait(60)
+    return lab
+
+
+@pytest.fixture
+def lab() -> Iterator[Any]:
+    made = shown()
+    yield made
+    made.close()
+    made.experiment.close()
+
+
+def click(lab: Any, name: str) -> None:
+    content = {"kind": "command", "name": name, "args": {}}
+    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+
+
+def test_it_is_a_step_that_can_be_undone(lab: Any) -> None:
+    """The network as given is untouched; accuracy, chart, code and text are those of the new statistics."""
+    exp = lab.experiment
+    before = fingerprint(exp.model)
+    assert lab.about["batch_norm"] is True
+    with lab.hold_trait_notifications():
+        lab.structure, lab.sparsity = "neuron", 0.5
+    assert lab.wait(60)
+    recipe = exp.recipe
+    click(lab, "recalibrate")
+    click(lab, "recalibrate")  # a double click is one
+    assert lab.wait(60) and lab.error is None and lab.task is None
+    wanted = E.recalibrate_batch_norm(E.compress(exp.model, recipe), exp.train)
+    assert E.fingerprint(E.bake(exp.compressed)) == E.fingerprint(E.bake(wanted)) and exp.recipe == recipe
+    assert lab.accuracy == E.evaluate(exp.compressed, exp.test).accuracy
+    assert lab.last_task["text"].startswith("batch-norm measured again on 250 images") and "Undo" in lab.last_task["text"]
+    series = lab._shown["charts"]["pareto"]["series"]
+    assert any(each.get("label") == "units removed, batch-norm measured again" for each in series)
+    assert "exp.recalibrate(250)" in lab.code
+    again = E.Experiment.from_json(exp.to_json(), exp.model, train=exp.train, val=exp.val, test=exp.test)
+    assert again.history[-1] == exp.state
+    names = {"model": exp.model, "train": vectors(300, 0, 12, 0.6), "test": exp.test}
+    exec(lab.code, names)  # it is what the lab tells its user to run
+    assert names["exp"].state.weights_key == exp.state.weights_key  # type: ignore[attr-defined]
+    click(lab, "undo")
+    assert lab.wait(60) and exp.state.weights_key is None and exp.recipe == recipe and fingerprint(exp.model) == before
+
+
+def test_what_cannot_be_measured_is_said() -> None:
+    """Without images besides S_test, and without batch-norm; nothing is changed."""
+    plain = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
+    for model, given, words in ((None, {"train": None}, "not of S_test"), (plain, {}, "no batch-norm layer")):
+        lab = shown(model, **given)
+        assert lab.about["batch_norm"] is (model is None)
+        lab.recalibrate()
+        assert lab.wait(60) and words in lab.error["message"] and len(lab.experiment.history) == 1
+        lab.close()
+        lab.experiment.close()
