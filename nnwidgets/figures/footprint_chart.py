@@ -15,7 +15,7 @@ from nnwidgets.figures.scales import accuracy_axis, size_axis
 __all__ = ["MERITS", "Looked", "Method", "Visited", "footprint_chart", "in_words"]
 
 Method = Literal["weights", "units", "bits", "both"]
-Trained = Literal["", "batch-norm measured again", "fine-tuned", "in rounds"]
+Trained = Literal["", "not trained", "batch-norm measured again", "fine-tuned", "in rounds"]
 Shape = Literal["circle", "square", "diamond", "triangle"]
 
 MERITS = {
@@ -34,6 +34,7 @@ _SHAPES: dict[Method, tuple[Shape, str]] = {
 }
 _TRAINING: dict[Trained, tuple[Role, bool]] = {
     "": ("accent", True),
+    "not trained": ("muted", False),
     "batch-norm measured again": ("accent", False),
     "fine-tuned": ("alt", False),
     "in rounds": ("ink", False),

@@ -48,6 +48,8 @@ def steps_code(experiment: Experiment, state: State) -> list[str]:
         setup = "" if made.setup is None else _call("E.TrainingSetup", made.setup, TrainingSetup())
         if made.kind == "recalibrate":
             lines.append(f"exp.recalibrate({made.images})")
+        elif made.kind == "untrained":
+            lines.append(f"exp.start_untrained({made.setup.seed if made.setup else 0})")
         elif made.schedule is None:
             lines.append(f"exp.fine_tune({setup})")
         else:

@@ -12,6 +12,7 @@ from nnwidgets.engine.experiment.recalibrating import start_recalibration
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.searching import start_search
 from nnwidgets.engine.experiment.tasks import Timing, default_setup, start_disk, start_fine_tuning, start_latency
+from nnwidgets.engine.experiment.untrained import start_untrained
 from nnwidgets.engine.search import SearchPoint, SearchResult
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
@@ -43,6 +44,7 @@ class LabTasks:
         """Name of a task -> what begins it."""
         return {
             "fine_tune": self._fine_tune,
+            "untrained": self._start_untrained,
             "recalibrate": lambda: start_recalibration(self._exp),
             "latency": self._measure_latency,
             "disk": lambda: start_disk(self._exp),
@@ -69,6 +71,15 @@ class LabTasks:
     def _fine_tune(self) -> None:
         widget = self._widget
         start_fine_tuning(self._exp, replace(default_setup(self._exp), epochs=widget.epochs, lr=widget.learning_rate))
+
+    def _start_untrained(self) -> None:
+        widget, made = self._widget, self._exp.training
+        if self._exp.jobs.running("task") is not None:
+            return
+        start_untrained(self._exp)
+        with widget.publishing():  # as it was trained, not as fine-tuning is
+            widget.set_trait("epochs", 10 if made is None else min(50, made.epochs))
+            widget.set_trait("learning_rate", made.lr if made is not None and made.optimizer.startswith("adam") else 1e-3)
 
     def _measure_latency(self) -> None:
         def done(timing: Timing) -> None:

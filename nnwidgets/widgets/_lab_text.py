@@ -61,6 +61,14 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "criterion": [criterion_choice(facts) for facts in CRITERIA.values()],
     "allocation": [
         choice("global", "global", "One ranking over all layers: layers with many small weights lose more."),
+        choice(
+            "normalized",
+            "normalized",
+            "One ranking over all layers, each layer's scores in its own scale. For units that are trained afterwards: no layer "
+            "loses nearly all.",
+            "score / sqrt(mean score² of the layer)",
+            "Molchanov et al. 2017",
+        ),
         choice("uniform", "uniform", "Each layer loses the same share."),
         choice(
             "erk",
@@ -200,6 +208,11 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "Passes over S_train while fine-tuning, or in each round. "
         "Removed weights stay removed, rounded weights stay rounded.",
         "source": "Han et al. 2015",
+    },
+    "start_untrained": {
+        "what": "The network gets new random weights. Choose a share by SNIP or GraSP (or by chance, to compare), then "
+        "Fine-tune: it is trained from the start with what is left. Epochs and rate are set as the network was trained.",
+        "source": "Lee et al. 2019; Wang et al. 2020",
     },
     "recalibrate": {
         "what": "Means and variances of batch-norm are measured again on images of S_train, for the network as it is now. No "

@@ -57,6 +57,7 @@ def _by_units(recipe: Recipe) -> bool:
 _TRAINED: dict[str, Trained] = {
     "fine_tune": "fine-tuned",
     "prune": "in rounds",
+    "untrained": "not trained",
     "recalibrate": "batch-norm measured again",
 }
 """Kind of an attempt -> what it is called in the chart."""

@@ -451,6 +451,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
             "snapshot_load": lambda name="": exp.load_snapshot(name),
             "snapshot_delete": lambda name="": exp.delete_snapshot(name),
             "fine_tune": self.fine_tune,
+            "start_untrained": self.start_untrained,
             "recalibrate": self.recalibrate,
             "prune_run": self.prune,
             "prune_step": lambda: self.prune(1),
@@ -471,6 +472,10 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
     def fine_tune(self) -> None:
         """Fine-tune the present state in the background, with ``epochs`` and ``learning_rate``."""
         self._tasks.start("fine_tune")
+
+    def start_untrained(self) -> None:
+        """Put new random weights under the present recipe, in the background: to prune first, and train then."""
+        self._tasks.start("untrained")
 
     def recalibrate(self) -> None:
         """Measure the batch-norm statistics of the present state anew in the background: no labels, no training."""

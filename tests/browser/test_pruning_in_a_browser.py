@@ -136,3 +136,30 @@ def test_batch_norm_is_measured_again(opened: Callable[[str], tuple[Notebook, Wi
     widget.action("undo").click()
     agrees(book, widget, [0.2, "filter", "magnitude", "uniform"])
     assert widget.raw("accuracy") == before and (book.errors, book.left) == ([], [])
+
+
+def test_pruned_at_the_start(opened: Callable[[str], tuple[Notebook, Widget]]) -> None:
+    """SNIP offers new random weights; they are pruned, then trained; Undo brings the trained ones back."""
+    book, widget = opened("lenet300")
+    start = widget.action("start_untrained")
+    expect(start).to_have_count(0)
+    widget.set("criterion", "snip")
+    start.focus()
+    book.page.keyboard.press("Enter")
+    expect(widget.root.locator(".recover")).to_contain_text("new random weights, seed 0", timeout=60_000)
+    widget.set("sparsity", 0.9)
+    agrees(book, widget, [0.9, "weight", "snip", "global"])
+    untrained = widget.raw("accuracy")
+    assert untrained < 0.5
+    assert findings(book.page, '[data-nnw="compression-lab"]') == []
+    widget.set("epochs", 1)
+    widget.input("epochs").press("Enter")
+    widget.action("fine_tune").click()
+    expect(widget.root.locator(".recover")).to_contain_text("fine-tuned 1 epoch", timeout=60_000)
+    agrees(book, widget, [0.9, "weight", "snip", "global"])
+    assert widget.raw("accuracy") > untrained + 0.2
+    for _ in range(3):
+        widget.action("undo").click()
+        assert book.python("lab.wait(60)") is True
+    agrees(book, widget, None)
+    assert widget.raw("accuracy") > 0.9 and (book.errors, book.left) == ([], [])

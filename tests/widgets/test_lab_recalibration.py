@@ -1,4 +1,4 @@
-"""Batch-norm measured again in the lab: a step of its own, drawn as one, undone, in the code and in the text."""
+"""Steps of the lab that train nothing: batch-norm measured again, and new random weights to prune at the start."""
 
 from __future__ import annotations
 
@@ -82,3 +82,28 @@ def test_what_cannot_be_measured_is_said() -> None:
         assert lab.wait(60) and words in lab.error["message"] and len(lab.experiment.history) == 1
         lab.close()
         lab.experiment.close()
+
+
+def test_untrained_weights_are_a_step(lab: Any) -> None:
+    """SNIP on them, the setup of a training from the start, code that leads there, and Undo."""
+    exp = lab.experiment
+    with lab.hold_trait_notifications():
+        lab.criterion, lab.sparsity = "snip", 0.5
+    assert lab.wait(60)
+    recipe = exp.recipe
+    click(lab, "start_untrained")
+    assert lab.wait(60) and lab.error is None and exp.recipe == recipe
+    assert (lab.epochs, lab.learning_rate) == (10, 1e-3)
+    assert "new random weights, seed 0" in lab.last_task["text"] and "exp.start_untrained(0)" in lab.code
+    assert lab.accuracy == E.evaluate(exp.compressed, exp.test).accuracy < 0.8
+    series = lab._shown["charts"]["pareto"]["series"]
+    assert any(each.get("label") == "weights removed, not trained" for each in series)
+    names = {"model": exp.model, "train": vectors(300, 0, 12, 0.6), "test": exp.test}
+    exec(lab.code, names)  # it is what the lab tells its user to run
+    assert names["exp"].state == exp.state.__class__(recipe, exp.state.weights_key, names["exp"].state.attempt)  # type: ignore[attr-defined]
+    untrained, lab.epochs, lab.learning_rate = lab.accuracy, 40, 0.01
+    click(lab, "fine_tune")
+    assert lab.wait(60) and lab.accuracy > untrained + 0.2
+    click(lab, "undo")
+    click(lab, "undo")
+    assert lab.wait(60) and exp.state.weights_key is None

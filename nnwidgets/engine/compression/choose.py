@@ -15,7 +15,7 @@ from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.pruning import erdos_renyi, fits, largest_share, parsed, select_filters, tolerated, unit_scores
 from nnwidgets.engine.pruning.channels import Bundle, ChannelGroups
 from nnwidgets.engine.pruning.criteria import CRITERIA
-from nnwidgets.engine.pruning.pieces import Pieces
+from nnwidgets.engine.pruning.pieces import Pieces, in_own_scale
 from nnwidgets.engine.trace import WeightLayer
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning
@@ -26,6 +26,9 @@ V = TypeVar("V")
 
 UNITS = {"filter": "filters", "neuron": "neurons", "head": "attention heads"}
 """Structures that are removed with all that is coupled to them -> what a person calls several of them."""
+
+
+_TOGETHER = ("global", "normalized")  # one ranking over all layers
 
 
 class Chooser:
@@ -93,8 +96,9 @@ class Chooser:
                 self.pieces(pruning), self._with_pattern(pruning) - exclude, pruning.structure, self._layers, self._weights
             )
         pieces = self.pieces(pruning)
-        by_size = pruning.criterion == "magnitude" and pruning.structure == "weight"
-        amounts = pruning.amount if pruning.allocation == "global" else self._amounts(pruning, pieces.table.sizes, exclude)
+        together = pruning.allocation in _TOGETHER
+        by_size = pieces is self._magnitudes
+        amounts = pruning.amount if together else self._amounts(pruning, pieces.table.sizes, exclude)
         return singles(pieces, amounts, exclude, self._weights, by_size)
 
     def largest(self, pruning: Pruning) -> float:
@@ -108,22 +112,24 @@ class Chooser:
         if isinstance(pruning.allocation, Mapping):
             by_hand = set(self._by_bundle(pruning.allocation, scores))
             scores = {name: values for name, values in scores.items() if name not in by_hand}
-        return largest_share(scores, together=pruning.allocation == "global" and bool(scores))
+        return largest_share(scores, together=pruning.allocation in _TOGETHER and bool(scores))
 
     def pieces(self, pruning: Pruning) -> Pieces:
         """Return the scores that single weights or kernels are chosen by."""
         structure = "kernel" if pruning.structure == "kernel" else "weight"
-        if structure == "weight" and pruning.criterion == "magnitude":
+        normalized = _normalized(pruning)
+        if structure == "weight" and pruning.criterion == "magnitude" and not normalized:
             if self._magnitudes is None:
                 self._magnitudes = self._made(pruning, structure)
             return self._magnitudes
         norm = pruning.norm if pruning.criterion == "magnitude" else 0
-        key = (structure, pruning.criterion, norm, pruning.seed)
-        return self._pieces.get(key, lambda: self._made(pruning, structure))
+        key = (structure, pruning.criterion, norm, pruning.seed, normalized)
+        return self._pieces.get(key, lambda: self._made(pruning, structure, normalized))
 
-    def _made(self, pruning: Pruning, structure: str) -> Pieces:
+    def _made(self, pruning: Pruning, structure: str, normalized: bool = False) -> Pieces:
         importance = self._knowledge.importance(pruning)
-        pieces = Pieces(self._weights, self._layers, structure, pruning.criterion, pruning.norm, pruning.seed, importance)
+        asked = (structure, pruning.criterion, pruning.norm, pruning.seed, importance, normalized)
+        pieces = Pieces(self._weights, self._layers, *asked)
         if not pieces.table.names and importance is not None and importance.missing:
             name, why = next(iter(importance.missing.items()))
             raise RecipeError(
@@ -190,7 +196,7 @@ class Chooser:
     def _kept_units(self, pruning: Pruning) -> dict[str, Tensor]:
         scores = self._scores(pruning)
         what = UNITS[pruning.structure]
-        if pruning.allocation == "global":
+        if pruning.allocation in _TOGETHER:
             return select_filters(scores, pruning.amount, what)
         given = self._by_bundle(pruning.allocation, scores) if isinstance(pruning.allocation, Mapping) else {}
         return select_filters(scores, {name: given.get(name, pruning.amount) for name in scores}, what)
@@ -225,6 +231,8 @@ class Chooser:
         if not free:
             raise RecipeError(self._nothing(pruning.structure, every))
         scores = self._all_scores(pruning)
+        if _normalized(pruning):
+            scores = {name: in_own_scale(values) for name, values in scores.items()}
         found = {bundle.name: scores[bundle.name] for bundle in free if bundle.name in scores}
         if not found:
             raise RecipeError(
@@ -253,3 +261,7 @@ class Chooser:
         others = sorted({bundle.structure for bundle in self.groups.bundles})
         advice = " or ".join(repr(other) for other in (*others, "weight"))
         return f"There are no {what} to prune in this network{told}. Use structure={advice}."
+
+
+def _normalized(pruning: Pruning) -> bool:
+    return pruning.allocation == "normalized" and pruning.criterion != "random"  # whose scores are alike in all layers

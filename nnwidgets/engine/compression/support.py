@@ -58,4 +58,9 @@ def misfit(pruning: Pruning) -> str:
     by_weight = "allocation={!r} is a rule for single weights and kernels, not for structure={!r}. Use 'global' or 'uniform'."
     if allocation in ("erk", "sensitivity") and (structure in UNITS or ":" in structure):
         return by_weight.format(allocation, structure)
+    if allocation == "normalized" and ":" in structure:
+        return (
+            f"allocation='normalized' ranks layers against each other; structure={structure!r} takes the same of each. "
+            "Use 'global'."
+        )
     return ""

@@ -318,6 +318,19 @@ class Experiment:
             pass
         return self.state
 
+    def start_untrained(self, seed: int = 0) -> State:
+        """Put new random weights under the present recipe, as a state that can be undone: to prune first, and train then.
+
+        SNIP and GraSP are made for that; ``fine_tune`` trains what is left.
+
+        Raises:
+            ModelError: the network cannot be made anew: no ``build=``, and a module without ``reset_parameters()``.
+        """
+        from nnwidgets.engine.experiment.untrained import untrained
+
+        self.adopt(untrained(self, seed))
+        return self.state
+
     def recalibrate(self, images: int | None = None) -> State:
         """Measure the batch-norm statistics of the present state anew and make the result the present state.
 

@@ -18,12 +18,12 @@ _LONGEST = 1000  # states kept; the oldest fall out
 
 @dataclass(frozen=True)
 class Attempt:
-    """What led to weights of a state: training, or batch-norm measured again; from which state, how, and how long it took.
+    """What led to the weights of a state (training, batch-norm measured again, or chance), from which state, how and how long.
 
     Attributes:
-        kind: "fine_tune", "prune" or "recalibrate"; recipe: what was trained, or the aim; weights_key: the weights it started
-            from, None for the dense ones.
-        setup: how it was trained, None where it was not; seconds: that it took.
+        kind: "fine_tune", "prune", "recalibrate" or "untrained". recipe: what was trained, or the aim.
+        weights_key: the weights it started from, None for the dense ones.
+        setup: how it was trained, None for "recalibrate"; its seed drew "untrained" weights. seconds: that it took.
         loss_first, loss_last: of training: mean loss of the first and last tenth of the steps.
         schedule, round, left: of "prune": by which schedule, after which of its rounds, and the recipe that the round left.
         images: of "recalibrate": how many were looked at.

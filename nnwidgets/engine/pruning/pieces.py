@@ -12,7 +12,7 @@ from nnwidgets.engine.pruning.scores import random_scores
 from nnwidgets.engine.pruning.table import MagnitudeTable
 from nnwidgets.engine.trace import WeightLayer
 
-__all__ = ["Pieces", "as_amounts", "has_kernels", "kernels"]
+__all__ = ["Pieces", "as_amounts", "has_kernels", "in_own_scale", "kernels"]
 
 
 def kernels(weight: Tensor, layer: WeightLayer) -> Tensor:
@@ -26,7 +26,8 @@ class Pieces:
     Args:
         structure: "weight", or "kernel": then only convolutions with kernels of more than one number have any.
         criterion: its name; norm: how numbers of a kernel become one under "magnitude"; seed: of "random".
-        importance: what the criterion found, None for "magnitude" and "random".
+        importance: what the criterion found, None for "magnitude" and "random". normalized: scores are divided by the root mean
+            square of their layer.
 
     Attributes:
         table: of the scores, to choose by.
@@ -41,6 +42,7 @@ class Pieces:
         norm: int,
         seed: int,
         importance: Importance | None,
+        normalized: bool = False,
     ) -> None:
         self._layers, self._structure, self._seed = layers, structure, seed
         self._drawn = criterion == "random"
@@ -48,6 +50,8 @@ class Pieces:
         if importance is not None:
             names = [name for name in names if name in importance.entries]
         found = {name: self._of(name, weights[name], criterion, norm, importance) for name in names}
+        if normalized:
+            found = {name: in_own_scale(value) for name, value in found.items()}
         if importance is not None:
             silent = {name: self._silent(name, weights[name]) for name in names}
             found = (_ranked if CRITERIA[criterion].signed else _above_zero)(found, silent)
@@ -85,6 +89,12 @@ class Pieces:
         if single:
             return entries if facts.signed or importance is None else entries.abs()
         return as_amounts(kernels(entries, layer).double(), facts.total, norm, importance is None).float()
+
+
+def in_own_scale(scores: Tensor) -> Tensor:
+    """Divide by the root mean square of those that are finite and not zero (Molchanov et al. 2017, section 2.2)."""
+    known = scores[torch.isfinite(scores) & (scores != 0)].double()
+    return scores / float(known.square().mean().sqrt()) if len(known) else scores
 
 
 def as_amounts(rows: Tensor, total: str, norm: int, by_size: bool) -> Tensor:

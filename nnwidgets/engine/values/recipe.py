@@ -60,9 +60,13 @@ class Criterion(str, Enum):
 
 
 class Allocation(str, Enum):
-    """How the amount is shared among the layers; a mapping {layer: amount} sets it by hand."""
+    """How the amount is shared among the layers; a mapping {layer: amount} sets it by hand.
+
+    "global" is one ranking of all scores; "normalized" is one too, of scores divided by the root mean square of their layer.
+    """
 
     GLOBAL = "global"
+    NORMALIZED = "normalized"
     UNIFORM = "uniform"
     ERK = "erk"
     SENSITIVITY = "sensitivity"

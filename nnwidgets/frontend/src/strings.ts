@@ -59,6 +59,8 @@ export const strings = {
   epochs: "Epochs",
   learningRate: "Rate",
   fineTune: "Fine-tune",
+  startUntrained: "Start untrained",
+  forUntrained: "for untrained networks",
   recalibrate: "Measure batch-norm again",
   noTraining: "no training, a second or two",
   inRounds: "In rounds",

@@ -377,5 +377,5 @@ export const WRITTEN: readonly (keyof Written)[] = [
 ];
 
 export type CommandName =
-  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "prune_run" | "prune_step" | "cancel"
+  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "prune_run" | "prune_step" | "cancel"
   | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

@@ -1,6 +1,7 @@
 import { allocations, byHand, BY_HAND, pattern } from "../choices";
 import { CommandButton } from "../controls/Button";
 import { continuous, discrete, percent } from "../controls/positions";
+import { HelpButton } from "../controls/Help";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
@@ -8,6 +9,7 @@ import { useLab } from "../lab";
 import { strings } from "../strings";
 import type { Value } from "../wire";
 
+const AT_START = new Set(["snip", "grasp"]);
 const SHARE = continuous(0, 0.99, 0.01);
 
 /** A criterion that looks at images first: how far it is. */
@@ -51,6 +53,13 @@ export function Pruning({ onByHand }: { onByHand: () => void }) {
       {options.criterion && <Select control="criterion" label={strings.criterion} choices={options.criterion} value={criterion}
         onValue={(v) => store.write("criterion", String(v), { discrete: true })} />}
       <Scoring />
+      {AT_START.has(criterion) && (
+        <div class="row at-start">
+          <span class="cap">{strings.forUntrained}</span>
+          <span class="name"><CommandButton command="start_untrained" disabled={!!store.get("task")}>{strings.startUntrained}</CommandButton>
+            <HelpButton control="start_untrained" label={strings.startUntrained} /></span>
+        </div>
+      )}
       {options.norm && ranked && <Segmented control="norm" label={strings.norm} choices={options.norm} value={store.value("norm", 1)}
         onValue={(v) => store.write("norm", Number(v), { discrete: true })} />}
       <Select control="allocation" label={strings.allocation} choices={allocations(options.allocation)} value={hand ? BY_HAND : String(allocation)} onValue={spread} />
