@@ -87,7 +87,6 @@ PUBLIC = {
         "prune_and_tune",
         "rate_range_test",
         "recalibrate_batch_norm",
-        "recalibrate_batch_norm",
         "receptive_field",
         "save_packed",
         "sensitivity_scan",
