@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,9 @@ lab.epochs = 1
 lab.fine_tune()
 assert lab.wait(60)
 exp.apply(E.Recipe(E.Pruning(0.95)))
+exp.prune(E.Schedule('iterative', rounds=2), rounds=1)
+exp.start_untrained(3)
+exp.undo()
 exp.weights.save(exp.state.weights_key, 'tuned.safetensors')
 Path('experiment.json').write_text(exp.to_json(), encoding='utf-8')
 assert lab.wait(60)
@@ -86,7 +90,7 @@ lab.epochs = 50
 lab.fine_tune()
 """
 
-FACTS = "[exp.recipe.to_json(), len(exp.history), exp.attempts[0].to_data(), E.fingerprint(exp.model)]"
+FACTS = "[exp.recipe.to_json(), len(exp.history), [each.to_data() for each in exp.attempts], E.fingerprint(exp.model)]"
 
 BACK = """
 from pathlib import Path
@@ -108,10 +112,42 @@ def test_row_47_what_was_saved_before_the_kernel_was_killed_comes_back(version: 
     with start_kernel(tmp_path, folder) as new:
         new.run(BACK)
         assert new.value("exp.snapshots['small'].recipe == E.Recipe(E.Pruning(0.9), E.Quantization(4))")
-        new.run("exp.load_weights('tuned.safetensors')\nwhile exp.redo(): pass")
+        new.run("exp.load_weights('tuned.safetensors')\nwhile exp.position < 4: exp.redo()")
         new.run("lab = nw.CompressionLab(exp); assert lab.wait(60)")
         back = new.value(f"{FACTS} + [lab.accuracy]")
         front = new.newest()
         front.update(sparsity=0.5)
         front.wait_idle(sparsity=0.5, error=None)
     assert back == told
+
+
+LOTTERY = """
+draw = torch.Generator().manual_seed(0)
+labels = torch.randint(0, 3, (120,), generator=draw)
+images = torch.nn.functional.one_hot(labels, 12).float() + 0.5 * torch.randn(120, 12, generator=draw)
+some = E.Split(images, labels)
+def build(): return torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+setup = E.TrainingSetup(epochs=2, batch_size=20)
+def lottery(kept): return E.lottery_ticket(build, some, some, some, setup, rounds=2, seeds=range(12), resume=kept)
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_row_47_a_lottery_goes_on_where_the_kernel_was_killed(version: str, tmp_path: Path) -> None:
+    """Runs that were done are in its file; the whole is the same, bit for bit, as one that was never stopped."""
+    folder, kept = overlay(version), tmp_path / "kept.jsonl"
+    with start_kernel(tmp_path, folder) as doomed:
+        doomed.run("import torch\n" + LOTTERY)
+        doomed.start(f"lottery({str(kept)!r})")
+        end = time.monotonic() + 60
+        while not kept.exists() or len(kept.read_text(encoding="utf-8").splitlines()) < 4:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        os.kill(doomed.manager.provisioner.pid, signal.SIGKILL)
+        doomed.manager.provisioner.process.wait(20)
+    done = len(kept.read_text(encoding="utf-8").splitlines())
+    with start_kernel(tmp_path, folder) as new:
+        new.run("import torch\n" + LOTTERY)
+        new.run(f"found, whole = lottery({str(kept)!r}), lottery(None)")
+        assert new.value("found.runs == whole.runs")
+    assert done < len(kept.read_text(encoding="utf-8").splitlines())
