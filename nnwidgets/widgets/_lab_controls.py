@@ -21,7 +21,10 @@ CONTROLS = (
     "granularity",
     "symmetric",
     "observer",
+    "percentile",
+    "power_of_two",
 )
+_GRID = ("weight_bits", "activation_bits", "granularity", "symmetric", "observer", "percentile", "power_of_two")
 _LARGEST = 0.99  # end of the slider
 
 
@@ -46,7 +49,7 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
             masks=None,
         )
     if controls["weight_bits"] < 32:
-        named = {name: controls[name] for name in ("weight_bits", "activation_bits", "granularity", "symmetric", "observer")}
+        named = {name: controls[name] for name in _GRID}
         quantization = replace(present.quantization or Quantization(), **named)
     return Recipe(pruning, quantization)
 
@@ -70,7 +73,7 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
             allocation=pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
         )
     if quantization is not None:
-        shown.update(granularity=quantization.granularity, symmetric=quantization.symmetric)
+        shown.update({name: getattr(quantization, name) for name in _GRID[2:]})
         if isinstance(quantization.weight_bits, int):
             shown["weight_bits"] = quantization.weight_bits
     return shown

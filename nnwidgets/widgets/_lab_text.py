@@ -111,7 +111,38 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "Jacob et al. 2018",
         ),
     ],
-    "observer": [choice("minmax", "min-max", "The range is that of the weights themselves.")],
+    "observer": [
+        choice("minmax", "min-max", "The range is that of the weights themselves: nothing is clipped.", "max |w|"),
+        choice(
+            "percentile",
+            "percentile",
+            "The largest weights are clipped, this share of them is held.",
+            "|w| at rank p N",
+        ),
+        choice(
+            "mse",
+            "least squares",
+            "The range whose rounding and clipping errors together are smallest.",
+            "argmin over t of sum (w - w')²,  range t max |w|",
+            "Sung et al. 2015; Banner et al. 2019",
+        ),
+        choice(
+            "kl",
+            "KL divergence",
+            "The range that keeps most of the histogram of |w|. Made for activations and 8 bits.",
+            "argmin KL(histogram clipped || the same in 2^(b-1) bins)",
+            "Migacz 2017",
+        ),
+    ],
+    "power_of_two": [
+        choice(False, "any", "The step between levels is what the range asks for."),
+        choice(
+            True,
+            "power of two",
+            "The step is rounded up: multiplying by it is a shift of bits.",
+            "2^ceil(log2 s)",
+        ),
+    ],
     "schedule": [
         choice("one_shot", "one-shot", "All is removed at once, then the network is trained."),
         choice(
@@ -192,6 +223,14 @@ HELP: Mapping[str, dict[str, str]] = {
     },
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},
+    "observer": {
+        "what": "What sets the range of the levels. A few large weights make all steps coarse; clipping them costs those few."
+    },
+    "percentile": {"what": "Share of the weights of a tensor or channel that the range holds; the others are clipped."},
+    "power_of_two": {
+        "what": "The step between two levels; true fixed point by a power of two.",
+        "formula": "w = q 2^-n",
+    },
     "sample": {"what": "The images that accuracy is measured on."},
     "schedule": {
         "what": "The standard algorithm: score, remove, train, repeat, until the share above is removed. "

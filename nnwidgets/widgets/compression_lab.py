@@ -82,6 +82,8 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
     granularity = traitlets.Enum(_values("granularity"), "channel", help="One scale a tensor or a channel.").tag(sync=True)
     symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
     observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
+    percentile = traitlets.Float(99.9, min=50.1, max=100.0, help="Per cent of the weights that the range holds.").tag(sync=True)
+    power_of_two = traitlets.Bool(False, help="Steps between levels are powers of two.").tag(sync=True)
     sample = traitlets.Enum(_values("sample"), "test", help="What accuracy is measured on: test or val.").tag(sync=True)
     selected_layer = traitlets.Unicode("", help="Layer of the weight histogram.").tag(sync=True)
     epochs = traitlets.Int(2, min=1, max=50, help="Epochs of fine-tuning.").tag(sync=True)

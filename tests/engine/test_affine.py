@@ -11,7 +11,7 @@ from oracle_plan import affine
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
-from nnwidgets.engine.quantization import FakeQuantize, code_range, dequantize, quantize
+from nnwidgets.engine.quantization import FakeQuantize, Grid, code_range, dequantize, quantize
 
 KINDS = {
     "normal": lambda g: torch.randn(16, 3, 5, 5, generator=g),
@@ -153,7 +153,7 @@ def test_the_widest_channel_has_the_largest_step() -> None:
 def test_the_gradient_passes_straight_through(symmetric: bool) -> None:
     """1 where the code is in range, 0 where it was clamped, as torch's own."""
     weight = make("positive").requires_grad_()
-    layer = FakeQuantize(3, "tensor", symmetric)
+    layer = FakeQuantize(Grid(3, "tensor", symmetric))
     out = layer(weight)
     upstream = make("normal", 9)
     (out * upstream).sum().backward()

@@ -37,6 +37,9 @@ QUANTIZATIONS = [
     Quantization(4, granularity="tensor"),
     Quantization(3, symmetric=False),
     Quantization(1),
+    Quantization(4, observer="mse"),
+    Quantization(3, symmetric=False, observer="percentile", percentile=90),
+    Quantization(6, granularity="tensor", observer="kl", power_of_two=True),
     Quantization(1, symmetric=False, granularity="tensor"),
     Quantization({"hidden": 2, "up": 5}),
 ]

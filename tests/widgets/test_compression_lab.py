@@ -74,6 +74,11 @@ def test_it_starts_with_the_dense_network_measured_exactly(lab: Any) -> None:
             E.Recipe(E.Pruning(0.0, allocation={"fc1": 0.95, "fc2": 0.5, "fc3": 0.0})),
         ),
         ({"sparsity": 0.8, "weight_bits": 4}, E.Recipe(E.Pruning(0.8), E.Quantization(4))),
+        ({"weight_bits": 4, "observer": "mse"}, E.Recipe(None, E.Quantization(4, observer="mse"))),
+        (
+            {"weight_bits": 3, "observer": "percentile", "percentile": 97.5, "power_of_two": True},
+            E.Recipe(None, E.Quantization(3, observer="percentile", percentile=97.5, power_of_two=True)),
+        ),
     ],
 )
 def test_controls_make_the_recipe_and_the_figures_are_the_engines_own(lab: Any, traits: dict[str, Any], recipe: E.Recipe) -> None:

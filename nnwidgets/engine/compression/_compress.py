@@ -18,7 +18,7 @@ from nnwidgets.engine.errors import ModelError, UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
-from nnwidgets.engine.quantization import FakeQuantize
+from nnwidgets.engine.quantization import FakeQuantize, Grid
 from nnwidgets.engine.trace import preserved_rng, unvisited_copy, weight_of
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
@@ -141,7 +141,7 @@ def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | Non
         def parts(keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis) -> list[MaskWeights | FakeQuantize]:
             made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
             if quantization is not None and bits != 32:
-                made.append(FakeQuantize(bits, quantization.granularity, quantization.symmetric, axis))
+                made.append(FakeQuantize(Grid.of(quantization, bits, axis)))
             return made
 
         weight = twin.get_submodule(layer.module_name)._parameters[layer.parameter]

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.choose import UNITS, Chooser
 from nnwidgets.engine.compression.knowledge import Knowledge
+from nnwidgets.engine.compression.lately import Lately
 from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups
-from nnwidgets.engine.quantization import Quantized, quantize
+from nnwidgets.engine.quantization import Grid, Quantized
+from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.mask import Mask
@@ -38,6 +40,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
+        self._ends = Lately[tuple[Chosen, dict[str, Ends | None]]]()
 
     def check(self, recipe: Recipe) -> None:
         """Raise what can be told to be wrong with a recipe for this network before anything is chosen; see `compress`."""
@@ -103,7 +106,13 @@ class Decider:
         axis = self.layers[name].out_axis
         kept = chosen.keep(name)
         weight = chosen.weight(name, self.weights[name], kept)
-        return quantize(weight, bits, quantization.granularity, quantization.symmetric, axis, kept)
+        grid = Grid.of(quantization, bits, axis)
+        if quantization.observer == "minmax":
+            return grid.quantize(weight, kept)
+        _, known = self._ends.get((quantization, id(chosen)), lambda: (chosen, {}))  # held, so that its id is not used again
+        if name not in known:
+            known[name] = grid.ends(weight, kept)
+        return grid.quantize(weight, kept, known[name])
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""

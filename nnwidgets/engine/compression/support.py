@@ -14,7 +14,6 @@ __all__ = ["check_supported", "misfit"]
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "activation_bits": (32,),
     "method": ("affine",),
-    "observer": ("minmax",),
     "rounding": ("nearest",),
     "equalize": (False,),
     "bias_correction": (False,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize, quantize
+from nnwidgets.engine.quantization.grid import Grid
 from nnwidgets.engine.quantization.parametrization import FakeQuantize
 
-__all__ = ["FakeQuantize", "Quantized", "code_range", "dequantize", "quantize"]
+__all__ = ["FakeQuantize", "Grid", "Quantized", "code_range", "dequantize", "quantize"]

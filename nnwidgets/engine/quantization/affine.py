@@ -3,8 +3,10 @@
 Affine (Jacob et al. 2018, with the nudged zero point): lo = min(0, min w), hi = max(0, max w), s = (hi - lo) / (2^b - 1),
 z = clamp(round(-lo / s)), q = clamp(round(w * (1 / s)) + z, 0, 2^b - 1), all in float32; the same bits as
 torch.fake_quantize_per_tensor_affine and ..._per_channel_affine. Symmetric: s = max |w| / Q with Q = 2^(b-1) - 1, q in [-Q, Q]
-(the narrow range). Symmetric at one bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari
-et al. 2016). Zero stays exactly zero in all of them, so that what was pruned stays pruned.
+(the narrow range). By another observer than "minmax" the ends lo and hi lie nearer (see `ranges`), and what is beyond is clipped.
+Power of two: s is rounded up to the next power of two, so that a product with it is a shift (true fixed point). Symmetric at one
+bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari et al. 2016), whatever the observer.
+Zero stays exactly zero in all of them, so that what was pruned stays pruned.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
+from nnwidgets.engine.quantization.ranges import Ends, ends_of
 
-__all__ = ["Quantized", "code_range", "dequantize", "quantize"]
+__all__ = ["Quantized", "code_range", "dequantize", "quantize", "weight_ends"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,10 @@ def quantize(
     symmetric: bool = True,
     axis: int = 0,
     mask: Tensor | None = None,
+    observer: str = "minmax",
+    percentile: float = 99.9,
+    power_of_two: bool = False,
+    ends: Ends | None = None,
 ) -> Quantized:
     """Put a weight on its grid.
 
@@ -93,12 +100,19 @@ def quantize(
         weight: any shape and float dtype; computed in float32.
         bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
         mask: bool, True where a weight is kept; the others become 0 first.
+        observer: "minmax", "percentile", "mse" or "kl": where the grid ends. percentile: of the weights that it holds, by that
+            observer. power_of_two: scales are. ends: what `weight_ends` gave for the same, to save the time.
 
     Raises:
         InputError: another number of bits or granularity.
     """
     if bits not in range(1, 9) or granularity not in ("tensor", "channel"):
         raise InputError(f"Got {bits!r} bits a {granularity!r}; expected 1 to 8 bits a 'tensor' or 'channel'.")
+    if observer not in ("minmax", "percentile", "mse", "kl") or not 50 < percentile <= 100:
+        raise InputError(
+            f"Got observer={observer!r}, percentile={percentile!r}; expected 'minmax', 'percentile', 'mse' or 'kl', and a "
+            "percentile above 50, up to 100."
+        )
     with torch.no_grad():
         kept = weight.detach() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight))
         values = kept.float()
@@ -106,7 +120,11 @@ def quantize(
         if symmetric and bits == 1:
             scale, zero, codes, inside = _signs(values, dims)
         else:
-            scale, zero, codes, inside = _grid(values, dims, bits, symmetric)
+            if ends is None and observer != "minmax":
+                ends = _ends(values, dims, bits, symmetric, observer, percentile)
+            scale, zero, codes, inside = _grid(values, dims, bits, symmetric, ends)
+        if power_of_two:
+            scale, zero, codes, inside = _shifted(values, scale, zero, bits, symmetric)
         out = ((codes - zero) * scale).to(weight.dtype)
         return Quantized(
             values=codes.to(torch.int16),
@@ -120,6 +138,18 @@ def quantize(
         )
 
 
+def weight_ends(
+    weight: Tensor, bits: int, granularity: str, symmetric: bool, axis: int, mask: Tensor | None, observer: str, percentile: float
+) -> Ends | None:
+    """Return where the grid ends by an observer, None for "minmax" and one symmetric bit; arguments as of `quantize`."""
+    if observer == "minmax" or (symmetric and bits == 1):
+        return None
+    with torch.no_grad():
+        values = weight.detach().float() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight)).float()
+        dims = tuple(d for d in range(values.dim()) if granularity == "tensor" or d != axis)
+        return _ends(values, dims, bits, symmetric, observer, percentile)
+
+
 def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor, axis: int | None, dtype: torch.dtype) -> Tensor:
     """Return (q - z) * s: the same bits as ``Quantized.dequantized``. scale, zero_point: (1,), or (C,) along ``axis``."""
     shape = [1] * codes.dim()
@@ -131,23 +161,62 @@ def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor, axis: int | Non
 _Grid = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def _grid(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool) -> _Grid:
+def _ends(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, observer: str, percentile: float) -> Ends | None:
+    """The ends of each scale by an observer, shaped as it is."""
+    if values.numel() == 0:
+        return None
+    kept = [d for d in range(values.dim()) if d not in dims]
+    rows = values.movedim(kept[0], 0).reshape(values.shape[kept[0]], -1) if kept else values.reshape(1, -1)
+
+    codes = torch.arange(code_range(bits, symmetric)[0], code_range(bits, symmetric)[1] + 1, device=values.device)
+
+    def levels(low: Tensor, high: Tensor) -> Tensor:
+        scale, zero = _scale(low, high, bits, symmetric)
+        return (codes - zero) * scale
+
+    shape = [values.shape[d] if d in kept else 1 for d in range(values.dim())]
+    low, high = ends_of(rows, bits, symmetric, observer, percentile, levels)
+    return low.reshape(shape), high.reshape(shape)
+
+
+def _grid(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, ends: Ends | None = None) -> _Grid:
     low, high = code_range(bits, symmetric)
     if values.numel() == 0:
         one = torch.ones([1] * values.dim(), device=values.device)
         return one, torch.zeros_like(one), values, torch.ones_like(values, dtype=torch.bool)
     smallest, largest = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
-    if symmetric:
-        scale = torch.maximum(-smallest, largest) / high
-    else:
-        scale = (largest.clamp(min=0) - smallest.clamp(max=0)) / (high - low)
+    bottom, top = (smallest.clamp(max=0), largest.clamp(min=0)) if ends is None else ends
     # A constant takes one step, so that it comes back exactly; (hi / n) * n may be off by one unit in the last place.
-    scale = torch.where(smallest == largest, largest.abs(), scale)
+    constant = torch.where(smallest == largest, largest.abs(), torch.zeros_like(largest))
+    scale, zero = _scale(bottom, top, bits, symmetric, constant)
+    return scale, zero, *_codes(values, scale, zero, low, high)
+
+
+def _scale(bottom: Tensor, top: Tensor, bits: int, symmetric: bool, constant: Tensor | None = None) -> Ends:
+    """Step and zero point of a grid between two ends; the step is ``constant`` where that is not zero."""
+    low, high = code_range(bits, symmetric)
+    scale = torch.maximum(-bottom, top) / high if symmetric else (top - bottom) / (high - low)
+    if constant is not None:
+        scale = torch.where(constant != 0, constant, scale)
     scale = torch.where(torch.isfinite(1.0 / scale), scale, torch.ones_like(scale))  # all zero, or too small to divide by
-    zero = torch.zeros_like(scale) if symmetric else (low - smallest.clamp(max=0) / scale).round().clamp(low, high)
+    zero = torch.zeros_like(scale) if symmetric else (low - bottom / scale).round().clamp(low, high)
+    return scale, zero
+
+
+def _codes(values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Ends:
     codes = (values * (1.0 / scale)).round_().add_(zero)
     inside = (codes >= low) & (codes <= high)
-    return scale, zero, codes.clamp_(low, high), inside
+    return codes.clamp_(low, high), inside
+
+
+def _shifted(values: Tensor, scale: Tensor, zero: Tensor, bits: int, symmetric: bool) -> _Grid:
+    """The same grid with the next power of two for a scale. The share of the levels below zero stays."""
+    mantissa, exponent = torch.frexp(scale)  # mantissa in [0.5, 1)
+    wider = torch.ldexp(torch.ones_like(scale), torch.where(mantissa == 0.5, exponent - 1, exponent))
+    if symmetric and bits == 1:
+        return wider, zero, values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)
+    low, high = code_range(bits, symmetric)
+    return wider, zero, *_codes(values, wider, zero, low, high)
 
 
 def _signs(values: Tensor, dims: tuple[int, ...]) -> _Grid:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.quantization.affine import quantize
+from nnwidgets.engine.quantization.grid import Grid
 
 __all__ = ["FakeQuantize"]
 
@@ -18,28 +18,29 @@ class FakeQuantize(nn.Module):
     The scale is taken from the present weight at every call. Gradient: 1 where the code is in range, 0 where it was clamped
     (straight-through estimator, Bengio et al. 2013; Jacob et al. 2018); 1 everywhere at one symmetric bit.
 
-    Args: as of `quantize`.
+    Args:
+        grid: its settings.
     """
 
     order: tuple[str, ...] = ()  # of the module's parameters before it was parametrized, so that bake() can restore it
 
-    def __init__(self, bits: int, granularity: str = "channel", symmetric: bool = True, axis: int = 0) -> None:
+    def __init__(self, grid: Grid) -> None:
         super().__init__()
-        self.bits, self.granularity, self.symmetric, self.axis = bits, granularity, symmetric, axis
+        self.grid = grid
 
     def forward(self, weight: Tensor) -> Tensor:
-        found: Tensor = _StraightThrough.apply(weight, self)
+        found: Tensor = _StraightThrough.apply(weight, self.grid)
         return found
 
     def extra_repr(self) -> str:
         """Settings, for print(model)."""
-        return f"bits={self.bits}, granularity={self.granularity!r}, symmetric={self.symmetric}, axis={self.axis}"
+        return str(self.grid).removeprefix("Grid(").removesuffix(")")
 
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, settings: FakeQuantize) -> Tensor:
-        found = quantize(weight, settings.bits, settings.granularity, settings.symmetric, settings.axis)
+    def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
+        found = grid.quantize(weight)
         ctx.save_for_backward(found.inside)
         return found.dequantized
 

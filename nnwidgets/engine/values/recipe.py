@@ -168,6 +168,7 @@ class Quantization:
         symmetric: levels of weights lie symmetrically about zero and no zero point is stored.
         observer: how the range of weights is chosen, see `Observer`.
         activation_symmetric, activation_observer: the same of activations. percentile: in (50, 100], for that observer.
+        power_of_two: scales of weights are, so that a product with one is a shift (fixed point).
         rounding: see `Rounding`. equalize: scale channels across layers first. bias_correction: shift biases by the mean error.
 
     Raises:
@@ -186,6 +187,7 @@ class Quantization:
     rounding: str = "nearest"
     equalize: bool = False
     bias_correction: bool = False
+    power_of_two: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -200,7 +202,7 @@ class Quantization:
             put(self, name, choice(name, getattr(self, name), choices))
         for name in ("observer", "activation_observer"):
             put(self, name, choice(name, getattr(self, name), Observer))
-        for name in ("symmetric", "activation_symmetric", "equalize", "bias_correction"):
+        for name in ("symmetric", "activation_symmetric", "equalize", "bias_correction", "power_of_two"):
             flag(name, getattr(self, name))
         put(self, "percentile", real("percentile", self.percentile))
         if not 50 < self.percentile <= 100:

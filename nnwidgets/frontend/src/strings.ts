@@ -29,6 +29,8 @@ export const strings = {
   granularity: "Scale",
   symmetric: "Levels",
   observer: "Range from",
+  percentile: "Per cent held",
+  powerOfTwo: "Step",
   sample: "Accuracy on",
   selectedLayer: "Layer whose weights are shown",
   weightsOf: "Weights of",

@@ -177,6 +177,7 @@ export interface Options {
   granularity?: Choice[];
   symmetric?: Choice[];
   observer?: Choice[];
+  power_of_two?: Choice[];
   sample?: Choice[];
   norm?: Choice[];
   schedule?: Choice[];
@@ -323,6 +324,8 @@ export interface Written {
   granularity: string;
   symmetric: boolean;
   observer: string;
+  percentile: number;
+  power_of_two: boolean;
   sample: string;
   selected_layer: string;
   epochs: number;
@@ -371,7 +374,7 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "symmetric", "observer", "percentile", "power_of_two", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
   "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind",
 ];

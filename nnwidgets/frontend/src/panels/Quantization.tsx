@@ -1,5 +1,6 @@
 import { numbers } from "../choices";
 import { discrete } from "../controls/positions";
+import { NumberInput } from "../controls/NumberInput";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
@@ -15,6 +16,7 @@ function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"
 export function Quantization() {
   const store = useLab();
   const options = store.get("options") ?? {};
+  const observer = store.value("observer", "minmax");
   const bits = numbers(options.weight_bits);
   const activation = numbers(options.activation_bits);
   return (
@@ -27,7 +29,11 @@ export function Quantization() {
       {options.symmetric && <Segmented control="symmetric" label={strings.symmetric} choices={options.symmetric}
         value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
       {options.observer && options.observer.length > 1 && <Select control="observer" label={strings.observer} choices={options.observer}
-        value={store.value("observer", "minmax")} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
+        value={observer} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
+      {observer === "percentile" && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
+        onValue={(v) => store.write("percentile", v, { discrete: true })} />}
+      {options.power_of_two && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
+        value={store.value("power_of_two", false)} onValue={(v) => store.write("power_of_two", Boolean(v), { discrete: true })} />}
     </section>
   );
 }

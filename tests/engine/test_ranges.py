@@ -1,0 +1,175 @@
+"""Where grids end: each observer against a slow twin, what outliers cost, and scales that are powers of two."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nnwidgets.engine.errors import InputError
+from nnwidgets.engine.quantization import code_range, quantize
+from nnwidgets.engine.quantization.ranges import kl_limit, percentile_ends
+
+OBSERVERS = ["minmax", "percentile", "mse", "kl"]
+
+
+def numbers(rows: int = 5, n: int = 300, seed: int = 0) -> Tensor:
+    """Heavy tails, some exact zeros, one row of one sign, one row of zeros."""
+    draw = torch.Generator().manual_seed(seed)
+    found = torch.randn(rows, n, generator=draw) ** 3 * torch.rand(rows, 1, generator=draw)
+    found[torch.rand(rows, n, generator=draw) < 0.2] = 0.0
+    found[1].abs_()
+    found[2] = 0.0
+    return found
+
+
+@pytest.mark.parametrize("percentile", [60.0, 99.0, 99.9, 100.0])
+def test_percentiles_by_sorting(percentile: float) -> None:
+    """Nearest rank of what is not zero; all of it at 100."""
+    rows = numbers()
+    low, high = percentile_ends(rows, False, percentile)
+    size = percentile_ends(rows, True, percentile)[1]
+    for row, bottom, top, limit in zip(rows, low, high, size, strict=True):
+        own = sorted(float(v) for v in row if v != 0)
+        if not own:
+            assert float(bottom) == float(top) == float(limit) == 0
+            continue
+        rank = math.ceil(percentile / 100 * len(own))
+        assert float(top) == max(0.0, own[rank - 1]) and float(bottom) == min(0.0, own[len(own) - rank])
+        assert float(limit) == sorted(map(abs, own))[rank - 1]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_least_squares_by_trying(bits: int, symmetric: bool) -> None:
+    """The factors that are said to be tried, one after the other, with torch's own fake quantization of each row."""
+    rows = numbers()
+    found = quantize(rows, bits, "channel", symmetric, 0, observer="mse")
+    low_code, high_code = code_range(bits, symmetric)
+
+    def error(row: Tensor, factor: float) -> tuple[float, float]:
+        bottom, top = (min(0.0, float(row.min())) * factor, max(0.0, float(row.max())) * factor)
+        if symmetric:
+            scale = np.float32(max(-min(0.0, float(row.min())), float(row.max()))) * np.float32(factor) / np.float32(high_code)
+            zero = 0
+        else:
+            scale = (np.float32(top) - np.float32(bottom)) / np.float32(high_code - low_code)
+            zero = int(np.clip(np.round(low_code - np.float32(bottom) / scale), low_code, high_code))
+        out = torch.fake_quantize_per_tensor_affine(row, float(scale), zero, low_code, high_code)
+        return float((out - row).double().square().sum()), float(scale)
+
+    for i, row in enumerate(rows):
+        if not row.any():
+            assert not found.dequantized[i].any()
+            continue
+        tried = [round(1 - 0.05 * k, 2) for k in range(19)]
+        best = min(tried, key=lambda factor: error(row, factor)[0])
+        tried = [best, *(min(1.0, best + 0.01 * k) for k in (-4, -3, -2, -1, 1, 2, 3, 4))]
+        least = min(error(row, factor)[0] for factor in tried)
+        got = float((found.dequantized[i] - row).double().square().sum())
+        assert got == pytest.approx(least, rel=1e-4)
+        plain = quantize(row[None], bits, "channel", symmetric, 0).dequantized - row
+        assert got <= float(plain.double().square().sum()) * (1 + 1e-9)
+
+
+def slow_kl(row: np.ndarray, levels: int, bins: int, tried: int) -> float:
+    """The limit by plain loops."""
+    sizes = np.abs(row[row != 0]).astype(float)
+    most = sizes.max()
+    counts = np.zeros(bins)
+    for size in sizes:
+        counts[min(int(size * (bins / most)), bins - 1)] += 1
+    best, limit = math.inf, most
+    for stop in np.unique(np.linspace(levels, bins, min(tried, bins - levels + 1)).round().astype(int)):
+        true = counts[:stop].copy()
+        true[-1] += counts[stop:].sum()
+        spread = np.zeros(stop)
+        for group in range(levels):
+            start, end = group * stop // levels, (group + 1) * stop // levels
+            filled = [i for i in range(start, end) if counts[i] > 0]
+            for i in filled:
+                spread[i] = counts[start:end].sum() / len(filled)
+        p, q = true / true.sum(), spread / max(spread.sum(), 1e-300)
+        loss = 0.0
+        for a, b in zip(p, q, strict=True):
+            if a > 0:
+                loss += math.inf if b == 0 else a * math.log(a / b)
+        if loss <= best + 1e-12:
+            best, limit = min(best, loss), most * (stop / bins if stop < bins else 1.0)
+    return float(limit)
+
+
+@pytest.mark.parametrize("levels", [1, 7, 127])
+def test_kl_by_loops(levels: int) -> None:
+    """The limit of each row, of few rows (2,048 bins) and of many (256 bins)."""
+    few = numbers(4, 2000, seed=3)
+    many = numbers(9, 500, seed=4)
+    for rows, bins, tried in ((few, 2048, 128), (many, 256, 48)):
+        found = kl_limit(rows, levels)
+        for row, limit in zip(rows, found, strict=True):
+            if row.any():
+                assert float(limit) == pytest.approx(slow_kl(row.double().numpy(), levels, bins, tried), rel=1e-6)
+            else:
+                assert float(limit) == 0
+
+
+@pytest.mark.parametrize("observer", ["percentile", "mse", "kl"])
+def test_one_outlier_costs_less_where_it_is_clipped(observer: str) -> None:
+    """10,000 normal weights and one of 100: at 4 bits min-max rounds all others to zero."""
+    weight = torch.randn(10_001, generator=torch.Generator().manual_seed(1))
+    weight[7] = 100.0
+    others = torch.arange(10_001) != 7
+
+    def lost(by: str) -> float:
+        found = quantize(weight, 4, "tensor", True, 0, observer=by)
+        return float((found.dequantized - weight)[others].square().mean())
+
+    assert lost(observer) < 0.1 * lost("minmax")
+    clipped = quantize(weight, 4, "tensor", True, 0, observer=observer)
+    assert not clipped.inside[7] and clipped.inside.sum() >= 9_900
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_zero_stays_zero_and_channels_are_tensors_of_their_own(observer: str, symmetric: bool) -> None:
+    """And a constant channel comes back exactly; numbers of another format are computed in float32."""
+    weight = numbers(4, 60)
+    weight[3] = -0.37
+    for bits in (1, 2, 4, 8):
+        found = quantize(weight, bits, "channel", symmetric, 0, observer=observer)
+        assert not found.dequantized[weight == 0].any()
+        assert torch.equal(found.dequantized[3], weight[3])
+        for i, row in enumerate(weight):
+            alone = quantize(row, bits, "tensor", symmetric, 0, observer=observer)
+            if observer != "kl":  # whose bins depend on how many rows there are
+                assert torch.equal(found.dequantized[i], alone.dequantized)
+    half = quantize(weight.half(), 4, "channel", symmetric, 0, observer=observer)
+    assert half.dequantized.dtype == torch.float16
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_scales_that_are_powers_of_two(bits: int, symmetric: bool) -> None:
+    """Each is the next one above the scale it replaces; nothing is clipped that was not; a product is a shift."""
+    weight = numbers(4, 200)
+    plain, shifted = (quantize(weight, bits, "channel", symmetric, 0, power_of_two=flag) for flag in (False, True))
+    assert all(float(s) == 2.0 ** math.ceil(math.log2(float(p))) for s, p in zip(shifted.scale, plain.scale, strict=True))
+    assert bool((shifted.inside | ~plain.inside).all())
+    assert torch.equal(shifted.dequantized, (shifted.values - shifted.zero_point[:, None]).float() * shifted.scale[:, None])
+    if bits > 1:
+        step = torch.where(shifted.inside, (shifted.dequantized - weight).abs() / shifted.scale[:, None], torch.zeros(()))
+        assert float(step.max()) <= 0.5 + 1e-5
+    exact = quantize(torch.tensor([-0.75, 0.5, 0.25]), 3, "tensor", True, 0, power_of_two=True)
+    assert exact.dequantized.tolist() == [-0.75, 0.5, 0.25] and float(exact.scale) == 0.25
+
+
+def test_unknown_observers_are_refused() -> None:
+    """With what there is."""
+    with pytest.raises(InputError, match="'minmax', 'percentile', 'mse' or 'kl'"):
+        quantize(torch.ones(3), 4, observer="best")
+    for percentile in (50.0, 100.5, math.nan):
+        with pytest.raises(InputError, match="percentile"):
+            quantize(torch.ones(3), 4, observer="percentile", percentile=percentile)
