@@ -17,7 +17,7 @@ from nnwidgets.engine.experiment.tasks import Timing
 from nnwidgets.engine.pruning.criteria import CRITERIA
 from nnwidgets.engine.search import SearchPoint
 from nnwidgets.engine.trace.weights import weight_of
-from nnwidgets.engine.values.recipe import Pruning, Recipe
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.records import Cost
 from nnwidgets.figures import compression as printed
 from nnwidgets.figures import compression_charts as charts
@@ -29,6 +29,7 @@ from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 __all__ = ["LabView", "recipe_words"]
 
 _BINS = 49
+_OBSERVERS = {"percentile": "percentile", "mse": "least squares", "kl": "KL divergence"}
 
 
 def recipe_words(recipe: Recipe) -> str:
@@ -37,9 +38,16 @@ def recipe_words(recipe: Recipe) -> str:
     if recipe.pruning is not None:
         parts.append(_pruned(recipe.pruning))
     if recipe.quantization is not None:
-        bits = recipe.quantization.weight_bits
-        parts.append(f"{bits} bit" if isinstance(bits, int) else "bits by layer")
+        parts.append(_rounded(recipe.quantization))
     return ", ".join(parts) or "dense"
+
+
+def _rounded(quantization: Quantization) -> str:
+    bits = quantization.weight_bits
+    found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
+    if quantization.observer != "minmax":
+        found.append(f"range by {_OBSERVERS[quantization.observer]}")
+    return " ".join([*found, *(["steps of powers of two"] if quantization.power_of_two else [])])
 
 
 def _pruned(pruning: Pruning) -> str:

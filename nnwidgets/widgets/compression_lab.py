@@ -26,6 +26,7 @@ from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
+from nnwidgets.widgets._lab_rounding import ROUNDING_CONTROLS, ROUNDING_HELP, LabRounding, RoundingTraits
 from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
 from nnwidgets.widgets._lab_text import HELP, OPTIONS
@@ -50,7 +51,7 @@ def _values(name: str) -> list[Any]:
     return [choice["value"] for choice in OPTIONS[name]]
 
 
-class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
+class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -64,7 +65,9 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
 
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
-    writable: ClassVar[frozenset[str]] = frozenset({*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *MORE_CONTROLS})
+    writable: ClassVar[frozenset[str]] = frozenset(
+        {*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *ROUNDING_CONTROLS, *MORE_CONTROLS}
+    )
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
     structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
@@ -129,6 +132,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
             )
         self._exp, self._view = experiment, LabView(experiment)
         self._files, self._lottery = LabFiles(self, experiment), LabLottery(self, experiment)
+        self._rounding = LabRounding(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -153,6 +157,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
         self.observe_own()
         self._files.begin()
         self._lottery.begin()
+        self._rounding.begin()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -191,7 +196,8 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
             },
         )
         self.set_trait("options", self._options())
-        self.set_trait("help", {name: dict(words) for name, words in {**HELP, **FILE_HELP, **LOTTERY_HELP}.items()})
+        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP}
+        self.set_trait("help", {name: dict(told) for name, told in words.items()})
         self.set_trait("layers", layers_for(plan))
 
     def _options(self, layers: list[dict[str, Any]] | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -308,6 +314,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
 
     def _show_layer(self) -> Iterator[None]:
         self.show_records(charts={**self._view.histogram(self.selected_layer), **self._view.layers(self.selected_layer)})
+        self._rounding.ask()
         yield
 
     # --- from the experiment to the screen ----------------------------------------------------------------------------
@@ -376,6 +383,7 @@ class CompressionLab(LotteryTraits, FileTraits, LiveWidget):
         self.show_records(figures, {**self._pareto(), **schedule.charts()}, **traits)
         with self.publishing():
             self.set_trait("snapshot_view", {"seq": self.seq, **{part: dict(records) for part, records in self._shown.items()}})
+        self._rounding.ask()
 
     def _pareto(self) -> dict[str, Chart]:
         return self._view.pareto(self.merit)

@@ -26,7 +26,7 @@ from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
-from nnwidgets.engine.quantization import Quantized
+from nnwidgets.engine.quantization import Quantized, RoundingReport, rounding_of
 from nnwidgets.engine.trace import Trace, WeightLayer, trace
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning, Recipe
@@ -198,6 +198,16 @@ class CompressionPlan:
         """Return a layer's weight on its grid, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
         return self._decider.quantized(recipe.quantization, name, decision.chosen)
+
+    def rounding(self, recipe: Recipe, layer: str) -> RoundingReport | None:
+        """Return what the grid of a layer does to it, None where it is not quantized."""
+        name, decision = self._layer(layer), decide(self._decider, recipe)
+        quantized = self._decider.quantized(recipe.quantization, name, decision.chosen)
+        if quantized is None:
+            return None
+        with torch.no_grad():
+            before = decision.chosen.weight(name, self._decider.weights[name], decision.chosen.keep(name))
+            return rounding_of(before, quantized, self._decider.layers[name].out_axis)
 
     def largest_amount(self, pruning: Pruning) -> float:
         """Return the largest ``amount`` for these settings that leaves a unit in each layer, just below 1 for weights."""

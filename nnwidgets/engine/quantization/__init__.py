@@ -5,5 +5,16 @@ from __future__ import annotations
 from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize, quantize
 from nnwidgets.engine.quantization.grid import Grid
 from nnwidgets.engine.quantization.parametrization import FakeQuantize
+from nnwidgets.engine.quantization.report import Followed, RoundingReport, rounding_of
 
-__all__ = ["FakeQuantize", "Grid", "Quantized", "code_range", "dequantize", "quantize"]
+__all__ = [
+    "FakeQuantize",
+    "Followed",
+    "Grid",
+    "Quantized",
+    "RoundingReport",
+    "code_range",
+    "dequantize",
+    "quantize",
+    "rounding_of",
+]

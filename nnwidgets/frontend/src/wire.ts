@@ -262,6 +262,14 @@ export interface ExportView {
   refused: { text: string; replace: boolean } | null;
 }
 
+/** What rounding does to the chosen layer. */
+export interface RoundingView {
+  layer: string;
+  rows: { value: string; label: string; step: string; sqnr: string; clipped: string; used: string; now: boolean }[];
+  steps: string[]; // one weight, line by line
+  notes: string[];
+}
+
 /** What the lottery of winning tickets has shown, and what a run would take. */
 export interface LotteryView {
   sources: Choice[];
@@ -344,6 +352,8 @@ export interface Written {
   lottery_seeds: number;
   lottery_epochs: number;
   lottery_rewind: number;
+  rounding_open: boolean;
+  followed: number;
   gesture: number;
 }
 
@@ -362,6 +372,7 @@ export interface Read extends Common {
   export_view: ExportView;
   file_about: FileAbout;
   lottery_view: LotteryView;
+  rounding_view: RoundingView;
 }
 
 export type Traits = Written & Read;
@@ -369,14 +380,14 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
-  "exported", "export_view", "file_about", "lottery_view",
+  "exported", "export_view", "file_about", "lottery_view", "rounding_view",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
   "symmetric", "observer", "percentile", "power_of_two", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
-  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind",
+  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "followed",
 ];
 
 export type CommandName =

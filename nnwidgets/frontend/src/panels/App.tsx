@@ -14,6 +14,7 @@ import { Lottery } from "./Lottery";
 import { Pruning } from "./Pruning";
 import { Quantization } from "./Quantization";
 import { Recover } from "./Recover";
+import { Rounding } from "./Rounding";
 import { Skeleton } from "./Skeleton";
 import { Toolbar } from "./Toolbar";
 
@@ -56,6 +57,7 @@ export function App({ store }: { store: LabStore }) {
                 <AllFigures />
                 <Charts choose={choose} />
                 <Layers open={byHand} onToggle={setByHand} />
+                <Rounding />
                 <Lottery />
                 <Files />
               </div>

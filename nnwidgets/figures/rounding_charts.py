@@ -1,0 +1,69 @@
+"""One layer on its grid: how many weights each level has, and where the weights of each channel lie."""
+
+from __future__ import annotations
+
+import math
+
+from nnwidgets.engine.quantization import Followed, RoundingReport
+from nnwidgets.figures import text
+from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Tick
+
+__all__ = ["decibels", "number", "occupancy_chart", "ranges_chart"]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A small number with its sign as printed."""
+    return f"{value:.{digits}g}".replace("-", text.MINUS)
+
+
+def decibels(value: float) -> str:
+    """A ratio of powers; nothing lost is said in words."""
+    return "exact" if value == math.inf else f"{value:.1f} dB".replace("-", text.MINUS)
+
+
+def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | None) -> Chart:
+    """Weights on each level, over all scales together; the level of the followed weight is marked."""
+    codes, counts = report.codes.tolist(), report.counts.tolist()
+    total = max(1, report.n)
+    shares = [count / total for count in counts]
+    top = max([*shares, 1e-9]) * 1.1
+    roles: list[Role] = ["alt" if followed is not None and code == followed.code else "accent" for code in codes]
+    titles = [f"q = {number(code)}: {text.count(count)} weights" for code, count in zip(codes, counts, strict=True)]
+    bars = Bars(
+        [code - 0.45 for code in codes],
+        [code + 0.45 for code in codes],
+        [0.0] * len(codes),
+        shares,
+        roles=roles,
+        opacity=0.85,
+        titles=titles,
+    )
+    x = Axis(
+        (codes[0] - 0.7, codes[-1] + 0.7),
+        "code q",
+        ticks=tuple(Tick(code, number(code)) for code in dict.fromkeys((codes[0], codes[len(codes) // 2], codes[-1]))),
+    )
+    y = Axis((0.0, top), "weights, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
+    used = f"{text.percent(report.used, 0)} % of the levels of a scale have a weight"
+    return Chart("occupancy", f"Weights on each level of {layer}", x, y, (bars,), used, 330, 190)
+
+
+def ranges_chart(layer: str, report: RoundingReport) -> Chart:
+    """The range of each channel, and the ends of the levels that its scale has."""
+    low, high = report.low.tolist(), report.high.tolist()
+    at = [float(i) for i in range(len(low))]
+    ends = report.ends.tolist()
+    reach = max([1e-12, *map(abs, low), *map(abs, high), *(abs(value) for pair in ends for value in pair)]) * 1.08
+    width = max(1.0, min(5.0, 160 / max(1, len(at))))
+    series: list[Series] = [Interval("v", at, low, high, "accent", width=width, opacity=0.8)]
+    for side, label in ((0, "ends of the levels"), (1, "")):
+        if len(ends) == len(at) > 1:
+            series.append(Line(at, [pair[side] for pair in ends], "alt", width=1.2, label=label))
+        elif ends:
+            series.append(Line([-0.5, len(at) - 0.5], [ends[0][side]] * 2, "alt", width=1.2, label=label))
+    ticks = tuple(Tick(float(i), str(i)) for i in dict.fromkeys((0, len(at) - 1)))
+    x = Axis((-0.7, max(len(at) - 0.3, 0.3)), "channel", ticks=ticks)
+    y = Axis((-reach, reach), "weight", ticks=tuple(Tick(v, number(v, 2)) for v in (-reach / 1.08, 0.0, reach / 1.08)), grid=True)
+    words = f"from {number(min(low, default=0))} to {number(max(high, default=0))} over {text.count(len(low))} channels"
+    words += "; lines: first and last level"
+    return Chart("ranges", f"Ranges of the channels of {layer}", x, y, tuple(series), words, 330, 190)

@@ -1,0 +1,82 @@
+"""Rounding one layer step by step in the lab, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from small_data import vectors
+from torch import nn
+
+import nnwidgets as nw
+from nnwidgets import engine as E  # noqa: N812
+
+
+@pytest.fixture
+def lab() -> Iterator[Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
+    with torch.no_grad():
+        model[0].weight[5, 2] = 4.0  # an outlier
+    made = nw.CompressionLab(E.Experiment(model, train=vectors(300, 0, 12, 0.6), test=vectors(200, 2, 12, 0.6)))
+    assert made.wait(60)
+    yield made
+    made.close()
+    made.experiment.close()
+
+
+def from_front(lab: Any, **state: Any) -> None:
+    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
+    assert lab.wait(60)
+
+
+def test_nothing_is_worked_out_before_it_is_opened(lab: Any) -> None:
+    """Then it is shown as with 8 bits, and says so, as long as nothing is rounded."""
+    assert lab.rounding_view == {} and "occupancy" not in lab._shown["charts"]
+    lab.sparsity = 0.3
+    assert lab.wait(60) and lab.rounding_view == {}
+    from_front(lab, rounding_open=True)
+    view = lab.rounding_view
+    assert view["layer"] == "0" and "shown as with 8 bits" in view["notes"][0]
+    assert [row["value"] for row in view["rows"]] == ["minmax", "percentile", "mse", "kl"]
+    assert [row["now"] for row in view["rows"]] == [True, False, False, False]
+    assert {"occupancy", "ranges"} <= set(lab._shown["charts"])
+
+
+def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
+    """Figures are the engine's; the outlier is told; the steps are those of one weight."""
+    lab.rounding_open, lab.weight_bits, lab.granularity = True, 4, "tensor"
+    assert lab.wait(60)
+    plan = lab.experiment.bench(None).plan
+    report = plan.rounding(lab.experiment.recipe, "0")
+    row = lab.rounding_view["rows"][0]
+    assert row["sqnr"] == f"{report.sqnr_db:.1f} dB" and row["clipped"] == "0"
+    assert "times the next one: without it the steps there could be that much finer" in lab.rounding_view["notes"][0]
+    least = plan.rounding(E.Recipe(None, E.Quantization(4, granularity="tensor", observer="mse")), "0")
+    assert lab.rounding_view["rows"][2]["sqnr"] == f"{least.sqnr_db:.1f} dB" and least.sqnr_db > report.sqnr_db + 1
+    from_front(lab, observer="mse", followed=1.0)
+    steps = lab.rounding_view["steps"]
+    assert lab.experiment.recipe.quantization.observer == "mse" and lab.rounding_view["rows"][2]["now"]
+    assert steps[0] == "w = 4" and steps[-1].endswith("clipped, it lies beyond the last level") and len(steps) == 5
+    marked = lab._shown["charts"]["occupancy"]["series"][0]["roles"]
+    assert marked.index("alt") == 14 and marked.count("alt") == 1
+    from_front(lab, selected_layer="2", granularity="channel")
+    assert lab.rounding_view["layer"] == "2" and ", in channel " in lab.rounding_view["steps"][0]
+    lab.weight_bits = 1
+    assert lab.wait(60) and "q = sign(w)" in lab.rounding_view["steps"][2]
+    lab.symmetric, lab.weight_bits = False, 3
+    assert lab.wait(60) and " + " in lab.rounding_view["steps"][2]
+    assert "1 bit range by least squares" in repr(lab._shown["charts"]["pareto"])
+
+
+def test_what_the_screen_sends_is_cleaned(lab: Any) -> None:
+    """Out of range is clamped, no number is refused."""
+    from_front(lab, followed=7, rounding_open=True)
+    assert lab.followed == 1.0 and lab.rounding_view["steps"]
+    from_front(lab, followed=float("nan"))
+    assert lab.followed == 1.0
+    from_front(lab, percentile=20, observer="percentile", weight_bits=4)
+    assert lab.percentile == 50.1 and lab.experiment.recipe.quantization.percentile == 50.1
