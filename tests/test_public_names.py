@@ -60,6 +60,7 @@ PUBLIC = {
         "attention_maps",
         "bake",
         "check_practice",
+        "compare_bits",
         "compare_criteria",
         "compress",
         "cost",

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.jobs import Job, Jobs
     from nnwidgets.engine.scans import sensitivity_scan
     from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
-    from nnwidgets.engine.sparse import LotteryResult, compare_criteria, lottery_ticket, prune_and_tune
+    from nnwidgets.engine.sparse import LotteryResult, compare_bits, compare_criteria, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
     from nnwidgets.engine.training import fit, recalibrate_batch_norm
     from nnwidgets.engine.values.front import pareto_front
@@ -135,6 +135,7 @@ __all__ = [
     "attention_maps",
     "bake",
     "check_practice",
+    "compare_bits",
     "compare_criteria",
     "compress",
     "cost",
@@ -244,7 +245,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
         "sensitivity_scan": ".scans",
-        **dict.fromkeys(("LotteryResult", "compare_criteria", "lottery_ticket", "prune_and_tune"), ".sparse"),
+        **dict.fromkeys(("LotteryResult", "compare_bits", "compare_criteria", "lottery_ticket", "prune_and_tune"), ".sparse"),
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",
         "Schedule": ".values.schedule",

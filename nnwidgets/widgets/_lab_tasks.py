@@ -28,7 +28,7 @@ __all__ = ["LabTasks"]
 _BETWEEN = 0.1  # seconds between two publications
 _ROLES = {"done": "good", "cancelled": "muted"}
 _NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
-_IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery"})  # shown where they are asked for, not where the network is trained
+_IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery", "bits"})  # shown where they are asked for
 
 
 class LabTasks:
@@ -53,6 +53,7 @@ class LabTasks:
             "search": self._search,
             **self._widget._files.starters(),
             **self._widget._lottery.starters(),
+            **self._widget._bits.starters(),
         }
 
     def start(self, name: str) -> None:

@@ -21,6 +21,7 @@ from nnwidgets.figures.records import Chart, to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
+from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
 from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
@@ -51,7 +52,7 @@ def _values(name: str) -> list[Any]:
     return [choice["value"] for choice in OPTIONS[name]]
 
 
-class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
+class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -66,7 +67,7 @@ class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
     _esm = static_text("compression_lab.js")
     _css = static_text("compression_lab.css")
     writable: ClassVar[frozenset[str]] = frozenset(
-        {*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *ROUNDING_CONTROLS, *MORE_CONTROLS}
+        {*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *ROUNDING_CONTROLS, *BITS_CONTROLS, *MORE_CONTROLS}
     )
 
     sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
@@ -132,7 +133,7 @@ class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
             )
         self._exp, self._view = experiment, LabView(experiment)
         self._files, self._lottery = LabFiles(self, experiment), LabLottery(self, experiment)
-        self._rounding = LabRounding(self, experiment)
+        self._rounding, self._bits = LabRounding(self, experiment), LabBits(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -158,6 +159,7 @@ class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
         self._files.begin()
         self._lottery.begin()
         self._rounding.begin()
+        self._bits.begin()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -196,7 +198,7 @@ class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
             },
         )
         self.set_trait("options", self._options())
-        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP}
+        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP, **BITS_HELP}
         self.set_trait("help", {name: dict(told) for name, told in words.items()})
         self.set_trait("layers", layers_for(plan))
 
@@ -473,6 +475,7 @@ class CompressionLab(RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
             "search": self.search,
             **self._files.commands(),
             **self._lottery.commands(),
+            **self._bits.commands(),
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,

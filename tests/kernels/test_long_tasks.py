@@ -9,12 +9,21 @@ from wire import Front, Kernel
 
 BUSY_S = 2.0
 BUSY_CELL = f"began = time.monotonic()\nwhile time.monotonic() < began + {BUSY_S}: time.sleep(0.001)"
-ASKED = {"epochs": 50, "lottery_source": "own", "lottery_epochs": 50, "lottery_seeds": 10, "budget": 600, "schedule": "iterative"}
+ASKED = {
+    "epochs": 50,
+    "schedule": "iterative",
+    "budget": 600,
+    "lottery_source": "own",
+    "lottery_epochs": 50,
+    "lottery_seeds": 10,
+    "bits_epochs": 20,
+}
 TASKS = {  # command -> what is said where it is cancelled before anything is done
     "fine_tune": "cancelled: nothing was changed",
     "prune_run": "cancelled: nothing was changed",
     "search": "cancelled: nothing was changed",
     "lottery_run": "cancelled: rounds that were done are kept",
+    "bits_run": "cancelled: bit widths that were done are kept",
     "scan_layers": "cancelled: nothing was changed",
     "measure_encodings": "cancelled: nothing was changed",
     "measure_crossover": "cancelled: nothing was changed",

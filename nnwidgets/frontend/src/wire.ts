@@ -262,6 +262,14 @@ export interface ExportView {
   refused: { text: string; replace: boolean } | null;
 }
 
+/** What a comparison of bits has shown, and what a run would take. */
+export interface BitsView {
+  refused: string;
+  plan: string;
+  words: string[]; // a heading first
+  drawn: boolean;
+}
+
 /** What rounding does to the chosen layer. */
 export interface RoundingView {
   layer: string;
@@ -354,6 +362,8 @@ export interface Written {
   lottery_rewind: number;
   rounding_open: boolean;
   followed: number;
+  bits_seeds: number;
+  bits_epochs: number;
   gesture: number;
 }
 
@@ -373,6 +383,7 @@ export interface Read extends Common {
   file_about: FileAbout;
   lottery_view: LotteryView;
   rounding_view: RoundingView;
+  bits_view: BitsView;
 }
 
 export type Traits = Written & Read;
@@ -380,16 +391,16 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
-  "exported", "export_view", "file_about", "lottery_view", "rounding_view",
+  "exported", "export_view", "file_about", "lottery_view", "rounding_view", "bits_view",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
   "symmetric", "observer", "percentile", "power_of_two", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
-  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "followed",
+  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "followed", "bits_seeds", "bits_epochs",
 ];
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

@@ -7,6 +7,7 @@ import { Live } from "../shell/Live";
 import { Shell, typing, wordOf } from "../shell/Shell";
 import { strings } from "../strings";
 import { Charts } from "./Charts";
+import { FewerBits } from "./FewerBits";
 import { AllFigures, Figures, MAIN } from "./Figures";
 import { Files } from "./Files";
 import { Layers } from "./Layers";
@@ -58,6 +59,7 @@ export function App({ store }: { store: LabStore }) {
                 <Charts choose={choose} />
                 <Layers open={byHand} onToggle={setByHand} />
                 <Rounding />
+                <FewerBits />
                 <Lottery />
                 <Files />
               </div>
