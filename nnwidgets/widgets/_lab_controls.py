@@ -8,7 +8,7 @@ from typing import Any
 
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
-__all__ = ["CONTROLS", "controls_of", "recipe_of"]
+__all__ = ["BITS_OF", "CONTROLS", "controls_of", "recipe_of"]
 
 CONTROLS = (
     "sparsity",
@@ -23,8 +23,11 @@ CONTROLS = (
     "observer",
     "percentile",
     "power_of_two",
+    "method",
 )
-_GRID = ("weight_bits", "activation_bits", "granularity", "symmetric", "observer", "percentile", "power_of_two")
+BITS_OF = {"ternary": 2, "binary": 1}
+"""Ways to round that have their own number of bits."""
+_GRID = ("weight_bits", "activation_bits", "granularity", "symmetric", "observer", "percentile", "power_of_two", "method")
 _LARGEST = 0.99  # end of the slider
 
 
@@ -72,6 +75,7 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
             norm=pruning.norm,
             allocation=pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
         )
+    shown["method"] = "affine"
     if quantization is not None:
         shown.update({name: getattr(quantization, name) for name in _GRID[2:]})
         if isinstance(quantization.weight_bits, int):

@@ -78,11 +78,13 @@ class LabRounding:
         shown = settings if settings is not None and rounded else replace(settings or self._asked(), weight_bits=_BITS)
         rows, now = [], None
         try:
-            for each in OPTIONS["observer"]:
-                report = plan.rounding(Recipe(state.recipe.pruning, replace(shown, observer=each["value"])), layer)
+            own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
+            for each in OPTIONS["observer"] if shown.method == "affine" else own:
+                observer = each["value"] if shown.method == "affine" else shown.observer
+                report = plan.rounding(Recipe(state.recipe.pruning, replace(shown, observer=observer)), layer)
                 if report is None:
                     return
-                is_now = each["value"] == shown.observer
+                is_now = observer == shown.observer
                 now = report if is_now else now
                 rows.append(_row(each, report, is_now))
                 yield
@@ -95,7 +97,7 @@ class LabRounding:
         notes = _notes(now, shown)
         if not rounded:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
-        steps = [] if one is None else _followed(one, now)
+        steps = [] if one is None else _followed(one, now, shown.method)
         charts: dict[str, Chart] = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
         widget.show_records(charts=charts, rounding_view={"layer": layer, "rows": rows, "steps": steps, "notes": notes})
 
@@ -131,12 +133,12 @@ def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
         return []
     where = "the layer" if report.quantized.axis is None else f"channel {report.outlier_channel}"
     told = f"The largest weight of {where} is {report.outlier:.2f} times the next one"
-    if settings.observer == "minmax" and not (report.quantized.symmetric and report.quantized.bits == 1):
+    if settings.observer == "minmax" and settings.method == "affine" and report.quantized.bits > 1:
         told += ": without it the steps there could be that much finer"
     return [told + "."]
 
 
-def _followed(one: Followed, report: RoundingReport) -> list[str]:
+def _followed(one: Followed, report: RoundingReport, method: str) -> list[str]:
     """Quantize and dequantize with the numbers of one weight."""
     found = report.quantized
     where = "" if found.axis is None else f", in channel {one.channel} of {found.n_scales}"
@@ -145,7 +147,10 @@ def _followed(one: Followed, report: RoundingReport) -> list[str]:
     plus = f" + {one.zero_point}" if one.zero_point else ""
     error = one.value - one.weight
     lines = [f"w = {number(one.weight)}{where}"]
-    if found.symmetric and found.bits == 1:
+    if method == "ternary":
+        lines += [f"s = mean of |w| above D = 0.7 mean |w|: {number(one.scale)}"]
+        lines += [f"q = sign(w) where |w| > D, else 0: {number(one.code)}"]
+    elif found.symmetric and found.bits == 1:
         lines += [f"s = mean |w| = {number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
     else:
         ratio = f"{one.ratio:.2f}".replace("-", text.MINUS)

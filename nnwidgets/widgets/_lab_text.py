@@ -91,6 +91,23 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "weight_bits": [choice(32, "32 bit, as trained", "No rounding.")]
     + [choice(bits, f"{bits} bit", f"{2**bits} levels at most for each weight.") for bits in range(8, 0, -1)],
     "activation_bits": [choice(32, "32 bit", "Activations stay in floating point in this version.")],
+    "method": [
+        choice("affine", "even steps", "Levels lie at even steps; their number is that of the bits."),
+        choice(
+            "ternary",
+            "ternary",
+            "Minus, zero, plus: two bits. Small weights become zero.",
+            "D = 0.7 mean |w|; s = mean of |w| > D; w' = s sign(w) where |w| > D, else 0",
+            "Li & Liu 2016",
+        ),
+        choice(
+            "binary",
+            "binary",
+            "Minus and plus: one bit. All weights have the same size.",
+            "w' = mean |w| sign(w)",
+            "Rastegari et al. 2016",
+        ),
+    ],
     "granularity": [
         choice("tensor", "per tensor", "One scale for a whole layer."),
         choice("channel", "per channel", "One scale for each output channel: ranges fit better, a few bytes more."),
@@ -221,6 +238,7 @@ HELP: Mapping[str, dict[str, str]] = {
         "formula": "q = clamp(round(w / s) + z), w' = (q - z) s",
         "source": "Krishnamoorthi 2018; Menghani 2021",
     },
+    "method": {"what": "How weights become codes. Ternary and binary have rules of their own for the scale, and their own bits."},
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},
     "observer": {

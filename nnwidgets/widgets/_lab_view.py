@@ -45,6 +45,8 @@ def recipe_words(recipe: Recipe) -> str:
 def _rounded(quantization: Quantization) -> str:
     bits = quantization.weight_bits
     found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
+    if quantization.method != "affine":
+        return " ".join([quantization.method, *(["with steps of powers of two"] if quantization.power_of_two else [])])
     if quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
     return " ".join([*found, *(["steps of powers of two"] if quantization.power_of_two else [])])

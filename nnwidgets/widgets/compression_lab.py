@@ -22,7 +22,7 @@ from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
-from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, recipe_of
+from nnwidgets.widgets._lab_controls import BITS_OF, CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
@@ -87,6 +87,9 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
     symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
     observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
     percentile = traitlets.Float(99.9, min=50.1, max=100.0, help="Per cent of the weights that the range holds.").tag(sync=True)
+    method = traitlets.Enum(_values("method"), "affine", help="How weights become codes: affine, ternary or binary.").tag(
+        sync=True
+    )
     power_of_two = traitlets.Bool(False, help="Steps between levels are powers of two.").tag(sync=True)
     sample = traitlets.Enum(_values("sample"), "test", help="What accuracy is measured on: test or val.").tag(sync=True)
     selected_layer = traitlets.Unicode("", help="Layer of the weight histogram.").tag(sync=True)
@@ -237,6 +240,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         applied = self._exp.recipe
         if change["name"] == "structure" and (applied.pruning is None or self._recipe() != applied):  # not mirrored from there
             self._settle()
+        self._fit_method(change["name"])
         recipe = self._recipe()
         if recipe == self._asked:
             return
@@ -246,6 +250,22 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
             self._exp.notify(Notice(_STOPPED, ""))
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
         self._exp.request(recipe, self._merge)
+
+    def _fit_method(self, moved: str) -> None:
+        """A way to round brings its bits; other bits or levels bring even steps back."""
+        bits = BITS_OF.get(self.method)
+        if bits is None or (self.weight_bits == bits and self.symmetric):
+            return
+        self._settling = True
+        try:
+            with self.publishing():
+                if moved == "method":
+                    self.set_trait("weight_bits", bits)
+                    self.set_trait("symmetric", True)
+                else:
+                    self.set_trait("method", "affine")
+        finally:
+            self._settling = False
 
     def _schedule_moved(self, change: Any) -> None:
         with self.publishing():

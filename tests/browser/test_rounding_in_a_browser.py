@@ -53,7 +53,12 @@ def test_one_layer_is_rounded_step_by_step(notebook: Callable[..., Notebook]) ->
     assert findings(book.page, '[data-nnw="compression-lab"]') == []
     book.theme("dark")
     assert findings(book.page, '[data-nnw="compression-lab"]') == []
-    for _ in range(4):
+    widget.set("method", "ternary")
+    assert book.python("lab.wait(60)") is True
+    assert book.python("[lab.weight_bits, lab.experiment.recipe.quantization.method]") == [2, "ternary"]
+    expect(widget.control("observer")).to_have_count(0)  # it has a rule of its own
+    expect(card.locator("tbody tr")).to_have_count(1)
+    for _ in range(5):
         widget.action("undo").click()
         assert book.python("lab.wait(60)") is True
     assert book.python("lab.observer") == "minmax" and (book.errors, book.left) == ([], [])

@@ -26,6 +26,8 @@ RECIPES = [
     Recipe(Pruning(0.3, structure="filter"), Quantization(8, granularity="tensor", symmetric=False)),
     Recipe(None, Quantization({"conv1": 3, "out": 1})),
     Recipe(None, Quantization(1)),
+    Recipe(Pruning(0.4), Quantization(2, method="ternary")),
+    Recipe(None, Quantization({"conv1": 1, "out": 32}, method="binary", granularity="tensor")),
     Recipe(Pruning(0.5), Quantization(4, observer="mse", granularity="tensor")),
     Recipe(Pruning(0.3), Quantization(3, symmetric=False, observer="percentile", percentile=95)),
     Recipe(None, Quantization(5, observer="kl", power_of_two=True)),
@@ -101,7 +103,7 @@ def test_any_training_loop_keeps_masks_and_grids(recipe: Recipe) -> None:
         if found is not None:
             parts = [weight] if found.axis is None else list(weight.movedim(found.axis, 0))
             assert all(len(part.unique()) <= max(3, 2**found.bits) for part in parts)
-            if recipe.quantization is not None and recipe.quantization.observer == "minmax":
+            if recipe.quantization is not None and recipe.quantization.observer == "minmax" and found.bits > 2:
                 again = quantize(
                     weight, found.bits, "tensor" if found.axis is None else "channel", found.symmetric, layer.out_axis
                 )
@@ -201,6 +203,9 @@ MISFITS = [
     (Recipe(Pruning(0.5, masks={"fc9": [1]})), "fc9"),
     (Recipe(Pruning(0.5, masks={"conv1": [1]})), "another network"),
     (Recipe(None, Quantization({"bogus": 4})), "bogus"),
+    (Recipe(None, Quantization(4, method="ternary")), "Use weight_bits=2"),
+    (Recipe(None, Quantization({"conv1": 8}, method="binary")), "Use weight_bits=1"),
+    (Recipe(None, Quantization(2, method="ternary", symmetric=False)), "use symmetric=True"),
 ]
 
 

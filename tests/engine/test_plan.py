@@ -38,6 +38,7 @@ QUANTIZATIONS = [
     Quantization(3, symmetric=False),
     Quantization(1),
     Quantization(4, observer="mse"),
+    Quantization(2, method="ternary", observer="kl"),
     Quantization(3, symmetric=False, observer="percentile", percentile=90),
     Quantization(6, granularity="tensor", observer="kl", power_of_two=True),
     Quantization(1, symmetric=False, granularity="tensor"),

@@ -173,3 +173,39 @@ def test_unknown_observers_are_refused() -> None:
     for percentile in (50.0, 100.5, math.nan):
         with pytest.raises(InputError, match="percentile"):
             quantize(torch.ones(3), 4, observer="percentile", percentile=percentile)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_ternary_by_loops(granularity: str) -> None:
+    """Signs above 0.7 of the mean size, times the mean size of those; zeros stay, constants come back; a step may be a shift."""
+    weight = numbers(4, 50)
+    weight[3] = -0.3
+    found = quantize(weight, 2, granularity, True, 0, method="ternary")
+    parts = list(weight) if granularity == "channel" else [weight.reshape(-1)]
+    for i, part in enumerate(parts):
+        own = [abs(float(w)) for w in part if w != 0]
+        limit = 0.7 * sum(own) / len(own) if own else 0.0
+        above = [size for size in own if size > limit]
+        scale = sum(above) / len(above) if above else 1.0
+        assert float(found.scale[i]) == pytest.approx(scale, rel=1e-6)
+        got = (found.values[i] if granularity == "channel" else found.values.reshape(-1)).tolist()
+        assert got == [int(math.copysign(1, w)) if abs(w) > limit else 0 for w in part.tolist()]
+    assert torch.equal(found.dequantized, found.values.float() * found.scale.reshape(-1, 1)) and bool(found.inside.all())
+    if granularity == "channel":
+        assert torch.equal(found.dequantized[3], weight[3])
+    shifted = quantize(weight, 2, granularity, True, 0, method="ternary", power_of_two=True)
+    assert torch.equal(shifted.values, found.values)
+    assert all(float(s) == 2.0 ** math.ceil(math.log2(float(p))) for s, p in zip(shifted.scale, found.scale, strict=True))
+    normal = torch.randn(4, 500, generator=torch.Generator().manual_seed(0))
+    ways = [quantize(normal, 2, granularity, True, 0, method=method).dequantized for method in ("ternary", "affine")]
+    assert (ways[0] - normal).square().sum() < 0.6 * (ways[1] - normal).square().sum()
+
+
+def test_methods_need_their_bits() -> None:
+    """Binary is one symmetric bit, whose rule it is; other widths are refused."""
+    weight = numbers(3, 40)
+    binary, plain = quantize(weight, 1, method="binary"), quantize(weight, 1)
+    assert torch.equal(binary.dequantized, plain.dequantized)
+    for bits, symmetric, method in ((4, True, "ternary"), (2, False, "ternary"), (2, True, "binary"), (4, True, "codebook")):
+        with pytest.raises(InputError, match="'ternary' with 2 symmetric"):
+            quantize(weight, bits, "channel", symmetric, 0, method=method)

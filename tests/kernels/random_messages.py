@@ -11,7 +11,20 @@ from typing import Any
 __all__ = ["ANALYSIS", "LAB", "Vocabulary", "messages"]
 
 CONTROLS = ("sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "granularity", "symmetric", "sample")
-OTHERS = ("selected_layer", "epochs", "learning_rate", "gesture", "activation_bits", "observer", "percentile", "power_of_two")
+OTHERS = (
+    "selected_layer",
+    "epochs",
+    "learning_rate",
+    "gesture",
+    "activation_bits",
+    "observer",
+    "percentile",
+    "power_of_two",
+    "method",
+    "rounding_open",
+    "followed",
+    "bits_seeds",
+)
 PRIVATE = ("_esm", "_css", "_exp", "_wire", "_view", "_anywidget_id", "_model_module", "comm", "keys", "layout", "__class__")
 TOLD = ("seq", "status", "error", "accuracy", "view", "snapshot_view", "history", "task", "about", "options", "code", "tooltip")
 COMMANDS = ("undo", "redo", "reset", "snapshot_save", "snapshot_load", "snapshot_delete", "cancel", "retry", "dismiss", "resync")

@@ -72,6 +72,27 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
     assert "1 bit range by least squares" in repr(lab._shown["charts"]["pareto"])
 
 
+def test_a_method_brings_its_bits_and_other_bits_bring_even_steps_back(lab: Any) -> None:
+    """Also in the card, where one rule is told instead of four ranges; Undo shows what was."""
+    from_front(lab, method="ternary", rounding_open=True)
+    assert (lab.weight_bits, lab.symmetric) == (2, True)
+    assert lab.experiment.recipe.quantization == E.Quantization(2, method="ternary")
+    assert [row["label"] for row in lab.rounding_view["rows"]] == ["ternary"] and lab.rounding_view["rows"][0]["now"]
+    assert lab.rounding_view["steps"][1].startswith("s = mean of |w| above D")
+    from_front(lab, method="binary")
+    assert lab.weight_bits == 1 and lab.rounding_view["rows"][0]["label"] == "binary"
+    from_front(lab, weight_bits=5)
+    assert lab.method == "affine" and lab.experiment.recipe.quantization == E.Quantization(5)
+    lab.method = "ternary"
+    assert lab.wait(60)
+    lab.symmetric = False
+    assert lab.wait(60) and (lab.method, lab.weight_bits) == ("affine", 2) and len(lab.rounding_view["rows"]) == 4
+    lab.experiment.undo()
+    assert lab.wait(60) and lab.method == "ternary" and lab.symmetric is True
+    lab.experiment.reset()
+    assert lab.wait(60) and (lab.method, lab.weight_bits) == ("affine", 32)
+
+
 def test_what_the_screen_sends_is_cleaned(lab: Any) -> None:
     """Out of range is clamped, no number is refused."""
     from_front(lab, followed=7, rounding_open=True)

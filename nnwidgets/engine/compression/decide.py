@@ -107,7 +107,7 @@ class Decider:
         kept = chosen.keep(name)
         weight = chosen.weight(name, self.weights[name], kept)
         grid = Grid.of(quantization, bits, axis)
-        if quantization.observer == "minmax":
+        if quantization.observer == "minmax" or quantization.method != "affine":
             return grid.quantize(weight, kept)
         _, known = self._ends.get((quantization, id(chosen)), lambda: (chosen, {}))  # held, so that its id is not used again
         if name not in known:

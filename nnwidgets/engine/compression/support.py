@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from nnwidgets.engine.compression.choose import UNITS
 from nnwidgets.engine.errors import RecipeError, UnsupportedError
 from nnwidgets.engine.pruning.criteria import CRITERIA
-from nnwidgets.engine.values.recipe import Pruning, Recipe
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
-__all__ = ["check_supported", "misfit"]
+__all__ = ["check_supported", "misfit", "misfit_bits"]
 
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "activation_bits": (32,),
-    "method": ("affine",),
+    "method": ("affine", "ternary", "binary"),
     "rounding": ("nearest",),
     "equalize": (False,),
     "bias_correction": (False,),
@@ -33,10 +33,29 @@ def check_supported(recipe: Recipe) -> None:
                 f"{name}={value!r} cannot be applied by this version yet; "
                 f"it can do {' or '.join(map(repr, values))}. Change the recipe."
             )
+    if recipe.quantization is not None and (why := misfit_bits(recipe.quantization)):
+        raise RecipeError(why)
     if recipe.pruning is not None and recipe.pruning.masks is None:
         why = misfit(recipe.pruning)
         if why:
             raise RecipeError(why)
+
+
+def misfit_bits(quantization: Quantization) -> str:
+    """Say which settings of a quantization exclude each other, "" where they go together."""
+    needed = {"ternary": 2, "binary": 1}.get(quantization.method)
+    if needed is None:
+        return ""
+    given = quantization.weight_bits
+    bits = sorted(set(given.values()) if isinstance(given, Mapping) else {given})
+    if any(width not in (needed, 32) for width in bits):
+        return (
+            f"method={quantization.method!r} has {needed} bit{'s' if needed > 1 else ''} a weight; got weight_bits={given!r}. "
+            f"Use weight_bits={needed}, or method='affine'."
+        )
+    if not quantization.symmetric:
+        return f"method={quantization.method!r} has levels on both sides of zero and no zero point; use symmetric=True."
+    return ""
 
 
 def misfit(pruning: Pruning) -> str:

@@ -6,7 +6,8 @@ torch.fake_quantize_per_tensor_affine and ..._per_channel_affine. Symmetric: s =
 (the narrow range). By another observer than "minmax" the ends lo and hi lie nearer (see `ranges`), and what is beyond is clipped.
 Power of two: s is rounded up to the next power of two, so that a product with it is a shift (true fixed point). Symmetric at one
 bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari et al. 2016), whatever the observer.
-Zero stays exactly zero in all of them, so that what was pruned stays pruned.
+Ternary: q is the sign of weights above D = 0.7 mean |w|, else zero, and s the mean |w| of those above (Li & Liu 2016), of weights
+that are not zero. Zero stays exactly zero in all of them, so that what was pruned stays pruned.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.quantization.ranges import Ends, ends_of
 
 __all__ = ["Quantized", "code_range", "dequantize", "quantize", "weight_ends"]
+
+
+_METHODS = {"affine": None, "ternary": 2, "binary": 1}  # with the bits that a rule of its own needs
+_TERNARY = 0.7  # of the mean |w|; what is smaller becomes zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +98,7 @@ def quantize(
     percentile: float = 99.9,
     power_of_two: bool = False,
     ends: Ends | None = None,
+    method: str = "affine",
 ) -> Quantized:
     """Put a weight on its grid.
 
@@ -102,6 +108,7 @@ def quantize(
         mask: bool, True where a weight is kept; the others become 0 first.
         observer: "minmax", "percentile", "mse" or "kl": where the grid ends. percentile: of the weights that it holds, by that
             observer. power_of_two: scales are. ends: what `weight_ends` gave for the same, to save the time.
+        method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale.
 
     Raises:
         InputError: another number of bits or granularity.
@@ -113,18 +120,25 @@ def quantize(
             f"Got observer={observer!r}, percentile={percentile!r}; expected 'minmax', 'percentile', 'mse' or 'kl', and a "
             "percentile above 50, up to 100."
         )
+    if method not in _METHODS or (method != "affine" and (bits, symmetric) != (_METHODS[method], True)):
+        raise InputError(
+            f"Got method={method!r} with {bits} bits, symmetric={symmetric}; expected 'affine', 'ternary' with 2 symmetric "
+            "bits, or 'binary' with 1."
+        )
     with torch.no_grad():
         kept = weight.detach() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight))
         values = kept.float()
         dims = tuple(d for d in range(values.dim()) if granularity == "tensor" or d != axis)
-        if symmetric and bits == 1:
+        if method == "ternary":
+            scale, zero, codes, inside = _ternary(values, dims)
+        elif symmetric and bits == 1:
             scale, zero, codes, inside = _signs(values, dims)
         else:
             if ends is None and observer != "minmax":
                 ends = _ends(values, dims, bits, symmetric, observer, percentile)
             scale, zero, codes, inside = _grid(values, dims, bits, symmetric, ends)
         if power_of_two:
-            scale, zero, codes, inside = _shifted(values, scale, zero, bits, symmetric)
+            scale, zero, codes, inside = _shifted(values, (scale, zero, codes, inside), bits, symmetric, method)
         out = ((codes - zero) * scale).to(weight.dtype)
         return Quantized(
             values=codes.to(torch.int16),
@@ -209,12 +223,13 @@ def _codes(values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> 
     return codes.clamp_(low, high), inside
 
 
-def _shifted(values: Tensor, scale: Tensor, zero: Tensor, bits: int, symmetric: bool) -> _Grid:
+def _shifted(values: Tensor, found: _Grid, bits: int, symmetric: bool, method: str) -> _Grid:
     """The same grid with the next power of two for a scale. The share of the levels below zero stays."""
+    scale, zero, codes, inside = found
     mantissa, exponent = torch.frexp(scale)  # mantissa in [0.5, 1)
     wider = torch.ldexp(torch.ones_like(scale), torch.where(mantissa == 0.5, exponent - 1, exponent))
-    if symmetric and bits == 1:
-        return wider, zero, values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)
+    if method != "affine" or (symmetric and bits == 1):  # whose codes do not come from the scale
+        return wider, zero, codes, inside
     low, high = code_range(bits, symmetric)
     return wider, zero, *_codes(values, wider, zero, low, high)
 
@@ -227,3 +242,17 @@ def _signs(values: Tensor, dims: tuple[int, ...]) -> _Grid:
     scale = (sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
     scale = torch.where(count == 0, torch.ones_like(scale), scale)
     return scale, torch.zeros_like(scale), values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)  # no -0
+
+
+def _ternary(values: Tensor, dims: tuple[int, ...]) -> _Grid:
+    sizes = values.abs()
+    if values.numel() == 0:
+        return _grid(values, dims, 8, True)
+    count = (values != 0).sum(dims, keepdim=True)
+    limit = (_TERNARY * sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
+    above = sizes > limit
+    kept = above.sum(dims, keepdim=True)
+    scale = ((sizes.double() * above).sum(dims, keepdim=True) / kept.clamp(min=1)).float()
+    scale = torch.where(kept == 0, torch.ones_like(scale), scale)
+    codes = torch.where(above, values.sign(), torch.zeros_like(values))
+    return scale, torch.zeros_like(scale), codes, torch.ones_like(values, dtype=torch.bool)

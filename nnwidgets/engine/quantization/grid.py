@@ -24,6 +24,7 @@ class Grid:
     observer: str = "minmax"
     percentile: float = 99.9
     power_of_two: bool = False
+    method: str = "affine"
 
     @classmethod
     def of(cls, settings: Quantization, bits: int, axis: int) -> Grid:
@@ -36,10 +37,13 @@ class Grid:
             settings.observer,
             settings.percentile,
             settings.power_of_two,
+            settings.method,
         )
 
     def ends(self, weight: Tensor, mask: Tensor | None = None) -> Ends | None:
         """Where the grid ends, which takes longer than the rest for some observers; None where that is known at once."""
+        if self.method != "affine":
+            return None
         return weight_ends(weight, self.bits, self.granularity, self.symmetric, self.axis, mask, self.observer, self.percentile)
 
     def quantize(self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None) -> Quantized:
@@ -55,4 +59,5 @@ class Grid:
             self.percentile,
             self.power_of_two,
             ends,
+            self.method,
         )

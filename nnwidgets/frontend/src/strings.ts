@@ -31,6 +31,7 @@ export const strings = {
   observer: "Range from",
   percentile: "Per cent held",
   powerOfTwo: "Step",
+  method: "Codes",
   sample: "Accuracy on",
   selectedLayer: "Layer whose weights are shown",
   weightsOf: "Weights of",

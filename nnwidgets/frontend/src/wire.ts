@@ -178,6 +178,7 @@ export interface Options {
   symmetric?: Choice[];
   observer?: Choice[];
   power_of_two?: Choice[];
+  method?: Choice[];
   sample?: Choice[];
   norm?: Choice[];
   schedule?: Choice[];
@@ -342,6 +343,7 @@ export interface Written {
   observer: string;
   percentile: number;
   power_of_two: boolean;
+  method: string;
   sample: string;
   selected_layer: string;
   epochs: number;
@@ -396,7 +398,7 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "percentile", "power_of_two", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "symmetric", "observer", "percentile", "power_of_two", "method", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
   "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "followed", "bits_seeds", "bits_epochs",
 ];

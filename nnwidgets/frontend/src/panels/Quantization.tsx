@@ -16,6 +16,8 @@ function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"
 export function Quantization() {
   const store = useLab();
   const options = store.get("options") ?? {};
+  const method = store.value("method", "affine");
+  const even = method === "affine"; // the others have their own rule for the range
   const observer = store.value("observer", "minmax");
   const bits = numbers(options.weight_bits);
   const activation = numbers(options.activation_bits);
@@ -24,13 +26,15 @@ export function Quantization() {
       <h3>{strings.quantization}</h3>
       <Bits trait="weight_bits" label={strings.weightBits} list={bits.length ? bits : [32, 8, 7, 6, 5, 4, 3, 2, 1]} />
       {activation.length > 1 && <Bits trait="activation_bits" label={strings.activationBits} list={activation} />}
+      {options.method && <Select control="method" label={strings.method} choices={options.method} value={method}
+        onValue={(v) => store.write("method", String(v), { discrete: true })} />}
       {options.granularity && <Segmented control="granularity" label={strings.granularity} choices={options.granularity}
         value={store.value("granularity", "channel")} onValue={(v) => store.write("granularity", String(v), { discrete: true })} />}
-      {options.symmetric && <Segmented control="symmetric" label={strings.symmetric} choices={options.symmetric}
+      {options.symmetric && even && <Segmented control="symmetric" label={strings.symmetric} choices={options.symmetric}
         value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
-      {options.observer && options.observer.length > 1 && <Select control="observer" label={strings.observer} choices={options.observer}
+      {options.observer && options.observer.length > 1 && even && <Select control="observer" label={strings.observer} choices={options.observer}
         value={observer} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
-      {observer === "percentile" && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
+      {observer === "percentile" && even && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
         onValue={(v) => store.write("percentile", v, { discrete: true })} />}
       {options.power_of_two && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
         value={store.value("power_of_two", false)} onValue={(v) => store.write("power_of_two", Boolean(v), { discrete: true })} />}
