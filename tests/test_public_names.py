@@ -94,6 +94,7 @@ PUBLIC = {
         "shapes",
         "shift_tests",
         "sparse_crossover",
+        "spread_bits",
         "statistics",
         "stream_accuracy",
         "structure",

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         watch_training,
     )
     from nnwidgets.engine.jobs import Job, Jobs
-    from nnwidgets.engine.scans import sensitivity_scan
+    from nnwidgets.engine.scans import sensitivity_scan, spread_bits
     from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
     from nnwidgets.engine.sparse import LotteryResult, compare_bits, compare_criteria, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
@@ -169,6 +169,7 @@ __all__ = [
     "shapes",
     "shift_tests",
     "sparse_crossover",
+    "spread_bits",
     "statistics",
     "stream_accuracy",
     "structure",
@@ -244,7 +245,7 @@ __getattr__, __dir__ = lazy_names(
         "suspect_labels": ".diagnosis.label_errors",
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
-        "sensitivity_scan": ".scans",
+        **dict.fromkeys(("sensitivity_scan", "spread_bits"), ".scans"),
         **dict.fromkeys(("LotteryResult", "compare_bits", "compare_criteria", "lottery_ticket", "prune_and_tune"), ".sparse"),
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.scans._sensitivity import sensitivity_scan, sensitivity_steps
+from nnwidgets.engine.scans._spread import spread_bits
 from nnwidgets.engine.scans.records import Progress
 
-__all__ = ["Progress", "sensitivity_scan", "sensitivity_steps"]
+__all__ = ["Progress", "sensitivity_scan", "sensitivity_steps", "spread_bits"]
