@@ -8,6 +8,7 @@ from typing import Any
 
 import traitlets
 
+from nnwidgets.widgets._bits_trait import LayerBits
 from nnwidgets.widgets._structure_trait import StructureTrait
 
 __all__ = ["RefusedError", "clean", "sendable"]
@@ -44,6 +45,10 @@ def clean(trait: traitlets.TraitType[Any, Any], value: Any) -> Any:
             raise RefusedError(f"{_show(value)} is not a text of at most {_LONGEST_TEXT} characters")
         if isinstance(trait, StructureTrait) and not trait.allows(value):
             raise RefusedError(f"{_show(value)} is no structure")
+        return value
+    if isinstance(trait, LayerBits):
+        if not trait.allows(value) or len(value) > _LARGEST_DICT or any(name != sendable(name) for name in value):
+            raise RefusedError(f"{_show(value)} is not a mapping of layer names to bits")
         return value
     if isinstance(trait, traitlets.Dict):
         return _shares(value)

@@ -51,7 +51,8 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
             norm=controls["norm"],
             masks=None,
         )
-    if controls["weight_bits"] < 32:
+    bits = controls["weight_bits"]
+    if any(width < 32 for width in bits.values()) if isinstance(bits, Mapping) else bits < 32:
         named = {name: controls[name] for name in _GRID}
         quantization = replace(present.quantization or Quantization(), **named)
     return Recipe(pruning, quantization)
@@ -78,6 +79,6 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
     shown["method"] = "affine"
     if quantization is not None:
         shown.update({name: getattr(quantization, name) for name in _GRID[2:]})
-        if isinstance(quantization.weight_bits, int):
-            shown["weight_bits"] = quantization.weight_bits
+        bits = quantization.weight_bits
+        shown["weight_bits"] = bits if isinstance(bits, int) else dict(bits)
     return shown

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.experiment import Experiment, Task
+from nnwidgets.engine.experiment.bits_spread import start_spread
 from nnwidgets.engine.experiment.recalibrating import start_recalibration
 from nnwidgets.engine.experiment.scanning import Scan, start_scan
 from nnwidgets.engine.experiment.searching import start_search
@@ -44,6 +46,7 @@ class LabTasks:
         """Name of a task -> what begins it."""
         return {
             "fine_tune": self._fine_tune,
+            "spread_bits": self._spread_bits,
             "untrained": self._start_untrained,
             "recalibrate": lambda: start_recalibration(self._exp),
             "latency": self._measure_latency,
@@ -72,6 +75,13 @@ class LabTasks:
     def _fine_tune(self) -> None:
         widget = self._widget
         start_fine_tuning(self._exp, replace(default_setup(self._exp), epochs=widget.epochs, lr=widget.learning_rate))
+
+    def _spread_bits(self) -> None:
+        widget, present = self._widget, self._exp.recipe.quantization
+        bits = widget.weight_bits
+        if not isinstance(bits, int) or bits == 32 or present is None:
+            raise RecipeError("bits by layer need bits for all first, 1 to 8: they are the average that is not exceeded.")
+        start_spread(self._exp, bits, present)
 
     def _start_untrained(self) -> None:
         widget, made = self._widget, self._exp.training

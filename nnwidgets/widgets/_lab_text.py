@@ -266,6 +266,11 @@ HELP: Mapping[str, dict[str, str]] = {
         "Removed weights stay removed, rounded weights stay rounded.",
         "source": "Han et al. 2015",
     },
+    "spread_bits": {
+        "what": "Each layer gets its own bits, at most as many on average as are set now for all. A scan on S_val tells what "
+        "each layer bears alone; those that bear least keep most. Undo, or the slider, brings the same bits for all back.",
+        "source": "Wang et al. 2019 (HAQ); Shoham & Gersho 1988",
+    },
     "start_untrained": {
         "what": "The network gets new random weights. Choose a share by SNIP or GraSP (or by chance, to compare), then "
         "Fine-tune: it is trained from the start with what is left. Epochs and rate are set as the network was trained.",

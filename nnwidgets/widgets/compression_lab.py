@@ -19,6 +19,7 @@ from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart, to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
+from nnwidgets.widgets._bits_trait import LayerBits
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
@@ -79,7 +80,11 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         help="global, uniform, erk, sensitivity, or {layer: share}.",
     ).tag(sync=True)
     norm = traitlets.Enum([1, 2], 1, help="How units are ranked by magnitude: 1 for L1, 2 for L2.").tag(sync=True)
-    weight_bits = traitlets.Enum(_values("weight_bits"), 32, help="Bits a weight: 1 to 8, or 32.").tag(sync=True)
+    weight_bits = traitlets.Union(
+        [traitlets.Enum(_values("weight_bits")), LayerBits()],
+        default_value=32,
+        help="Bits a weight: 1 to 8, or 32; or {layer: bits}.",
+    ).tag(sync=True)
     activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(
         sync=True
     )
@@ -484,6 +489,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
             "snapshot_delete": lambda name="": exp.delete_snapshot(name),
             "fine_tune": self.fine_tune,
             "start_untrained": self.start_untrained,
+            "spread_bits": self.spread_bits,
             "recalibrate": self.recalibrate,
             "prune_run": self.prune,
             "prune_step": lambda: self.prune(1),
@@ -509,6 +515,13 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
     def start_untrained(self) -> None:
         """Put new random weights under the present recipe, in the background: to prune first, and train then."""
         self._tasks.start("untrained")
+
+    def spread_bits(self) -> None:
+        """Give each layer its own bits, in the background: at most as many on average as are set for all now.
+
+        Chosen on S_val by what each layer bears alone; what is found becomes the present state.
+        """
+        self._tasks.start("spread_bits")
 
     def recalibrate(self) -> None:
         """Measure the batch-norm statistics of the present state anew in the background: no labels, no training."""

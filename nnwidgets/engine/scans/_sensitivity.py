@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,7 @@ def sensitivity_scan(
     *,
     share_prefix: bool = True,
     budget_bytes: int = BUDGET_BYTES,
+    settings: Quantization | None = None,
 ) -> pd.DataFrame:
     """Compress each layer alone by each amount and count the right answers (Han et al. 2015, Li et al. 2017).
 
@@ -54,10 +56,11 @@ def sensitivity_scan(
         model: a plain network that answers logits (B, K); it is copied and stays as it is.
         split: images with labels, where the network is. Choose nothing by S_test: give S_val.
         amounts: for "pruning" shares in [0, 1) of each layer's single weights, the smallest go; for "quantization" bits, 1 to 8
-            or 32, with a scale a channel. Each is tried once, in ascending order.
+            or 32. Each is tried once, in ascending order.
         kind: "pruning" or "quantization".
         executor: any ``concurrent.futures.Executor`` (threads, processes, a Dask client's): images are divided among its workers.
         share_prefix: False runs the whole network for each candidate. budget_bytes: of kept activations, in each task.
+        settings: of the rounding, all but the bits; by default symmetric, a scale a channel.
 
     Returns:
         A row for each layer, in order of definition, and amount: layer, amount (or bits), accuracy, error, drop (accuracy of the
@@ -70,7 +73,7 @@ def sensitivity_scan(
         InputError: an unknown kind, amounts out of range or none, no executor. DataError: no labels, another device.
         ModelError, UnsupportedError: a network that cannot be measured or compressed.
     """
-    steps = _Steps(model, split, amounts, kind)
+    steps = _Steps(model, split, amounts, kind, settings)
     with preserved_rng():
         if executor is not None:
             return steps.table(_divided(steps, split, executor, budget_bytes, share_prefix))
@@ -79,13 +82,19 @@ def sensitivity_scan(
 
 
 def sensitivity_steps(
-    model: nn.Module, split: Split, amounts: Sequence[float], kind: str = "pruning", *, budget_bytes: int = BUDGET_BYTES
+    model: nn.Module,
+    split: Split,
+    amounts: Sequence[float],
+    kind: str = "pruning",
+    *,
+    budget_bytes: int = BUDGET_BYTES,
+    settings: Quantization | None = None,
 ) -> Generator[Progress, None, pd.DataFrame]:
     """As `sensitivity_scan`, for a job: a generator that yields after each 10 to 20 ms of work and returns the table.
 
     Random states are not guarded: in a background thread that would take back what the user's own code draws meanwhile.
     """
-    steps = _Steps(model, split, amounts, kind)
+    steps = _Steps(model, split, amounts, kind, settings)
     found = yield from counting(steps.model, split, steps.candidates, _checked_budget(budget_bytes), plan=steps.plan)
     return steps.table(found)
 
@@ -93,7 +102,12 @@ def sensitivity_steps(
 class _Steps:
     """A scan that was checked: what is tried, on which copy, and the table of what came out."""
 
-    def __init__(self, model: nn.Module, split: Split, amounts: Sequence[float], kind: str) -> None:
+    def __init__(
+        self, model: nn.Module, split: Split, amounts: Sequence[float], kind: str, settings: Quantization | None = None
+    ) -> None:
+        self._settings = Quantization() if settings is None else settings
+        if not isinstance(self._settings, Quantization):
+            raise InputError(f"settings: got {type(settings).__name__}, expected Quantization(...); its bits do not matter.")
         self.kind, self.amounts = kind, _checked_amounts(amounts, kind)
         if not isinstance(model, nn.Module):
             raise ModelError(f"got {type(model).__name__}, expected a torch.nn.Module.")
@@ -116,7 +130,7 @@ class _Steps:
     def _recipes(self, layer: str) -> tuple[Recipe, ...]:
         if self.kind == "pruning":
             return tuple(Recipe(Pruning(0.0, allocation={layer: amount})) for amount in self.amounts)
-        return tuple(Recipe(quantization=Quantization({layer: int(bits)})) for bits in self.amounts)
+        return tuple(Recipe(quantization=replace(self._settings, weight_bits={layer: int(bits)})) for bits in self.amounts)
 
     def table(self, found: Counts) -> pd.DataFrame:
         """The counts as shares, with what each candidate costs."""

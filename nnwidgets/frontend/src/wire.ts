@@ -217,6 +217,7 @@ export interface Coupled {
 export interface LayerRow {
   name: string;
   amount: number;
+  bits: number;
   kept: string;
   bytes: string;
   macs: string;
@@ -336,7 +337,7 @@ export interface Written {
   criterion: string;
   allocation: Allocation;
   norm: number;
-  weight_bits: number;
+  weight_bits: number | Record<string, number>;
   activation_bits: number;
   granularity: string;
   symmetric: boolean;
@@ -404,5 +405,5 @@ export const WRITTEN: readonly (keyof Written)[] = [
 ];
 
 export type CommandName =
-  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "prune_run" | "prune_step" | "cancel"
+  | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "spread_bits" | "prune_run" | "prune_step" | "cancel"
   | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

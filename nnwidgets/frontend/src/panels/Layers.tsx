@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { byHand, prunable } from "../choices";
+import { byHand, numbers, prunable } from "../choices";
 import { continuous, percent } from "../controls/positions";
 import { Track } from "../controls/Slider";
 import { HelpButton } from "../controls/Help";
@@ -14,6 +14,25 @@ interface RowProps {
   layer: Layer | undefined;
   structure: string;
   chosen: boolean;
+}
+
+/** Bits of one layer; where all have the same again, the slider has them. */
+function BitsOf({ row, name }: { row: LayerRow; name: string }) {
+  const store = useLab();
+  const rows = store.get("layer_rows") ?? [];
+  const list = numbers((store.get("options") ?? {}).weight_bits);
+  const write = (bits: number): void => {
+    const all = Object.fromEntries(rows.map((each) => [each.name, each.name === row.name ? bits : each.bits]));
+    const same = new Set(Object.values(all)).size === 1;
+    store.write("weight_bits", same ? bits : all, { discrete: true });
+  };
+  return (
+    <span class="control" data-nnw-control={`weight_bits:${row.name}`}>
+      <select aria-label={strings.layerBits(name)} value={row.bits} onChange={(event) => write(Number(event.currentTarget.value))}>
+        {list.map((bits) => <option key={bits} value={bits}>{bits}</option>)}
+      </select>
+    </span>
+  );
 }
 
 function Row({ row, layer, structure, chosen }: RowProps) {
@@ -38,6 +57,7 @@ function Row({ row, layer, structure, chosen }: RowProps) {
           </span>
         ) : <span class="cap">{strings.notPrunable}</span>}
       </td>
+      <td><BitsOf row={row} name={name} /></td>
       <td>{row.kept}</td><td>{row.bytes}</td><td>{row.macs}</td>
     </tr>
   );
@@ -58,7 +78,7 @@ export function Layers({ open, onToggle }: { open: boolean; onToggle: (open: boo
       {open && (
         <div class="scroll">
           <table>
-            <thead><tr><th scope="col">{columns.layer}</th><th scope="col"><span class="name">{columns.amount}<HelpButton control="allocation" label={strings.layersTable} /></span></th><th scope="col">{columns.kept}</th><th scope="col">{columns.bytes}</th><th scope="col">{columns.macs}</th></tr></thead>
+            <thead><tr><th scope="col">{columns.layer}</th><th scope="col"><span class="name">{columns.amount}<HelpButton control="allocation" label={strings.layersTable} /></span></th><th scope="col">{columns.bits}</th><th scope="col">{columns.kept}</th><th scope="col">{columns.bytes}</th><th scope="col">{columns.macs}</th></tr></thead>
             <tbody>{rows.map((row) => <Row key={row.name} row={row} layer={known.get(row.name)} structure={structure} chosen={row.name === chosen} />)}</tbody>
           </table>
         </div>

@@ -1,4 +1,6 @@
 import { numbers } from "../choices";
+import { CommandButton } from "../controls/Button";
+import { HelpButton } from "../controls/Help";
 import { discrete } from "../controls/positions";
 import { NumberInput } from "../controls/NumberInput";
 import { Segmented } from "../controls/Segmented";
@@ -9,8 +11,23 @@ import { strings } from "../strings";
 
 function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"; label: string; list: number[] }) {
   const store = useLab();
-  const bits = store.value(trait, 32);
-  return <Slider control={trait} label={label} range={discrete(list)} value={bits} text={strings.bits(bits)} onValue={(v) => store.write(trait, v)} />;
+  const bits: number | Record<string, number> = store.value(trait, 32);
+  const value = typeof bits === "number" ? bits : Math.max(...Object.values(bits));
+  return <Slider control={trait} label={label} range={discrete(list)} value={value} text={typeof bits === "number" ? strings.bits(bits) : strings.bitsByLayer}
+    onValue={(v) => store.write(trait, v)} />;
+}
+
+/** Each layer its own bits, as many on average as all have now. */
+function Spread() {
+  const store = useLab();
+  const bits = store.value("weight_bits", 32);
+  if (typeof bits !== "number" || bits === 32) return null;
+  return (
+    <div class="row at-start">
+      <span class="name"><CommandButton command="spread_bits" disabled={!!store.get("task")}>{strings.spreadBits}</CommandButton>
+        <HelpButton control="spread_bits" label={strings.spreadBits} /></span>
+    </div>
+  );
 }
 
 export function Quantization() {
@@ -25,6 +42,7 @@ export function Quantization() {
     <section class="card" aria-label={strings.quantization}>
       <h3>{strings.quantization}</h3>
       <Bits trait="weight_bits" label={strings.weightBits} list={bits.length ? bits : [32, 8, 7, 6, 5, 4, 3, 2, 1]} />
+      <Spread />
       {activation.length > 1 && <Bits trait="activation_bits" label={strings.activationBits} list={activation} />}
       {options.method && <Select control="method" label={strings.method} choices={options.method} value={method}
         onValue={(v) => store.write("method", String(v), { discrete: true })} />}

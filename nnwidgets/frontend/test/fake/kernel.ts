@@ -54,7 +54,7 @@ export class FakeKernel {
 
   get recipe(): Recipe {
     const get = <K extends keyof Traits>(name: K): Traits[K] => this.model.get(name) as Traits[K];
-    return { sparsity: get("sparsity"), structure: get("structure"), allocation: get("allocation"), bits: get("weight_bits"), granularity: get("granularity"), symmetric: get("symmetric"), tuned: this.tuned };
+    return { sparsity: get("sparsity"), structure: get("structure"), allocation: get("allocation"), bits: get("weight_bits") as number, granularity: get("granularity"), symmetric: get("symmetric"), tuned: this.tuned };
   }
 
   /** Costs at once, accuracy in three helpings. */
@@ -108,7 +108,7 @@ export class FakeKernel {
 
   private publish(status: Traits["status"], figures: Record<string, Figure>, charts: Record<string, Chart>): void {
     const m = measure(this.recipe);
-    const rows = NET.map((layer, i) => ({ name: layer.name, amount: amounts(this.recipe)[i]!, kept: `${Math.round(layer.weights * m.kept[i]!).toLocaleString("en")}`, bytes: `${kB((layer.weights * m.kept[i]! * this.recipe.bits) / 8)} kB`, macs: `${(layer.macs / 1e6).toFixed(2)} M` }));
+    const rows = NET.map((layer, i) => ({ name: layer.name, amount: amounts(this.recipe)[i]!, bits: 32, kept: `${Math.round(layer.weights * m.kept[i]!).toLocaleString("en")}`, bytes: `${kB((layer.weights * m.kept[i]! * this.recipe.bits) / 8)} kB`, macs: `${(layer.macs / 1e6).toFixed(2)} M` }));
     this.seq += 1;
     this.model.receive({ seq: this.seq, status, view: { seq: this.seq, generation: this.generation, figures, charts }, layer_rows: rows });
   }

@@ -60,7 +60,7 @@ test("by hand is added to the ways of spreading, once", () => {
 
 test("by hand names every layer that can be pruned so, and keeps what was set", () => {
   const layer = (name: string, ways: string[]) => ({ name, label: name, kind: "", shape: "", prunable_as: ways, params: "" });
-  const row = (name: string, amount: number) => ({ name, amount, kept: "", bytes: "", macs: "" });
+  const row = (name: string, amount: number) => ({ name, amount, bits: 32, kept: "", bytes: "", macs: "" });
   const rows = [row("conv", 0.123), row("fc", 1)];
   const layers = [layer("conv", ["weight", "filter"]), layer("fc", ["weight"])];
   assert.deepEqual(byHand(rows, layers, "weight", "global"), { conv: 0.12, fc: 0.99 });
