@@ -21,7 +21,6 @@ OTHERS = (
     "percentile",
     "power_of_two",
     "method",
-    "rounding_open",
     "followed",
     "bits_seeds",
 )
