@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from nnwidgets.engine.sparse import BitsCell
 from nnwidgets.engine.values.intervals import student
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Chart, Interval, Line, Points, Role, Rule, Series, Tick
+from nnwidgets.figures.arms import Look, arm_series
+from nnwidgets.figures.records import Axis, Chart, Rule, Series, Tick
 
 __all__ = ["bits_chart", "bits_words"]
 
-_ARMS: dict[str, tuple[str, Role, str]] = {
+_ARMS: dict[str, Look] = {
     "static": ("static: rounded as it is", "muted", "triangle"),
     "tuned": ("trained, then rounded", "accent", "square"),
     "aware": ("trained with rounding", "alt", "circle"),
@@ -28,15 +29,11 @@ def bits_chart(cells: Sequence[BitsCell], widths: Sequence[int], dense: float | 
     series: list[Series] = []
     if dense is not None:
         series.append(Rule("h", dense, "ink", text="as it is", text_anchor="end"))
-    for shift, (arm, (label, role, shape)) in enumerate(_ARMS.items()):
+    for shift, (arm, look) in enumerate(_ARMS.items()):
         found = [(i, values) for i, bits in enumerate(widths) if (values := _values(cells, arm, bits))]
-        if not found:
-            continue
-        at, means = [i + 0.06 * (shift - 1) for i, _ in found], [sum(values) / len(values) for _, values in found]
-        series.append(Line(at, means, role))
-        series.append(Interval("v", at, [min(v) for _, v in found], [max(v) for _, v in found], role, opacity=0.5))
-        titles = [f"{widths[i]} bits, {label}: {text.percent(mean)} %" for (i, _), mean in zip(found, means, strict=True)]
-        series.append(Points(at, means, shape, True, role, titles=titles, label=label))  # type: ignore[arg-type]
+        if found:
+            titles = [f"{widths[i]} bits, {look[0]}: {text.percent(sum(own) / len(own))} %" for i, own in found]
+            series += arm_series(look, [i + 0.06 * (shift - 1) for i, _ in found], [own for _, own in found], titles)
     x = Axis((-0.4, max(len(widths) - 0.6, 0.4)), "bits", ticks=tuple(Tick(i, str(bits)) for i, bits in enumerate(widths)))
     y = Axis((0.0, 1.02), "accuracy, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0, 0.25, 0.5, 0.75, 1)), grid=True)
     said = f"Accuracy by the bits of the weights: {whose}. Strokes: least to largest of the seeds."
@@ -54,10 +51,10 @@ def bits_words(cells: Sequence[BitsCell], n: int) -> list[str]:
         apart = [c.aware - c.tuned for c in cells if c.bits == bits and c.aware is not None and c.tuned is not None]
         reasons = [cell.reason for cell in cells if cell.bits == bits and cell.reason]
         if len(apart) > 1:
-            mean, low, high = student(apart, 0.5 / n)
-            told = f"{_points(mean)} points, 95 % interval {_points(low)} to {_points(high)}, {len(apart)} paired seeds"
+            mean, low, high = map(text.signed_points, student(apart, 0.5 / n))
+            told = f"{mean} points, 95 % interval {low} to {high}, {len(apart)} paired seeds"
         elif apart:
-            told = f"{_points(apart[0])} points; one seed cannot tell how much of that is chance"
+            told = f"{text.signed_points(apart[0])} points; one seed cannot tell how much of that is chance"
         else:
             told = ""
         lines += [f"{bits} bits: {told}"] if told else []
@@ -67,7 +64,3 @@ def bits_words(cells: Sequence[BitsCell], n: int) -> list[str]:
 
 def _values(cells: Sequence[BitsCell], arm: str, bits: int) -> list[float]:
     return [float(value) for cell in cells if cell.bits == bits and (value := getattr(cell, arm)) is not None]
-
-
-def _points(share: float) -> str:
-    return text.signed_points(share)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from nnwidgets.engine.sparse import LotteryResult, LotteryRun
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Chart, Interval, Line, Points, Role, Rule, Series, Tick
+from nnwidgets.figures.arms import Look, arm_series
+from nnwidgets.figures.records import Axis, Chart, Rule, Series, Tick
 
 __all__ = ["LOTTERY_MEASURES", "lottery_chart", "lottery_words"]
 
@@ -16,7 +17,7 @@ LOTTERY_MEASURES = {
     "stop_test_accuracy": "Accuracy on S_test at the early stop",
     "end_test_accuracy": "Accuracy on S_test at the end",
 }
-_ARMS: dict[str, tuple[str, Role, str]] = {
+_ARMS: dict[str, Look] = {
     "ticket": ("ticket: early weights again", "accent", "circle"),
     "reinit": ("same places, new random weights", "alt", "square"),
     "reshuffled": ("early weights, places reshuffled", "muted", "triangle"),
@@ -42,18 +43,12 @@ def lottery_chart(runs: Sequence[LotteryRun], of: str, whose: str) -> Chart:
     dense = [float(getattr(run, of)) for run in runs if run.arm == "dense"]
     if dense:
         series.append(Rule("h", sum(dense) / len(dense), "ink", text="dense", text_anchor="end"))
-    for shift, (arm, (label, role, shape)) in enumerate(_ARMS.items()):
+    for shift, (arm, look) in enumerate(_ARMS.items()):
         found = [(n, [float(getattr(r, of)) for r in runs if r.arm == arm and r.round == n]) for n in rounds]
-        own = [(n + 0.08 * (shift - 1), values) for n, values in found if values]
-        if not own:
-            continue
-        at, means = [x for x, _ in own], [sum(values) / len(values) for _, values in own]
-        series.append(Line(at, means, role))
-        series.append(Interval("v", at, [min(v) for _, v in own], [max(v) for _, v in own], role, opacity=0.5))
-        titles = [
-            f"{label}: {_amount(mean, as_share)}, {len(values)} seeds" for mean, (_, values) in zip(means, own, strict=True)
-        ]
-        series.append(Points(at, means, shape, True, role, titles=titles, label=label))  # type: ignore[arg-type]
+        at = [n + 0.08 * (shift - 1) for n, own in found if own]
+        seeds = [own for _, own in found if own]
+        titles = [f"{look[0]}: {_amount(sum(own) / len(own), as_share)}, {len(own)} seeds" for own in seeds]
+        series += arm_series(look, at, seeds, titles) if seeds else []
     last = max(rounds, default=1)
     every = max(1, math.ceil((last + 1) / 8))
     x = Axis(

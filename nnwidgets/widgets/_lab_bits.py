@@ -11,10 +11,11 @@ from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.bits_compared import BITS, BitsAsked, bits_setup, start_bits, why_no_bits
 from nnwidgets.engine.sparse import BitsCell
 from nnwidgets.engine.training import steps_an_epoch
-from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.bits_chart import bits_chart, bits_words
 from nnwidgets.figures.records import Chart
+from nnwidgets.widgets._lab_controls import grid_of
 from nnwidgets.widgets._lab_view import recipe_words
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["BITS_CONTROLS", "BITS_HELP", "BitsTraits", "LabBits"]
 
 BITS_CONTROLS = ("bits_seeds", "bits_epochs")
-_FOLLOWED = ("granularity", "symmetric", "observer", "percentile", "power_of_two", "learning_rate")
 
 BITS_HELP = {
     "bits": {
@@ -68,7 +68,7 @@ class LabBits:
 
     def begin(self) -> None:
         """Follow the controls; called once the traits are there."""
-        self._widget._follow(lambda _: self.show(), [*BITS_CONTROLS])
+        self._widget._follow(lambda _: self.show(), list(BITS_CONTROLS))
         self.show()
 
     def commands(self) -> dict[str, Callable[..., object]]:
@@ -81,8 +81,7 @@ class LabBits:
 
     def _asked(self) -> BitsAsked:
         widget = self._widget
-        settings = Quantization(**{name: getattr(widget, name) for name in _FOLLOWED[:-1]})
-        return BitsAsked(settings, bits_setup(self._exp, widget.bits_epochs, widget.learning_rate), widget.bits_seeds)
+        return BitsAsked(grid_of(widget), bits_setup(self._exp, widget.bits_epochs, widget.learning_rate), widget.bits_seeds)
 
     def run(self) -> None:
         """Begin, or go on with what was cancelled."""

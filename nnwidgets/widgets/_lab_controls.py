@@ -8,7 +8,7 @@ from typing import Any
 
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
-__all__ = ["BITS_OF", "CONTROLS", "controls_of", "recipe_of"]
+__all__ = ["BITS_OF", "CONTROLS", "controls_of", "grid_of", "recipe_of"]
 
 CONTROLS = (
     "sparsity",
@@ -27,7 +27,8 @@ CONTROLS = (
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
-_GRID = ("weight_bits", "activation_bits", "granularity", "symmetric", "observer", "percentile", "power_of_two", "method")
+_LEVELS = ("granularity", "symmetric", "observer", "percentile", "power_of_two")
+_GRID = ("weight_bits", "activation_bits", *_LEVELS, "method")
 _LARGEST = 0.99  # end of the slider
 
 
@@ -56,6 +57,15 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
         named = {name: controls[name] for name in _GRID}
         quantization = replace(present.quantization or Quantization(), **named)
     return Recipe(pruning, quantization)
+
+
+def grid_of(controls: object) -> Quantization:
+    """How weights are put on even levels by the controls, all but the bits.
+
+    Args:
+        controls: the lab, with its traits.
+    """
+    return Quantization(**{name: getattr(controls, name) for name in _LEVELS})
 
 
 def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nnwidgets.engine.values.recipe import Quantization, Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart
 from nnwidgets.figures.rounding_charts import decibels, number, occupancy_chart, ranges_chart
+from nnwidgets.widgets._lab_controls import grid_of
 from nnwidgets.widgets._lab_text import OPTIONS
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LabRounding:
         plan = exp.bench(state.weights_key).plan
         settings = state.recipe.quantization
         rounded = settings is not None and settings.bits_of(layer) != 32
-        shown = settings if settings is not None and rounded else replace(settings or self._asked(), weight_bits=_BITS)
+        shown = settings if settings is not None and rounded else replace(settings or grid_of(widget), weight_bits=_BITS)
         rows, now = [], None
         try:
             own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
@@ -93,23 +94,13 @@ class LabRounding:
             return
         if now is None:
             return
-        one = now.follow(min(max(widget.followed, 0.0), 1.0)) if now.n else None
+        one = now.follow(widget.followed) if now.n else None
         notes = _notes(now, shown)
         if not rounded:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
         steps = [] if one is None else _followed(one, now, shown.method)
         charts: dict[str, Chart] = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
         widget.show_records(charts=charts, rounding_view={"layer": layer, "rows": rows, "steps": steps, "notes": notes})
-
-    def _asked(self) -> Quantization:
-        widget = self._widget
-        return Quantization(
-            granularity=widget.granularity,
-            symmetric=widget.symmetric,
-            observer=widget.observer,
-            percentile=widget.percentile,
-            power_of_two=widget.power_of_two,
-        )
 
 
 def _row(choice: dict[str, Any], report: RoundingReport, now: bool) -> dict[str, Any]:

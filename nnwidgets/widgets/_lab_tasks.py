@@ -81,6 +81,8 @@ class LabTasks:
         bits = widget.weight_bits
         if not isinstance(bits, int) or bits == 32 or present is None:
             raise RecipeError("bits by layer need bits for all first, 1 to 8: they are the average that is not exceeded.")
+        if present.method != "affine":
+            raise RecipeError(f"{present.method} weights have their own bits. Choose even steps first.")
         start_spread(self._exp, bits, present)
 
     def _start_untrained(self) -> None:

@@ -221,7 +221,7 @@ class LabView:
                 "name": layer.name,
                 "amount": round(1 - removed.layers[layer.name].nonzero / layer.params, 4) if layer.params else 0.0,
                 "kept": f"{text.count(layer.nonzero)} of {text.count(layer.params)}",
-                "bits": 32 if recipe.quantization is None else recipe.quantization.bits_of(layer.name),
+                "bits": layer.bits if layer.bits <= 8 else 32,
                 "bytes": " ".join(text.size(layer.bytes_encoded)) + f", {layer.encoding}",
                 "macs": "".join(text.scaled(layer.macs_nonzero, ("", " k", " M", " G"))),
             }

@@ -15,6 +15,7 @@ from torch import nn
 
 from nnwidgets.engine.compression import CompressionPlan, bake, compress, cost
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
+from nnwidgets.engine.quantization import Grid
 from nnwidgets.engine.trace import fingerprint
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
@@ -201,3 +202,17 @@ def test_figures_can_be_asked_for_from_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_where_grids_end_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures, weights and a look at a layer of one recipe share it, also where nothing is removed; another has its own."""
+    net, asked = Small(), list[str]()
+    plan, ends = CompressionPlan(net, net.shape), Grid.ends
+    monkeypatch.setattr(Grid, "ends", lambda grid, *args: asked.append(grid.observer) or ends(grid, *args))
+    for recipe in (Recipe(None, Quantization(4, observer="mse")), Recipe(Pruning(0.5), Quantization(4, observer="mse"))):
+        plan.figures(recipe)
+        once = len(asked)
+        assert once == len(plan.layers)
+        plan.load(recipe, copy.deepcopy(net))
+        assert plan.rounding(recipe, plan.layers[0].name) is not None and len(asked) == once
+        asked.clear()

@@ -21,6 +21,7 @@ OTHERS = (
     "percentile",
     "power_of_two",
     "method",
+    "rounding_open",
     "followed",
     "bits_seeds",
 )

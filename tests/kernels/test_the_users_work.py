@@ -132,7 +132,7 @@ def lottery(kept): return E.lottery_ticket(build, some, some, some, setup, round
 """
 
 
-@pytest.mark.parametrize("version", VERSIONS[:1])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_row_47_a_lottery_goes_on_where_the_kernel_was_killed(version: str, tmp_path: Path) -> None:
     """Runs that were done are in its file; the whole is the same, bit for bit, as one that was never stopped."""
     folder, kept = overlay(version), tmp_path / "kept.jsonl"

@@ -1,4 +1,4 @@
-"""Helpers of the layer explorer's tests: messages as the front end sends them, rasters as it reads them, small experiments."""
+"""Helpers of the layer explorer's tests: rasters as the front end reads them, small experiments."""
 
 from __future__ import annotations
 
@@ -10,19 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets import engine as E  # noqa: N812
-
-
-def from_front(widget: Any, **state: Any) -> None:
-    """Traits as a front end writes them."""
-    widget._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
-
-
-def click(widget: Any, name: str, /, *buffers: bytes, **arguments: Any) -> None:
-    """A button, with its binary buffers."""
-    content = {"kind": "command", "name": name, "args": arguments}
-    widget._handle_msg(
-        {"content": {"data": {"method": "custom", "content": content}}, "buffers": [memoryview(b) for b in buffers]}
-    )
 
 
 def show(widget: Any, **traits: Any) -> Any:

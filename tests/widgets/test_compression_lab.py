@@ -15,6 +15,7 @@ import ipywidgets
 import pytest
 import torch
 import traitlets
+from front import click, from_front
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
@@ -28,20 +29,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def from_front(lab: Any, **state: Any) -> None:
-    """A message as a front end sends it."""
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
-
-
-def click(lab: Any, name: str, /, **arguments: Any) -> None:
-    lab._handle_msg(
-        {
-            "content": {"data": {"method": "custom", "content": {"kind": "command", "name": name, "args": arguments}}},
-            "buffers": [],
-        }
-    )
 
 
 def raw(lab: Any, name: str) -> Any:

@@ -17,7 +17,8 @@ import pytest
 import torch
 import traitlets
 from analysing import Given, Raises, Says, Waits, analysis_of, blobs, experiment, good, mix, node, rest, spoilt
-from explorer_wire import click, from_front, hooks_of
+from explorer_wire import hooks_of
+from front import click, from_front
 from torch import nn
 
 import nnwidgets as nw

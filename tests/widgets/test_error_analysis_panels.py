@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from analysing import HOSTILE, SETUP, Given, analysis_of, blobs, dense, experiment, rest, spoilt
-from explorer_wire import click, from_front, pixels_of
+from explorer_wire import pixels_of
+from front import click, from_front
 from torch import Tensor, nn
 
 import nnwidgets as nw

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from analysing import Given, Says, Waits, analysis_of, experiment, mix, node, rest, spoilt
-from explorer_wire import click, from_front
+from front import click, from_front
 
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.diagnosis.flowchart import CAUSES, NODES

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from explorer_wire import click, show, small_experiment
+from explorer_wire import show, small_experiment
+from front import click
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812

@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
-from small_data import vectors
-from torch import nn
+from front import click
+from small_data import dense, lab_on_vectors
 
-import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.experiment.bits_compared import BITS
 from nnwidgets.engine.experiment.tasks import default_setup
@@ -20,15 +18,7 @@ from nnwidgets.engine.trace import fingerprint
 
 
 def shown(**arguments: Any) -> Any:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
-    for _ in E.fit(model, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=6, batch_size=50)):
-        pass
-    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), **arguments}
-    lab = nw.CompressionLab(E.Experiment(model, **given))
-    assert lab.wait(60)
-    return lab
+    return lab_on_vectors(dense(12, 24, 3), 6, **arguments)
 
 
 @pytest.fixture
@@ -37,11 +27,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
 
 def setup_of(lab: Any) -> E.TrainingSetup:

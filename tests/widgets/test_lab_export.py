@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from front import click, from_front
 from safetensors.torch import load_file
 from small_data import vectors
 from torch import nn
@@ -34,15 +35,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def click(lab: Any, name: str, **args: Any) -> None:
-    content = {"kind": "command", "name": name, "args": args}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
-
-
-def from_front(lab: Any, **state: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
 
 
 def answers(model: nn.Module) -> torch.Tensor:

@@ -7,25 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
-from small_data import vectors
-from torch import nn
+from front import click, from_front
+from small_data import dense, lab_on_vectors
 
-import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.trace import fingerprint
 
 
 def shown(**arguments: Any) -> Any:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
-    for _ in E.fit(model, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=6, batch_size=50)):
-        pass
-    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), **arguments}
-    lab = nw.CompressionLab(E.Experiment(model, **given))
-    assert lab.wait(60)
-    return lab
+    return lab_on_vectors(dense(12, 24, 12, 3), 6, **arguments)
 
 
 @pytest.fixture
@@ -36,31 +26,30 @@ def lab() -> Iterator[Any]:
     made.experiment.close()
 
 
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+def clicked(lab: Any, name: str) -> None:
+    click(lab, name)
     assert lab.wait(60)
 
 
-def from_front(lab: Any, **state: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
+def moved(lab: Any, **state: Any) -> None:
+    from_front(lab, **state)
     assert lab.wait(60)
 
 
 def test_bits_by_hand(lab: Any) -> None:
     """The recipe, the rows and the figures follow; another control keeps them; the slider brings the same bits for all back."""
     exp = lab.experiment
-    from_front(lab, weight_bits={"0": 3, "2": 8, "4": 32})
+    moved(lab, weight_bits={"0": 3, "2": 8, "4": 32})
     assert exp.recipe == E.Recipe(None, E.Quantization({"0": 3, "2": 8, "4": 32}))
     assert [row["bits"] for row in lab.layer_rows] == [3, 8, 32]
     assert lab.accuracy == E.evaluate(exp.compressed, exp.test).accuracy
-    from_front(lab, granularity="tensor")
+    moved(lab, granularity="tensor")
     assert exp.recipe.quantization == E.Quantization({"0": 3, "2": 8, "4": 32}, granularity="tensor")
     lab.sparsity = 0.5
     assert lab.wait(60) and exp.recipe.quantization.bits_of("0") == 3 and "bits by layer" in repr(lab._shown["charts"]["pareto"])
-    from_front(lab, weight_bits=4)
+    moved(lab, weight_bits=4)
     assert exp.recipe.quantization == E.Quantization(4, granularity="tensor") and {row["bits"] for row in lab.layer_rows} == {4}
-    from_front(lab, weight_bits={"0": 32, "2": 32, "4": 32})
+    moved(lab, weight_bits={"0": 32, "2": 32, "4": 32})
     assert exp.recipe.quantization is None
 
 
@@ -71,8 +60,8 @@ def test_a_recipe_from_code_is_shown_and_kept(lab: Any) -> None:
     assert lab.wait(60) and lab.weight_bits == bits
     lab.sparsity = 0.25
     assert lab.wait(60) and lab.experiment.recipe == E.Recipe(E.Pruning(0.25), E.Quantization(bits))
-    click(lab, "undo")
-    click(lab, "undo")
+    clicked(lab, "undo")
+    clicked(lab, "undo")
     assert lab.weight_bits == 32
 
 
@@ -81,10 +70,10 @@ def test_a_recipe_from_code_is_shown_and_kept(lab: Any) -> None:
 )
 def test_what_is_no_bits_is_refused(lab: Any, bad: Any) -> None:
     """And what was there stays; names that the network does not have are an error that changes nothing."""
-    from_front(lab, weight_bits={"0": 4})
-    from_front(lab, weight_bits=bad)
+    moved(lab, weight_bits={"0": 4})
+    moved(lab, weight_bits=bad)
     assert lab.weight_bits == {"0": 4} and lab.experiment.recipe == E.Recipe(None, E.Quantization({"0": 4}))
-    from_front(lab, weight_bits={"conv9": 4})
+    moved(lab, weight_bits={"conv9": 4})
     assert "conv9" in lab.error["message"] and lab.experiment.recipe == E.Recipe(None, E.Quantization({"0": 4}))
 
 
@@ -97,7 +86,7 @@ def test_bits_by_what_each_layer_bears(lab: Any, sparsity: float) -> None:
         lab.weight_bits, lab.granularity, lab.sparsity = 3, "tensor", sparsity
     assert lab.wait(60)
     recipe, settings = exp.recipe, E.Quantization(3, granularity="tensor")
-    click(lab, "spread_bits")
+    clicked(lab, "spread_bits")
     assert lab.error is None and "at most 3 bits a weight on average" in lab.last_task["text"]
     network = E.bake(E.compress(exp.model, E.Recipe(recipe.pruning)))
     scan = E.sensitivity_scan(network, exp.val, (8, 6, 5, 4, 3, 2, 1), "quantization", settings=settings)
@@ -106,14 +95,18 @@ def test_bits_by_what_each_layer_bears(lab: Any, sparsity: float) -> None:
     sizes = {"0": 288, "2": 288, "4": 36}
     assert sum(sizes[name] * bits for name, bits in wanted.items()) <= 3 * sum(sizes.values())
     assert lab.accuracy == E.evaluate(exp.compressed, exp.test).accuracy and fingerprint(exp.model) == before
-    click(lab, "undo")
+    clicked(lab, "undo")
     assert exp.recipe == recipe and lab.weight_bits == 3
 
 
 def test_what_cannot_be_spread_is_said(lab: Any) -> None:
     """Without bits for all, and without S_val."""
-    click(lab, "spread_bits")
+    clicked(lab, "spread_bits")
     assert "need bits for all first" in lab.error["message"]
+    lab.method = "ternary"
+    assert lab.wait(60)
+    clicked(lab, "spread_bits")
+    assert "ternary weights have their own bits" in lab.error["message"] and lab.weight_bits == 2
     other = shown(train=None)
     other.weight_bits = 4
     assert other.wait(60)

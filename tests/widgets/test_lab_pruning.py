@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from front import click, from_front
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
@@ -28,15 +29,6 @@ def lab() -> Iterator[Any]:
     yield found
     found.close()
     found.experiment.close()
-
-
-def from_front(lab: Any, **state: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
-
-
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
 
 def choices(lab: Any, control: str) -> dict[Any, str]:

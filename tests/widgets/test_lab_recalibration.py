@@ -6,29 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
-from small_data import vectors
+from front import click
+from small_data import dense, lab_on_vectors, vectors
 from torch import nn
 
-import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.trace import fingerprint
 
 
-def net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(12, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 3)).eval()
-
-
 def shown(model: nn.Module | None = None, **arguments: Any) -> Any:
-    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), "goal": 0.08, **arguments}
-    trained = net()
-    for _ in E.fit(trained, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=4, batch_size=50)):
-        pass
-    lab = nw.CompressionLab(E.Experiment(trained if model is None else model, **given))
-    assert lab.wait(60)
-    return lab
+    """With batch-norm, if no other network is given."""
+    if model is None:
+        model = dense(12, 24, 3)
+        model.insert(1, nn.BatchNorm1d(24))
+    return lab_on_vectors(model, 4, **{"goal": 0.08, **arguments})
 
 
 @pytest.fixture
@@ -37,11 +28,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
 
 def test_it_is_a_step_that_can_be_undone(lab: Any) -> None:
@@ -74,7 +60,7 @@ def test_it_is_a_step_that_can_be_undone(lab: Any) -> None:
 
 def test_what_cannot_be_measured_is_said() -> None:
     """Without images besides S_test, and without batch-norm; nothing is changed."""
-    plain = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
+    plain = dense(12, 24, 3)
     for model, given, words in ((None, {"train": None}, "not of S_test"), (plain, {}, "no batch-norm layer")):
         lab = shown(model, **given)
         assert lab.about["batch_norm"] is (model is None)

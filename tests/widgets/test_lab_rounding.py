@@ -7,29 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from small_data import vectors
-from torch import nn
+from front import from_front
+from small_data import dense, lab_on_vectors
 
-import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 
 
 @pytest.fixture
 def lab() -> Iterator[Any]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
+    model = dense(12, 24, 3)
     with torch.no_grad():
-        model[0].weight[5, 2] = 4.0  # an outlier
-    made = nw.CompressionLab(E.Experiment(model, train=vectors(300, 0, 12, 0.6), test=vectors(200, 2, 12, 0.6)))
-    assert made.wait(60)
+        model[0].weight[5, 2] = 4.0  # type: ignore[index,operator]  # an outlier
+    made = lab_on_vectors(model)
     yield made
     made.close()
     made.experiment.close()
 
 
-def from_front(lab: Any, **state: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
+def moved(lab: Any, **state: Any) -> None:
+    from_front(lab, **state)
     assert lab.wait(60)
 
 
@@ -38,7 +34,7 @@ def test_nothing_is_worked_out_before_it_is_opened(lab: Any) -> None:
     assert lab.rounding_view == {} and "occupancy" not in lab._shown["charts"]
     lab.sparsity = 0.3
     assert lab.wait(60) and lab.rounding_view == {}
-    from_front(lab, rounding_open=True)
+    moved(lab, rounding_open=True)
     view = lab.rounding_view
     assert view["layer"] == "0" and "shown as with 8 bits" in view["notes"][0]
     assert [row["value"] for row in view["rows"]] == ["minmax", "percentile", "mse", "kl"]
@@ -57,13 +53,13 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
     assert "times the next one: without it the steps there could be that much finer" in lab.rounding_view["notes"][0]
     least = plan.rounding(E.Recipe(None, E.Quantization(4, granularity="tensor", observer="mse")), "0")
     assert lab.rounding_view["rows"][2]["sqnr"] == f"{least.sqnr_db:.1f} dB" and least.sqnr_db > report.sqnr_db + 1
-    from_front(lab, observer="mse", followed=1.0)
+    moved(lab, observer="mse", followed=1.0)
     steps = lab.rounding_view["steps"]
     assert lab.experiment.recipe.quantization.observer == "mse" and lab.rounding_view["rows"][2]["now"]
     assert steps[0] == "w = 4" and steps[-1].endswith("clipped, it lies beyond the last level") and len(steps) == 5
     marked = lab._shown["charts"]["occupancy"]["series"][0]["roles"]
     assert marked.index("alt") == 14 and marked.count("alt") == 1
-    from_front(lab, selected_layer="2", granularity="channel")
+    moved(lab, selected_layer="2", granularity="channel")
     assert lab.rounding_view["layer"] == "2" and ", in channel " in lab.rounding_view["steps"][0]
     lab.weight_bits = 1
     assert lab.wait(60) and "q = sign(w)" in lab.rounding_view["steps"][2]
@@ -74,14 +70,14 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
 
 def test_a_method_brings_its_bits_and_other_bits_bring_even_steps_back(lab: Any) -> None:
     """Also in the card, where one rule is told instead of four ranges; Undo shows what was."""
-    from_front(lab, method="ternary", rounding_open=True)
+    moved(lab, method="ternary", rounding_open=True)
     assert (lab.weight_bits, lab.symmetric) == (2, True)
     assert lab.experiment.recipe.quantization == E.Quantization(2, method="ternary")
     assert [row["label"] for row in lab.rounding_view["rows"]] == ["ternary"] and lab.rounding_view["rows"][0]["now"]
     assert lab.rounding_view["steps"][1].startswith("s = mean of |w| above D")
-    from_front(lab, method="binary")
+    moved(lab, method="binary")
     assert lab.weight_bits == 1 and lab.rounding_view["rows"][0]["label"] == "binary"
-    from_front(lab, weight_bits=5)
+    moved(lab, weight_bits=5)
     assert lab.method == "affine" and lab.experiment.recipe.quantization == E.Quantization(5)
     lab.method = "ternary"
     assert lab.wait(60)
@@ -95,9 +91,9 @@ def test_a_method_brings_its_bits_and_other_bits_bring_even_steps_back(lab: Any)
 
 def test_what_the_screen_sends_is_cleaned(lab: Any) -> None:
     """Out of range is clamped, no number is refused."""
-    from_front(lab, followed=7, rounding_open=True)
+    moved(lab, followed=7, rounding_open=True)
     assert lab.followed == 1.0 and lab.rounding_view["steps"]
-    from_front(lab, followed=float("nan"))
+    moved(lab, followed=float("nan"))
     assert lab.followed == 1.0
-    from_front(lab, percentile=20, observer="percentile", weight_bits=4)
+    moved(lab, percentile=20, observer="percentile", weight_bits=4)
     assert lab.percentile == 50.1 and lab.experiment.recipe.quantization.percentile == 50.1

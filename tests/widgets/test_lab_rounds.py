@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from front import click
 from small_data import vectors
 from torch import nn
 
@@ -31,11 +32,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
 
 def drawn(lab: Any) -> dict[str, Any]:

@@ -7,25 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
-from small_data import vectors
-from torch import nn
+from front import click, from_front
+from small_data import dense, lab_on_vectors
 
-import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.trace import fingerprint
 
 
 def shown(**arguments: Any) -> Any:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 3))
-    for _ in E.fit(model, vectors(300, 0, 12, 0.6), setup=E.TrainingSetup(lr=0.01, epochs=8, batch_size=50)):
-        pass
-    given = {"train": vectors(300, 0, 12, 0.6), "test": vectors(200, 2, 12, 0.6), "goal": 0.08, **arguments}
-    lab = nw.CompressionLab(E.Experiment(model.eval(), **given))
-    assert lab.wait(60)
-    return lab
+    return lab_on_vectors(dense(12, 24, 3), 8, **{"goal": 0.08, **arguments})
 
 
 @pytest.fixture
@@ -34,15 +24,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def click(lab: Any, name: str) -> None:
-    content = {"kind": "command", "name": name, "args": {}}
-    lab._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
-
-
-def from_front(lab: Any, **state: Any) -> None:
-    lab._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
 
 
 def looked(lab: Any) -> list[str]:

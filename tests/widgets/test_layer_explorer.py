@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from explorer_wire import Small, click, exact, from_front, hooks_of, pixels_of, show, small_experiment, stands_for
+from explorer_wire import Small, exact, hooks_of, pixels_of, show, small_experiment, stands_for
+from front import click, from_front
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

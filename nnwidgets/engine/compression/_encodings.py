@@ -175,7 +175,7 @@ def _row(
 ) -> Generator[float, None, dict[str, Any]]:
     assert entry.layer is not None
     name, stored = entry.layer, decision.stored[entry.layer]
-    quantized = decision.decider.quantized(decision.recipe.quantization, name, decision.chosen)
+    quantized = decision.decider.quantized(decision.recipe, name, decision.chosen)
     value = decision.effective(name) if quantized is None else quantized.dequantized
     yield 0.0
     codes = weight_codes(value, quantized)

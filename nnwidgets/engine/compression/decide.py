@@ -40,7 +40,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
-        self._ends = Lately[tuple[Chosen, dict[str, Ends | None]]]()
+        self._ends = Lately[dict[str, Ends | None]]()
 
     def check(self, recipe: Recipe) -> None:
         """Raise what can be told to be wrong with a recipe for this network before anything is chosen; see `compress`."""
@@ -98,23 +98,20 @@ class Decider:
         names = (name, *self.layers[name].aliases)
         return min((quantization.bits_of(other) for other in names), default=32)
 
-    def quantized(self, quantization: Quantization | None, name: str, chosen: Chosen) -> Quantized | None:
-        """Return the weight on its grid, None where it is stored as it is."""
-        bits = self.bits(quantization, name)
-        if quantization is None or bits == 32:
+    def quantized(self, recipe: Recipe, name: str, chosen: Chosen) -> Quantized | None:
+        """Return the weight on its grid, None where it is stored as it is. Where grids end is remembered for the last recipes."""
+        bits = self.bits(recipe.quantization, name)
+        if recipe.quantization is None or bits == 32:
             return None
-        axis = self.layers[name].out_axis
         kept = chosen.keep(name)
         weight = chosen.weight(name, self.weights[name], kept)
-        grid = Grid.of(quantization, bits, axis)
-        if quantization.observer == "minmax" or quantization.method != "affine":
-            return grid.quantize(weight, kept)
-        _, known = self._ends.get((quantization, id(chosen)), lambda: (chosen, {}))  # held, so that its id is not used again
+        grid = Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
+        known = self._ends.get((recipe, self.knowledge.scans), dict)
         if name not in known:
             known[name] = grid.ends(weight, kept)
         return grid.quantize(weight, kept, known[name])
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""
-        quantized = self.quantized(recipe.quantization, name, chosen)
+        quantized = self.quantized(recipe, name, chosen)
         return chosen.weight(name, self.weights[name], chosen.keep(name)) if quantized is None else quantized.dequantized

@@ -133,7 +133,7 @@ def load_packed(path: str | os.PathLike[str], into: nn.Module) -> None:
 def _pack_weight(entry: Entry, decision: Decision, streams: dict[str, list[npt.NDArray[Any]]]) -> None:
     assert entry.layer is not None
     name, stored = entry.layer, decision.stored[entry.layer]
-    quantized = decision.decider.quantized(decision.recipe.quantization, name, decision.chosen)
+    quantized = decision.decider.quantized(decision.recipe, name, decision.chosen)
     value = decision.effective(name) if quantized is None else quantized.dequantized
     flags = (value != 0).reshape(-1).cpu().numpy()
     nonzero = int(flags.sum())

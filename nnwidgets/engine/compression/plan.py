@@ -197,12 +197,12 @@ class CompressionPlan:
     def quantized(self, recipe: Recipe, layer: str) -> Quantized | None:
         """Return a layer's weight on its grid, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
-        return self._decider.quantized(recipe.quantization, name, decision.chosen)
+        return self._decider.quantized(recipe, name, decision.chosen)
 
     def rounding(self, recipe: Recipe, layer: str) -> RoundingReport | None:
         """Return what the grid of a layer does to it, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
-        quantized = self._decider.quantized(recipe.quantization, name, decision.chosen)
+        quantized = self._decider.quantized(recipe, name, decision.chosen)
         if quantized is None:
             return None
         with torch.no_grad():

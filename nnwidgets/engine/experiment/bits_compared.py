@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, MutableMapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -90,7 +89,7 @@ def start_bits(
             pruning=pruning,
             loss=experiment.loss,
         )
-        first, began = None, time.monotonic()
+        left = tasks.TimeLeft(0.01)
         while True:
             try:
                 step = next(steps)
@@ -99,10 +98,7 @@ def start_bits(
                 return table
             if step.cell is not None:
                 yield step.cell
-            first = step.share if first is None else first  # of what was kept
-            own = step.share - first
-            left = (time.monotonic() - began) / own * (1 - step.share) if own > 0.01 else None
-            yield Task(_NAME, _LABEL, step.share, left, text=step.text)
+            yield Task(_NAME, _LABEL, step.share, left.at(step.share), text=step.text)
 
     def item(step: Task | BitsCell) -> Task | None:
         if isinstance(step, Task):

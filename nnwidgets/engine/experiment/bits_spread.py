@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -50,16 +49,14 @@ def start_spread(experiment: Experiment, average: int, settings: Quantization) -
             yield Task(_NAME, _LABEL)
         network = bake(plan.compressed(pruned))
         _, split = sample_for(experiment)
-        steps, began = sensitivity_steps(network, split, _BITS, "quantization", settings=settings), time.monotonic()
+        steps, left = sensitivity_steps(network, split, _BITS, "quantization", settings=settings), tasks.TimeLeft()
         while True:
             try:
                 progress = next(steps)
             except StopIteration as end:
                 bits = spread_bits(network, end.value, average)
                 return replace(state, recipe=Recipe(pruned.pruning, replace(settings, weight_bits=bits))), len(split)
-            spent = time.monotonic() - began
-            left = spent / progress.share * (1 - progress.share) if progress.share > 0.05 else None
-            yield Task(_NAME, _LABEL, progress.share, left, text=f"{progress.text}, {len(split):,} images")
+            yield Task(_NAME, _LABEL, progress.share, left.at(progress.share), text=f"{progress.text}, {len(split):,} images")
 
     def ended(found: tuple[State, int]) -> str:
         state, images = found

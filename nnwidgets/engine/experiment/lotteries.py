@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, MutableMapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,7 @@ def start_lottery(
             resume=kept,
             every_steps=max(1, steps_of(experiment, asked.setup) // _LOOKS),
         )
-        first, began = None, time.monotonic()
+        left = tasks.TimeLeft(0.01)
         while True:
             try:
                 step: LotteryProgress = next(steps)
@@ -93,10 +92,7 @@ def start_lottery(
                 return found
             if step.run is not None:
                 yield step.run
-            first = step.share if first is None else first  # of what was kept
-            own = step.share - first
-            left = (time.monotonic() - began) / own * (1 - step.share) if own > 0.01 else None
-            yield Task(_NAME, _LABEL, step.share, left, text=step.text)
+            yield Task(_NAME, _LABEL, step.share, left.at(step.share), text=step.text)
 
     def item(step: Task | LotteryRun) -> Task | None:
         if isinstance(step, Task):

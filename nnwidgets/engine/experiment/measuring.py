@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,16 +70,14 @@ def start_crossover(experiment: Experiment, done: Callable[[pd.DataFrame], None]
     def work() -> Generator[Task, None, pd.DataFrame]:
         experiment.notice_changes()
         steps = sparse_crossover_steps(experiment.bench(experiment.state.weights_key).base)
-        began = time.monotonic()
+        left = tasks.TimeLeft()
         while True:
             try:
                 share = next(steps)
             except StopIteration as end:
                 table: pd.DataFrame = end.value
                 return table
-            spent = time.monotonic() - began
-            left = spent / share * (1 - share) if share > 0.05 else None
-            yield Task("crossover", _TIMING, share, left)
+            yield Task("crossover", _TIMING, share, left.at(share))
 
     def ended(table: pd.DataFrame) -> str:
         done(table)

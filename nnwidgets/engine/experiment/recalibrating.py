@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.experiment.state import Attempt, State
 from nnwidgets.engine.training import check_statistics, recalibration
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
@@ -30,34 +31,20 @@ _Measured = tuple[Attempt, nn.Module]
 
 def recalibrate(experiment: Experiment, images: int | None = None) -> None:
     """Do it and make the result the present state; see `Experiment.recalibrate`."""
-    steps = _steps(experiment, images)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            _commit(experiment, end.value)
-            return
+    _commit(experiment, result_of(_steps(experiment, images)))
 
 
 def start_recalibration(experiment: Experiment) -> Job:
     """Do it in the background; a second call while it runs starts nothing."""
-
-    def work() -> Generator[Task | None, None, _Measured]:
-        steps = _steps(experiment, None)
-        while True:
-            try:
-                share = next(steps)
-            except StopIteration as end:
-                measured: _Measured = end.value
-                return measured
-            yield None if share is None else Task(_NAME, _LABEL, share)
 
     def ended(measured: _Measured) -> str:
         _commit(experiment, measured)
         attempt = measured[0]
         return f"batch-norm measured again on {attempt.images:,} images in {attempt.seconds:.1f} s; Undo takes it back"
 
-    return tasks.start(experiment, _NAME, _LABEL, work, ended)
+    return tasks.start(
+        experiment, _NAME, _LABEL, lambda: _steps(experiment, None), ended, item=lambda share: Task(_NAME, _LABEL, share)
+    )
 
 
 def _commit(experiment: Experiment, measured: _Measured) -> None:
@@ -65,22 +52,23 @@ def _commit(experiment: Experiment, measured: _Measured) -> None:
     experiment.adopt(State(attempt.recipe, experiment.weights.put(latent_state(network)), attempt))
 
 
-def _steps(experiment: Experiment, images: int | None) -> Generator[float | None, None, _Measured]:
+def _steps(experiment: Experiment, images: int | None) -> Generator[float, None, _Measured]:
     experiment.notice_changes()
     state, split = experiment.state, _split(experiment)
     bench = experiment.bench(state.weights_key)
     check_statistics(bench.base)
     for _ in bench.plan.knowledge.steps(state.recipe):
-        yield None
+        yield 0.0
+    for _ in bench.plan.making(state.recipe):
+        yield 0.0
     network = bench.plan.compressed(state.recipe)
     yield 0.0
-    macs = max(bench.trace.macs, 1)
-    count = min(len(split), max(_BATCH, int(_MACS / macs))) if images is None else images
-    asked: dict[str, Any] = {"images": min(count, _IMAGES) if images is None else count}
-    began = time.perf_counter()
-    yield from recalibration(network, split, batch_size=max(16, min(_BATCH, int(_A_BATCH / macs))), **asked)
-    used, seconds = min(asked["images"], len(split)), time.perf_counter() - began
-    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, images=used), network
+    macs, began = max(bench.trace.macs, 1), time.perf_counter()
+    count = min(_IMAGES, max(_BATCH, int(_MACS / macs))) if images is None else images
+    batch = max(16, min(_BATCH, int(_A_BATCH / macs)))
+    yield from recalibration(network, split, images=count, batch_size=batch)
+    seconds = time.perf_counter() - began
+    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, images=min(count, len(split))), network
 
 
 def _split(experiment: Experiment) -> Split:

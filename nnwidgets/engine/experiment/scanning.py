@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,7 +85,7 @@ def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
         key = experiment.state.weights_key
         name, split = sample_for(experiment)
         steps = sensitivity_steps(experiment.bench(key).base, split, AMOUNTS)
-        began = time.monotonic()
+        left = tasks.TimeLeft()
         while True:
             try:
                 progress = next(steps)
@@ -95,9 +94,9 @@ def start_scan(experiment: Experiment, done: Callable[[Scan], None]) -> Job:
                 if name == "val":  # shares are chosen by it as well
                     experiment.bench(key).plan.knowledge.note(drops_of(end.value))
                 return
-            spent = time.monotonic() - began
-            left = spent / progress.share * (1 - progress.share) if progress.share > 0.05 else None
-            yield Task("scan_layers", _LABEL, progress.share, left, text=f"{progress.text}, {len(split):,} images")
+            yield Task(
+                "scan_layers", _LABEL, progress.share, left.at(progress.share), text=f"{progress.text}, {len(split):,} images"
+            )
 
     def ended(*_: object) -> str:
         scan = found.pop()

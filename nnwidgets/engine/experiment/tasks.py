@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.experiment._experiment import Experiment
     from nnwidgets.engine.jobs import Job
 
-__all__ = ["default_setup", "fine_tuning", "start", "start_disk", "start_fine_tuning", "start_latency"]
+__all__ = ["TimeLeft", "default_setup", "fine_tuning", "start", "start_disk", "start_fine_tuning", "start_latency"]
 
 _SLOT = "task"
 _LATENCY_RUNS = 50
@@ -106,6 +106,24 @@ def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None
         return f"fine-tuned {epochs} in {time.monotonic() - started:.0f} s; Undo brings the weights back"
 
     return start(experiment, "fine_tune", "Fine-tuning", work, ended)
+
+
+class TimeLeft:
+    """Seconds that a task still takes, by how long it took for the share that it has done itself.
+
+    Args:
+        least: share of the work before which nothing can be told.
+    """
+
+    def __init__(self, least: float = 0.05) -> None:
+        self._least, self._began = least, time.monotonic()
+        self._first: float | None = None
+
+    def at(self, share: float) -> float | None:
+        """Seconds left where this share is done; the first share that is told was done before."""
+        self._first = share if self._first is None else self._first
+        own = share - self._first
+        return (time.monotonic() - self._began) / own * (1 - share) if own > self._least else None
 
 
 @dataclass(frozen=True)

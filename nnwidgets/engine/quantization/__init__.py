@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize, quantize
-from nnwidgets.engine.quantization.grid import Grid
+from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize
+from nnwidgets.engine.quantization.grid import Grid, quantize
 from nnwidgets.engine.quantization.parametrization import FakeQuantize
 from nnwidgets.engine.quantization.report import Followed, RoundingReport, rounding_of
 

@@ -22,10 +22,9 @@ from torch import Tensor
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.quantization.ranges import Ends, ends_of
 
-__all__ = ["Quantized", "code_range", "dequantize", "quantize", "weight_ends"]
+__all__ = ["Codes", "Quantized", "code_range", "dequantize", "even", "range_ends", "shifted", "signs", "ternary"]
 
 
-_METHODS = {"affine": None, "ternary": 2, "binary": 1}  # with the bits that a rule of its own needs
 _TERNARY = 0.7  # of the mean |w|; what is smaller becomes zero
 
 
@@ -87,83 +86,6 @@ def code_range(bits: int, symmetric: bool) -> tuple[int, int]:
     return 0, 2**bits - 1
 
 
-def quantize(
-    weight: Tensor,
-    bits: int,
-    granularity: str = "channel",
-    symmetric: bool = True,
-    axis: int = 0,
-    mask: Tensor | None = None,
-    observer: str = "minmax",
-    percentile: float = 99.9,
-    power_of_two: bool = False,
-    ends: Ends | None = None,
-    method: str = "affine",
-) -> Quantized:
-    """Put a weight on its grid.
-
-    Args:
-        weight: any shape and float dtype; computed in float32.
-        bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
-        mask: bool, True where a weight is kept; the others become 0 first.
-        observer: "minmax", "percentile", "mse" or "kl": where the grid ends. percentile: of the weights that it holds, by that
-            observer. power_of_two: scales are. ends: what `weight_ends` gave for the same, to save the time.
-        method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale.
-
-    Raises:
-        InputError: another number of bits or granularity.
-    """
-    if bits not in range(1, 9) or granularity not in ("tensor", "channel"):
-        raise InputError(f"Got {bits!r} bits a {granularity!r}; expected 1 to 8 bits a 'tensor' or 'channel'.")
-    if observer not in ("minmax", "percentile", "mse", "kl") or not 50 < percentile <= 100:
-        raise InputError(
-            f"Got observer={observer!r}, percentile={percentile!r}; expected 'minmax', 'percentile', 'mse' or 'kl', and a "
-            "percentile above 50, up to 100."
-        )
-    if method not in _METHODS or (method != "affine" and (bits, symmetric) != (_METHODS[method], True)):
-        raise InputError(
-            f"Got method={method!r} with {bits} bits, symmetric={symmetric}; expected 'affine', 'ternary' with 2 symmetric "
-            "bits, or 'binary' with 1."
-        )
-    with torch.no_grad():
-        kept = weight.detach() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight))
-        values = kept.float()
-        dims = tuple(d for d in range(values.dim()) if granularity == "tensor" or d != axis)
-        if method == "ternary":
-            scale, zero, codes, inside = _ternary(values, dims)
-        elif symmetric and bits == 1:
-            scale, zero, codes, inside = _signs(values, dims)
-        else:
-            if ends is None and observer != "minmax":
-                ends = _ends(values, dims, bits, symmetric, observer, percentile)
-            scale, zero, codes, inside = _grid(values, dims, bits, symmetric, ends)
-        if power_of_two:
-            scale, zero, codes, inside = _shifted(values, (scale, zero, codes, inside), bits, symmetric, method)
-        out = ((codes - zero) * scale).to(weight.dtype)
-        return Quantized(
-            values=codes.to(torch.int16),
-            scale=scale.reshape(-1),
-            zero_point=zero.reshape(-1).to(torch.int16),
-            dequantized=out,
-            bits=bits,
-            symmetric=symmetric,
-            axis=axis if granularity == "channel" else None,
-            inside=inside,
-        )
-
-
-def weight_ends(
-    weight: Tensor, bits: int, granularity: str, symmetric: bool, axis: int, mask: Tensor | None, observer: str, percentile: float
-) -> Ends | None:
-    """Return where the grid ends by an observer, None for "minmax" and one symmetric bit; arguments as of `quantize`."""
-    if observer == "minmax" or (symmetric and bits == 1):
-        return None
-    with torch.no_grad():
-        values = weight.detach().float() if mask is None else torch.where(mask, weight.detach(), torch.zeros_like(weight)).float()
-        dims = tuple(d for d in range(values.dim()) if granularity == "tensor" or d != axis)
-        return _ends(values, dims, bits, symmetric, observer, percentile)
-
-
 def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor, axis: int | None, dtype: torch.dtype) -> Tensor:
     """Return (q - z) * s: the same bits as ``Quantized.dequantized``. scale, zero_point: (1,), or (C,) along ``axis``."""
     shape = [1] * codes.dim()
@@ -172,10 +94,13 @@ def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor, axis: int | Non
     return ((codes.float() - zero_point.float().reshape(shape)) * scale.reshape(shape)).to(dtype)
 
 
-_Grid = tuple[Tensor, Tensor, Tensor, Tensor]
+Codes = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Scale, zero point (shaped to multiply the weight), codes, and where none had to be clamped."""
 
 
-def _ends(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, observer: str, percentile: float) -> Ends | None:
+def range_ends(
+    values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, observer: str, percentile: float
+) -> Ends | None:
     """The ends of each scale by an observer, shaped as it is."""
     if values.numel() == 0:
         return None
@@ -193,7 +118,8 @@ def _ends(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, obs
     return low.reshape(shape), high.reshape(shape)
 
 
-def _grid(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, ends: Ends | None = None) -> _Grid:
+def even(values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, ends: Ends | None = None) -> Codes:
+    """Levels at even steps between two ends, by default the smallest and the largest weight."""
     low, high = code_range(bits, symmetric)
     if values.numel() == 0:
         one = torch.ones([1] * values.dim(), device=values.device)
@@ -223,7 +149,7 @@ def _codes(values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> 
     return codes.clamp_(low, high), inside
 
 
-def _shifted(values: Tensor, found: _Grid, bits: int, symmetric: bool, method: str) -> _Grid:
+def shifted(values: Tensor, found: Codes, bits: int, symmetric: bool, method: str) -> Codes:
     """The same grid with the next power of two for a scale. The share of the levels below zero stays."""
     scale, zero, codes, inside = found
     mantissa, exponent = torch.frexp(scale)  # mantissa in [0.5, 1)
@@ -234,20 +160,22 @@ def _shifted(values: Tensor, found: _Grid, bits: int, symmetric: bool, method: s
     return wider, zero, *_codes(values, wider, zero, low, high)
 
 
-def _signs(values: Tensor, dims: tuple[int, ...]) -> _Grid:
+def signs(values: Tensor, dims: tuple[int, ...]) -> Codes:
+    """One symmetric bit: the sign, times the mean size of those that are not zero."""
     sizes = values.abs()
     if values.numel() == 0:
-        return _grid(values, dims, 8, True)
+        return even(values, dims, 8, True)
     count = (values != 0).sum(dims, keepdim=True)
     scale = (sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
     scale = torch.where(count == 0, torch.ones_like(scale), scale)
     return scale, torch.zeros_like(scale), values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)  # no -0
 
 
-def _ternary(values: Tensor, dims: tuple[int, ...]) -> _Grid:
+def ternary(values: Tensor, dims: tuple[int, ...]) -> Codes:
+    """The sign of what is larger than a share of the mean size, times the mean size of those."""
     sizes = values.abs()
     if values.numel() == 0:
-        return _grid(values, dims, 8, True)
+        return even(values, dims, 8, True)
     count = (values != 0).sum(dims, keepdim=True)
     limit = (_TERNARY * sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
     above = sizes > limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
-from nnwidgets.engine.values.steps import result_of
+from nnwidgets.engine.values.steps import result_of, retold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,40 +137,35 @@ def _seed_steps(bench: _Bench, seed: int, bits: tuple[int, ...]) -> Iterator[_Sa
     full = bake(full).eval()
     for width in bits:
         words = f"seed {seed}, {width} bits"
+        say = partial(_doing, words)
         cell, recipe = BitsCell(width, seed), bench.recipe(width)
         try:
             figures = plan.figures(recipe)
             rounded = plan.compressed(recipe)
             yield words, None
-            static = yield from _said(words, measuring(rounded, bench.val, batch))
+            static = yield from retold(measuring(rounded, bench.val, batch), say)
             tuned = compress(full, recipe, bench.train, loss=bench.loss).eval()
             yield words, None
-            control = yield from _said(words, measuring(tuned, bench.val, batch))
+            control = yield from retold(measuring(tuned, bench.val, batch), say)
             cell = replace(cell, static=static.accuracy, tuned=control.accuracy, bytes_encoded=figures.bytes_encoded)
             seconds = 0.0
             for spent in _trained(bench, rounded, seed):
                 seconds = spent or seconds
                 yield words, None
-            aware = yield from _said(words, measuring(rounded, bench.val, batch))
+            aware = yield from retold(measuring(rounded, bench.val, batch), say)
             cell = replace(cell, aware=aware.accuracy, seconds=seconds)
         except (RecipeError, UnsupportedError, ModelError) as error:
             cell = replace(cell, reason=str(error))
         yield words, cell
 
 
+def _doing(words: str) -> _Said:
+    return words, None
+
+
 def _trained(bench: _Bench, network: nn.Module, seed: int) -> Iterator[float | None]:
     for record in fit(network, bench.train, setup=replace(bench.setup, seed=seed), loss=bench.loss).in_parts():
         yield None if record is None else record.seconds
-
-
-def _said(words: str, steps: Generator[None, None, Any]) -> Generator[_Said, None, Any]:
-    """The same steps, each with what is being done."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        yield words, None
 
 
 class _Comparison:
@@ -224,14 +220,8 @@ class _Comparison:
                     self.done.put(asdict(cell))
                 yield BitsProgress(done, total, words, cell)
             done += bool(missing)
-        steps = self._table()
-        while True:
-            try:
-                words, _ = next(steps)
-            except StopIteration as end:
-                table: pd.DataFrame = end.value
-                return table
-            yield BitsProgress(total, total, words)
+        ending = BitsProgress(total, total, "the network as it is")
+        return (yield from retold(self._table(), lambda: ending))
 
     def divided(self, executor: Executor) -> pd.DataFrame:
         """Each seed as a task; if one fails, those that wait are not begun."""
@@ -261,10 +251,9 @@ class _Comparison:
         """The bit widths that have to be run."""
         return tuple(width for width in self.bits if self.done.get((width, seed)) is None)
 
-    def _table(self) -> Generator[_Said, None, pd.DataFrame]:
+    def _table(self) -> Generator[None, None, pd.DataFrame]:
         """All cells in order."""
-        batch = batch_for(self.bench.model, self.bench.val)
-        dense = yield from _said("the network as it is", measuring(self.bench.model, self.bench.val, batch))
+        dense = yield from measuring(self.bench.model, self.bench.val, batch_for(self.bench.model, self.bench.val))
         import pandas as pd  # 30 MB that others do not need
 
         names = [field.name for field in fields(BitsCell)]

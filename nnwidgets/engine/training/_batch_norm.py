@@ -14,6 +14,7 @@ from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemo
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import unvisited_copy
+from nnwidgets.engine.training._buffers import copy_back, saved
 from nnwidgets.engine.training._fit import steps_an_epoch
 from nnwidgets.engine.values.split import Split
 
@@ -83,7 +84,7 @@ def recalibration(
     count = min(images, len(split))
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].to(split.device)
     found = {name: module for name, module in model.named_modules() if _keeps(module)}
-    before = {name: _copied(module) for name, module in found.items()}
+    before = {name: saved(module) for name, module in found.items()}
     batches = steps_an_epoch(count, batch_size)
     try:
         for module in found.values():
@@ -95,12 +96,12 @@ def recalibration(
                 yield (batch + 1) / batches
         _check_finite(found)
     except BaseException:
-        for name, module in found.items():
-            _put_back(module, before[name])
+        for buffers in before.values():
+            copy_back(buffers)
         raise
     for name, norm in found.items():
         if not norm.num_batches_tracked:  # the network has it and does not use it
-            _put_back(norm, before[name])
+            copy_back(before[name])
     yield 1.0
 
 
@@ -108,19 +109,9 @@ def _keeps(module: nn.Module) -> TypeGuard[_BatchNorm]:
     return isinstance(module, _BatchNorm) and isinstance(module.running_mean, Tensor)
 
 
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in module._buffers.items() if value is not None}
-
-
-def _put_back(module: nn.Module, values: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, value in values.items():
-            module._buffers[name].copy_(value)  # type: ignore[union-attr]
-
-
 def _check_finite(found: dict[str, _BatchNorm]) -> None:
     for name, module in found.items():
-        if not all(bool(torch.isfinite(value).all()) for value in _copied(module).values()):
+        if not all(bool(torch.isfinite(value).all()) for value in module.buffers()):
             raise ModelError(
                 f"what reaches batch-norm {name!r} is not finite; its statistics are as they were. Look for NaN or Inf in the "
                 "inputs and in the weights before it."

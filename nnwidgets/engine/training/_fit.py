@@ -18,6 +18,7 @@ from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemo
 from nnwidgets.engine.evaluation import check_model, evaluate
 from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.trace import restore_rng, rng_states, same_rng
+from nnwidgets.engine.training._buffers import Buffers, copy_back, saved
 from nnwidgets.engine.training._draws import Draws
 from nnwidgets.engine.training._optimizers import optimizer_for
 from nnwidgets.engine.training._own_steps import rate_at
@@ -29,7 +30,6 @@ from nnwidgets.engine.values.split import Split
 __all__ = ["Run", "fit", "steps_an_epoch"]
 
 _FORMAT = "nnwidgets.run.1"
-_Buffers = list[tuple[Tensor, Tensor]]  # of the network, each with a copy
 
 
 def fit(
@@ -167,7 +167,7 @@ class Run(Iterator[StepRecord]):
         yield
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
+        buffers = saved(self._model)
         try:
             logits, loss = self._forward_pass(images, labels, buffers)
             self._optimizer.zero_grad(set_to_none=True)
@@ -184,7 +184,7 @@ class Run(Iterator[StepRecord]):
             yield
             self._optimizer.step()
         except BaseException:
-            _copy_back(buffers)  # batch-norm statistics may hold what made the step fail
+            copy_back(buffers)  # batch-norm statistics may hold what made the step fail
             raise
         finally:
             self._optimizer.zero_grad(set_to_none=True)
@@ -197,7 +197,7 @@ class Run(Iterator[StepRecord]):
         images = augment(self._train.inputs(index), self._setup.augmentation, self._draw)
         return images, self._train.labels[index]  # type: ignore[index]
 
-    def _forward_pass(self, images: Tensor, labels: Tensor, buffers: _Buffers) -> tuple[Tensor, Tensor]:
+    def _forward_pass(self, images: Tensor, labels: Tensor, buffers: Buffers) -> tuple[Tensor, Tensor]:
         """Logits and loss. Without a guard where the network seems to draw nothing; if somebody did, once more with one."""
         self._draws.begin(self._setup.seed * 1_000_003 + self._step)
         before = rng_states()
@@ -207,7 +207,7 @@ class Run(Iterator[StepRecord]):
                 loss = self._loss(logits, labels)
             if self._draws.sure or same_rng(before, rng_states()):
                 return logits, loss
-            _copy_back(buffers)
+            copy_back(buffers)
         with self._training(), self._draws.guarded():
             logits = self._forward(images)
             loss = self._loss(logits, labels)
@@ -279,12 +279,6 @@ class Run(Iterator[StepRecord]):
         self._optimizer.load_state_dict(_copied(state["optimizer"]))
         self._step, self._seconds, self._order = state["step"], state["seconds"], state["order"].clone()
         self._draw.set_state(state["draw"])
-
-
-def _copy_back(buffers: _Buffers) -> None:
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
 
 def _copied(value: Any) -> Any:

@@ -21,7 +21,7 @@ function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"
 function Spread() {
   const store = useLab();
   const bits = store.value("weight_bits", 32);
-  if (typeof bits !== "number" || bits === 32) return null;
+  if (typeof bits !== "number" || bits === 32 || store.value("method", "affine") !== "affine") return null;
   return (
     <div class="row at-start">
       <span class="name"><CommandButton command="spread_bits" disabled={!!store.get("task")}>{strings.spreadBits}</CommandButton>
