@@ -17,10 +17,14 @@ class LayerBits(traitlets.TraitType[Any, Any]):
     allowed = (*range(1, 9), 32)
 
     def allows(self, value: object) -> bool:
-        """True for a mapping of names to numbers of bits."""
-        return isinstance(value, dict) and all(
-            isinstance(name, str) and isinstance(bits, int) and not isinstance(bits, bool) and bits in self.allowed
-            for name, bits in value.items()
+        """True for a mapping of names to numbers of bits, of one layer at least."""
+        return (
+            isinstance(value, dict)
+            and bool(value)
+            and all(
+                isinstance(name, str) and isinstance(bits, int) and not isinstance(bits, bool) and bits in self.allowed
+                for name, bits in value.items()
+            )
         )
 
     def validate(self, obj: Any, value: Any) -> Any:

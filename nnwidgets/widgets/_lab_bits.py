@@ -68,7 +68,7 @@ class LabBits:
 
     def begin(self) -> None:
         """Follow the controls; called once the traits are there."""
-        self._widget._follow(lambda _: self.show(), list(BITS_CONTROLS))
+        self._widget._follow(lambda _: self.show(), [*BITS_CONTROLS, "learning_rate"])
         self.show()
 
     def commands(self) -> dict[str, Callable[..., object]]:
@@ -125,7 +125,8 @@ class LabBits:
         assert self._exp.train is not None
         steps = steps_an_epoch(len(self._exp.train), asked.setup.batch_size) * asked.setup.epochs
         runs = asked.seeds * (1 + len(BITS))
-        return f"{text.count(runs)} trainings of {text.count(steps)} steps; nothing of the present state changes"
+        rate = f"{text.count(steps)} steps, rate {asked.setup.lr:g}"
+        return f"{text.count(runs)} trainings of {rate}; nothing of the present state changes"
 
     def show(self) -> None:
         """Publish the chart and the words."""

@@ -44,6 +44,7 @@ def test_the_table_is_drawn_and_nothing_changes(lab: Any, removed: dict[str, Any
     before, state = fingerprint(exp.model), exp.state
     assert lab.bits_view["words"] == [] and "12 trainings" in lab.bits_view["plan"] and not lab.bits_view["drawn"]
     lab.granularity, lab.learning_rate = "tensor", 0.005
+    assert "rate 0.005" in lab.bits_view["plan"]
     click(lab, "bits_run")
     click(lab, "bits_run")  # a double click is one run
     assert lab.wait(120) and lab.error is None and exp.state == state and fingerprint(exp.model) == before

@@ -66,7 +66,7 @@ def test_a_recipe_from_code_is_shown_and_kept(lab: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"0": 9}, {"0": "4"}, {"0": True}, {"0": 2.5}, {"0": float("nan")}, ["4"], "4", {"0": None}, {"\ud800": 4}]
+    "bad", [{"0": 9}, {"0": "4"}, {"0": True}, {"0": 2.5}, {"0": float("nan")}, ["4"], "4", {"0": None}, {}, {"\ud800": 4}]
 )
 def test_what_is_no_bits_is_refused(lab: Any, bad: Any) -> None:
     """And what was there stays; names that the network does not have are an error that changes nothing."""

@@ -78,7 +78,7 @@ export const strings = {
   startUntrained: "Start untrained",
   forUntrained: "for untrained networks",
   recalibrate: "Measure batch-norm again",
-  noTraining: "no training, a second or two",
+  noTraining: "no labels, no training",
   inRounds: "In rounds",
   inRoundsHint: "remove, train, repeat",
   schedule: "Schedule",

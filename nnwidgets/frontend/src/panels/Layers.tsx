@@ -21,14 +21,16 @@ function BitsOf({ row, name }: { row: LayerRow; name: string }) {
   const store = useLab();
   const rows = store.get("layer_rows") ?? [];
   const list = numbers((store.get("options") ?? {}).weight_bits);
+  const held = store.value("weight_bits", 32);
+  const bitsOf = (each: LayerRow): number => (typeof held === "number" ? held : held[each.name] ?? each.bits);
   const write = (bits: number): void => {
-    const all = Object.fromEntries(rows.map((each) => [each.name, each.name === row.name ? bits : each.bits]));
+    const all = Object.fromEntries(rows.map((each) => [each.name, each.name === row.name ? bits : bitsOf(each)]));
     const same = new Set(Object.values(all)).size === 1;
     store.write("weight_bits", same ? bits : all, { discrete: true });
   };
   return (
     <span class="control" data-nnw-control={`weight_bits:${row.name}`}>
-      <select aria-label={strings.layerBits(name)} value={row.bits} onChange={(event) => write(Number(event.currentTarget.value))}>
+      <select aria-label={strings.layerBits(name)} value={bitsOf(row)} onChange={(event) => write(Number(event.currentTarget.value))}>
         {list.map((bits) => <option key={bits} value={bits}>{bits}</option>)}
       </select>
     </span>
