@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # One thread a process: the tests start kernels, a Lab and a browser beside it. OMP_WAIT_POLICY=PASSIVE with two threads was
 # eight times slower than either (ResNet-20, batches of 20 ms, two cores): waking a thread cost more than its share of the work.
@@ -15,9 +16,24 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("nnwidgets", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("nnwidgets")
+
+
+class Lanes(LoadScopeScheduling):
+    """Two lanes side by side: what drives a browser or a kernel is one, so that two never compete for the screen; files stay whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "live" if file.startswith(("tests/browser/", "tests/kernels/")) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Asked by pytest-xdist where tests are run by more than one process."""
+    return Lanes(config, log)
+
 
 Npm = Callable[..., "subprocess.CompletedProcess[str]"]
 
