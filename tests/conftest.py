@@ -23,7 +23,7 @@ settings.load_profile("nnwidgets")
 
 
 class Lanes(LoadScopeScheduling):
-    """Two lanes side by side: what drives a browser or a kernel is one, so that two never compete for the screen; files stay whole."""
+    """Two lanes side by side: what drives a browser or a kernel is one, so that no two browsers run at once; files stay whole."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]

@@ -59,6 +59,7 @@ PUBLIC = {
         "ablate",
         "attention_maps",
         "bake",
+        "calibrate",
         "check_practice",
         "compare_bits",
         "compare_criteria",

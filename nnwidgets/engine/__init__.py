@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.compression import (
         Exported,
         bake,
+        calibrate,
         compress,
         cost,
         encodings,
@@ -134,6 +135,7 @@ __all__ = [
     "ablate",
     "attention_maps",
     "bake",
+    "calibrate",
     "check_practice",
     "compare_bits",
     "compare_criteria",
@@ -190,7 +192,18 @@ _ERRORS = (
     "RecipeError",
     "UnsupportedError",
 )
-_COMPRESSION = ("Exported", "bake", "compress", "cost", "encodings", "export", "load_packed", "materialize", "save_packed")
+_COMPRESSION = (
+    "Exported",
+    "bake",
+    "calibrate",
+    "compress",
+    "cost",
+    "encodings",
+    "export",
+    "load_packed",
+    "materialize",
+    "save_packed",
+)
 _DIAGNOSIS = (
     "Cause",
     "Diagnosis",

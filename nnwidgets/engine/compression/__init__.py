@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.compression._calibrate import calibrate
 from nnwidgets.engine.compression._compress import bake, compress, latent_state
 from nnwidgets.engine.compression._cost import cost
 from nnwidgets.engine.compression._encodings import encodings
@@ -15,6 +16,7 @@ __all__ = [
     "CompressionPlan",
     "Exported",
     "bake",
+    "calibrate",
     "compress",
     "cost",
     "encodings",

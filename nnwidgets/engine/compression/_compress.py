@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.guess import guess_trace
+from nnwidgets.engine.compression.input_ranges import input_grids
 from nnwidgets.engine.compression.knowledge import Knowledge, knowledge_for
-from nnwidgets.engine.compression.parametrizations import add, holders, is_compressed, taken_off
-from nnwidgets.engine.errors import ModelError, UnsupportedError
-from nnwidgets.engine.pruning import MaskWeights
+from nnwidgets.engine.compression.parametrizations import taken_off
+from nnwidgets.engine.compression.weights_only import weights_compressed_by
+from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
-from nnwidgets.engine.quantization import FakeQuantize, Grid
-from nnwidgets.engine.trace import preserved_rng, unvisited_copy, weight_of
+from nnwidgets.engine.quantization import round_inputs
+from nnwidgets.engine.trace import preserved_rng
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
@@ -38,18 +37,20 @@ def compress(
     loss: Loss | None = None,
     sensitivity: pd.DataFrame | None = None,
 ) -> nn.Module:
-    """Return a copy with masks and fake quantization registered as torch parametrizations.
+    """Return a copy with masks and fake quantization registered as torch parametrizations, that of activations as hooks.
 
     Any training loop keeps them: what was removed stays exactly zero and gets no gradient, and grids follow the weights with a
-    straight-through gradient. The network itself is not touched. ``bake`` turns the copy into a plain network, ``materialize``
-    makes one with smaller tensors.
+    straight-through gradient; grids of inputs stay as they are. Inputs are those of modules with weights; where other code uses a
+    weight (such as out_proj of torch's attention), what goes into it is not rounded. The network itself is not touched. ``bake``
+    turns the copy into a network with plain weights, ``materialize`` makes one with smaller tensors.
 
     Removed filters, neurons and heads go with all that is coupled to them: what adds to them, normalises them and reads them.
 
     Args:
         model: in any mode, on any device. recipe: ``Recipe()`` gives an exact copy.
         calibration: a Split with the images that a criterion looks at (labelled for those that ask the loss), at most 512 of
-            them; choose nothing by S_test. input_shape: without the batch, where neither calibration nor a guess tells it.
+            them, and that ranges of activations are from, at most ``calibration_images``; choose nothing by S_test.
+        input_shape: without the batch, where neither calibration nor a guess tells it.
         loss: ``loss(logits, labels)`` of such criteria, by default cross entropy.
         sensitivity: what ``sensitivity_scan`` returned, for ``allocation="sensitivity"``.
 
@@ -66,22 +67,14 @@ def compress(
 
 
 def compressed_by(model: nn.Module, decision: Decision) -> nn.Module:
-    """Return a copy with the masks and grids of a decision about this network.
+    """Return a copy with the masks and grids of a decision about this network; unknown ranges of inputs are found now.
 
     Raises:
-        UnsupportedError: a layer is parametrized already.
+        UnsupportedError: a layer is parametrized already. DataError: an input is not finite.
     """
-    if not decision.recipe.is_dense:
-        _refuse_parametrized(model, decision)
-    with torch.inference_mode(False), torch.no_grad():
-        masks = {name: decision.keep(name) for name in decision.decider.layers}
-        twin = unvisited_copy(model)
-        for name, keep in masks.items():
-            if keep is not None:
-                layer, before = decision.decider.layers[name], decision.decider.weights[name]
-                after = decision.chosen.weight(name, before, keep)
-                weight_of(twin, layer).copy_(torch.where(keep, after, before))  # what is removed stays behind its mask
-        _register(twin, decision, masks)
+    grids = input_grids(model, decision)
+    twin = weights_compressed_by(model, decision)
+    round_inputs(twin, grids)
     return twin
 
 
@@ -116,36 +109,3 @@ def decision_for(
 
     with preserved_rng():
         return decide(Decider(model, groups, knowledge or Knowledge(model)), recipe)
-
-
-def _refuse_parametrized(model: nn.Module, decision: Decision) -> None:
-    places = [layer.module_name for layer in decision.decider.layers.values()] + [name for name, _ in decision.vectors]
-    for name in places:
-        module = model.get_submodule(name)
-        if parametrize.is_parametrized(module):
-            advice = (
-                "Compress the network it was made from, or bake() it first."
-                if is_compressed(model)
-                else ("Take that off with torch.nn.utils.parametrize.remove_parametrizations first.")
-            )
-            raise UnsupportedError(f"Layer {name!r} already has a parametrization on its weight or bias. {advice}")
-
-
-def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | None]) -> None:
-    quantization = decision.recipe.quantization
-    for name, layer in decision.decider.layers.items():
-        keep, bits = masks[name], decision.decider.bits(quantization, name)
-        if keep is None and bits == 32:
-            continue
-
-        def parts(keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis) -> list[MaskWeights | FakeQuantize]:
-            made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
-            if quantization is not None and bits != 32:
-                made.append(FakeQuantize(Grid.of(quantization, bits, axis)))
-            return made
-
-        weight = twin.get_submodule(layer.module_name)._parameters[layer.parameter]
-        assert weight is not None
-        add(twin, holders(twin, weight), parts)
-    for place, keep in decision.vectors.items():
-        add(twin, [place], lambda keep=keep: [MaskWeights(keep)])  # type: ignore[misc]

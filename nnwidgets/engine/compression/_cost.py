@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
+from nnwidgets.engine.compression._compress import bake, decision_for
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
 from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import is_compressed
+from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.trace import trace
@@ -63,7 +64,7 @@ def cost(
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     found = trace(model, input_shape)
     inventory = Inventory(model)
-    small = bake(compressed_by(model, decision))
+    small = bake(weights_compressed_by(model, decision))
     with torch.no_grad():
         nonzero = {
             entry.layer: int(torch.count_nonzero(entry.of(small))) for entry in inventory.weights if entry.layer is not None

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
+from nnwidgets.engine.compression._compress import bake, decision_for
 from nnwidgets.engine.compression.decision import Decision
+from nnwidgets.engine.compression.input_ranges import input_grids
 from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
 from nnwidgets.engine.pruning.channels._smaller import Flags
 from nnwidgets.engine.pruning.criteria import Loss
+from nnwidgets.engine.quantization import round_inputs
 from nnwidgets.engine.trace import checked_shape, preserved, tensors_in, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
@@ -42,7 +45,8 @@ def materialize(
     """Return a plain copy in which removed filters, neurons and heads are gone: its tensors are really smaller.
 
     It answers as ``bake(compress(...))`` does, which is checked on random inputs. Single weights, kernels and n:m patterns have
-    no smaller dense form: they stay as zeros. Quantized weights hold their rounded values in full precision.
+    no smaller dense form: they stay as zeros. Quantized weights hold their rounded values in full precision, and rounded inputs
+    stay simulated.
 
     Args:
         model, recipe, calibration, loss, sensitivity: as of `compress`. input_shape: of one sample, without the batch.
@@ -57,12 +61,11 @@ def materialize(
 
 def materialized_by(model: nn.Module, decision: Decision, input_shape: Sequence[int]) -> nn.Module:
     """Make a decision about this network real, see `materialize`."""
-    plain = bake(compressed_by(model, decision))
-    groups, kept = decision.decider.chooser.groups if decision.chosen.kept else None, decision.chosen.kept
-    if groups is None:
-        return plain
-    small = shrink(plain, groups, kept)
-    check_same(plain, small, input_shape)
+    small = plain = bake(weights_compressed_by(model, decision))
+    if decision.chosen.kept:
+        small = shrink(plain, decision.decider.chooser.groups, decision.chosen.kept)
+        check_same(plain, small, input_shape)
+    round_inputs(small, input_grids(model, decision))  # last: what differs in its last digit may be rounded a step apart
     return small
 
 

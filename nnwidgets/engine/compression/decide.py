@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.choose import UNITS, Chooser
-from nnwidgets.engine.compression.knowledge import Knowledge
+from nnwidgets.engine.compression.knowledge import Knowledge, rounds_inputs
 from nnwidgets.engine.compression.lately import Lately
 from nnwidgets.engine.compression.support import check_supported
-from nnwidgets.engine.errors import ModelError, RecipeError
+from nnwidgets.engine.errors import DataError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups
-from nnwidgets.engine.quantization import Grid, Quantized
+from nnwidgets.engine.quantization import Calibration, Grid, Quantized
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
@@ -32,6 +32,7 @@ class Decider:
 
     Attributes:
         layers: its weights, by name. weights: their tensors, not copied. chooser: of what is removed. knowledge: as given.
+        calibrations: the last ranges of inputs that were found.
     """
 
     def __init__(self, model: nn.Module, groups: Callable[[], ChannelGroups], knowledge: Knowledge) -> None:
@@ -41,6 +42,7 @@ class Decider:
         self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
         self._ends = Lately[dict[str, Ends | None]]()
+        self.calibrations = Lately[Calibration]()
 
     def check(self, recipe: Recipe) -> None:
         """Raise what can be told to be wrong with a recipe for this network before anything is chosen; see `compress`."""
@@ -56,6 +58,8 @@ class Decider:
             self._check_names("weight_bits", quantization.weight_bits)
         if not recipe.is_dense:
             self._check_finite()
+        if rounds_inputs(recipe):
+            self._check_images(recipe)
 
     def _check_names(self, what: str, names: object) -> None:
         for name in names:  # type: ignore[attr-defined]
@@ -81,6 +85,15 @@ class Decider:
                 f"The weights of {', '.join(bad[:5])} hold NaN or infinite numbers; nothing can be pruned or quantized by them. "
                 "Train the network again with a lower learning rate, or load an earlier state."
             )
+
+    def _check_images(self, recipe: Recipe) -> None:
+        if self.knowledge.split is not None:
+            return
+        bits = recipe.quantization.activation_bits if recipe.quantization is not None else 32
+        raise DataError(
+            f"activation_bits={bits} needs images, from which the ranges of inputs are found; got none. Give "
+            "calibration=Split(images), or train=... to the Experiment (never S_test)."
+        )
 
     def layers_with(self, structure: str) -> tuple[str, ...]:
         """Return the names of the layers whose units may be removed, in order of definition."""

@@ -12,14 +12,14 @@ from torch import nn
 from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.pruning.criteria import CRITERIA, Importance, Loss, importance_steps
-from nnwidgets.engine.trace import Trace
+from nnwidgets.engine.trace import Trace, trace
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Drops", "Knowledge", "drops_of", "knowledge_for", "needs_pass"]
+__all__ = ["Drops", "Knowledge", "drops_of", "knowledge_for", "needs_pass", "rounds_inputs"]
 
 Drops = Mapping[str, Sequence[tuple[float, float]]]
 """Layer -> (share removed of it alone, accuracy lost)."""
@@ -55,6 +55,11 @@ def needs_pass(pruning: Pruning | None) -> bool:
     return CRITERIA[pruning.criterion].needs != "weights"
 
 
+def rounds_inputs(recipe: Recipe) -> bool:
+    """True where activations are rounded, whose ranges have to be found on images."""
+    return recipe.quantization is not None and recipe.quantization.activation_bits != 32
+
+
 def knowledge_for(
     model: nn.Module, recipe: Recipe, calibration: Split | None, loss: Loss | None, sensitivity: pd.DataFrame | None
 ) -> Knowledge:
@@ -64,7 +69,7 @@ def knowledge_for(
         RecipeError, DataError, ModelError: a table of something else, images that do not fit the network.
     """
     knowledge = Knowledge(model, calibration, loss, drops=None if sensitivity is None else drops_of(sensitivity))
-    if calibration is not None and isinstance(recipe, Recipe) and needs_pass(recipe.pruning):
+    if calibration is not None and isinstance(recipe, Recipe) and (needs_pass(recipe.pruning) or rounds_inputs(recipe)):
         check_model(model, calibration)
     return knowledge
 
@@ -90,6 +95,17 @@ class Knowledge:
         self._found: OrderedDict[_Key, Importance] = OrderedDict()
         self._running: tuple[_Key, Generator[float, None, Any]] | None = None
         self._lock = threading.RLock()
+
+    @property
+    def split(self) -> Split | None:
+        """The images that criteria and ranges are from."""
+        return self._split
+
+    def traced(self, input_shape: Sequence[int]) -> Trace:
+        """The trace of the network."""
+        if self._traced is None:
+            self._traced = trace(self._model, input_shape)
+        return self._traced
 
     def importance(self, pruning: Pruning) -> Importance | None:
         """Return what the criterion found, looking now if it has not yet; None for criteria of the weights alone.

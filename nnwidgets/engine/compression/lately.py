@@ -24,6 +24,11 @@ class Lately(Generic[V]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
+    def find(self, key: Hashable) -> V | None:
+        """Return what is kept under a key, None where there is nothing."""
+        with self._lock:
+            return self._kept.get(key)
+
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
         """Return what is kept under a key, made now where there is nothing. Two threads may make the same: the first is kept."""
         with self._lock:

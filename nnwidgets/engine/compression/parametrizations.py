@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nnwidgets.engine.pruning import MaskWeights
-from nnwidgets.engine.quantization import FakeQuantize
+from nnwidgets.engine.quantization import FakeQuantize, rounded_inputs
 from nnwidgets.engine.trace import unvisited_copy
 
 __all__ = ["add", "holders", "is_compressed", "taken_off"]
@@ -42,8 +42,8 @@ def add(model: nn.Module, places: Sequence[_Place], parts: Callable[[], Sequence
 
 
 def is_compressed(model: nn.Module) -> bool:
-    """True where masks or fake quantization of this package are registered."""
-    return any(True for _ in _ours(model))
+    """True where masks or fake quantization of this package are registered, of weights or of inputs."""
+    return any(True for _ in _ours(model)) or bool(rounded_inputs(model))
 
 
 def taken_off(model: nn.Module, quantized: bool) -> nn.Module:

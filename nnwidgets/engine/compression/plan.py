@@ -19,19 +19,21 @@ from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import write_packed
+from nnwidgets.engine.compression.input_ranges import calibrating, input_grids
 from nnwidgets.engine.compression.inventory import Entry, Inventory
-from nnwidgets.engine.compression.knowledge import Drops, Knowledge
+from nnwidgets.engine.compression.knowledge import Drops, Knowledge, rounds_inputs
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
-from nnwidgets.engine.quantization import Quantized, RoundingReport, rounding_of
+from nnwidgets.engine.quantization import Calibration, Quantized, RoundingReport, round_inputs, rounding_of
 from nnwidgets.engine.trace import Trace, WeightLayer, trace
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Cost
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +161,8 @@ class CompressionPlan:
     def load(self, recipe: Recipe, into: nn.Module) -> None:
         """Write the weights that a recipe leaves into a plain copy of the network, bit for bit those of ``bake(compress(...))``.
 
-        Every weight is written from the originals, so that what an earlier recipe removed is back.
+        Every weight is written from the originals, so that what an earlier recipe removed is back. Its modules round their inputs
+        from now on where the recipe says so, and else no longer.
 
         Args:
             into: a deep copy of the network, or one of the same architecture. Its biases and batch-norm scales are written too,
@@ -177,10 +180,24 @@ class CompressionPlan:
                     continue
                 value, keep = entry.of(self._model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
                 target.copy_(value if keep is None else torch.where(keep, value, torch.zeros_like(value)))
+        round_inputs(into, input_grids(self._model, decision))
 
     def making(self, recipe: Recipe) -> Iterator[None]:
-        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for removed ones."""
-        yield from decide(self._decider, recipe).chosen.steps(self._decider.weights)
+        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, inputs are seen."""
+        decision = decide(self._decider, recipe)
+        yield from decision.chosen.steps(self._decider.weights)
+        if rounds_inputs(recipe):
+            for _ in calibrating(self._model, decision):
+                yield
+
+    def calibration(self, recipe: Recipe) -> Calibration | None:
+        """Return what goes into each layer, looked at now if it was not yet; None where a recipe does not round inputs.
+
+        Raises:
+            DataError: an input is not finite. And what `compress` raises.
+        """
+        decision = decide(self._decider, recipe)
+        return result_of(calibrating(self._model, decision)) if rounds_inputs(recipe) else None
 
     def effective(self, recipe: Recipe, layer: str) -> Tensor:
         """Return a layer's weight as a recipe leaves it, bit for bit that of ``bake(compress(...))``; it must not be written to.

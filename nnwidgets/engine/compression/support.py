@@ -12,7 +12,6 @@ from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 __all__ = ["check_supported", "misfit", "misfit_bits"]
 
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
-    "activation_bits": (32,),
     "method": ("affine", "ternary", "binary"),
     "rounding": ("nearest",),
     "equalize": (False,),

@@ -8,6 +8,7 @@ from nnwidgets.engine.evaluation._prepared import Frozen, Prepared
 from nnwidgets.engine.evaluation._stream import answers, stream, stream_accuracy
 from nnwidgets.engine.evaluation._tally import Tally
 from nnwidgets.engine.evaluation.checks import check_model
+from nnwidgets.engine.evaluation.sample import batch_of, batches_of, sample_of
 from nnwidgets.engine.evaluation.strata import Strata, strata_of
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Strata",
     "Tally",
     "answers",
+    "batch_of",
+    "batches_of",
     "check_model",
     "evaluate",
     "fastest_dtype",
@@ -23,6 +26,7 @@ __all__ = [
     "in_order",
     "passes",
     "prepared",
+    "sample_of",
     "strata_of",
     "stream",
     "stream_accuracy",

@@ -168,6 +168,7 @@ class Quantization:
         symmetric: levels of weights lie symmetrically about zero and no zero point is stored.
         observer: how the range of weights is chosen, see `Observer`.
         activation_symmetric, activation_observer: the same of activations. percentile: in (50, 100], for that observer.
+        calibration_images: how many images the ranges of activations are from, at most (fewer where a network is large).
         power_of_two: scales of weights are, so that a product with one is a shift (fixed point).
         rounding: see `Rounding`. equalize: scale channels across layers first. bias_correction: shift biases by the mean error.
 
@@ -188,6 +189,7 @@ class Quantization:
     equalize: bool = False
     bias_correction: bool = False
     power_of_two: bool = False
+    calibration_images: int = 256
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -204,6 +206,9 @@ class Quantization:
             put(self, name, choice(name, getattr(self, name), Observer))
         for name in ("symmetric", "activation_symmetric", "equalize", "bias_correction", "power_of_two"):
             flag(name, getattr(self, name))
+        if whole("calibration_images", self.calibration_images) < 1:
+            raise RecipeError(f"calibration_images is {self.calibration_images}; expected a whole number from 1, e.g. 256.")
+        put(self, "calibration_images", int(self.calibration_images))
         put(self, "percentile", real("percentile", self.percentile))
         if not 50 < self.percentile <= 100:
             raise RecipeError(f"percentile is {self.percentile}; expected a number above 50 and up to 100, e.g. 99.9.")

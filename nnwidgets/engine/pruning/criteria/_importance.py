@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError, ModelError, NnwError, OutOfMemoryError
-from nnwidgets.engine.evaluation import check_model
+from nnwidgets.engine.evaluation import check_model, sample_of
 from nnwidgets.engine.evaluation._memory import out_of_memory
 from nnwidgets.engine.pruning.compensate import saliencies
 from nnwidgets.engine.pruning.criteria import _inputs, _loss, _moments
@@ -18,7 +18,7 @@ from nnwidgets.engine.pruning.criteria._base import Importance
 from nnwidgets.engine.pruning.criteria._facts import CRITERIA
 from nnwidgets.engine.pruning.criteria._loss import Loss
 from nnwidgets.engine.pruning.criteria._movement import movement
-from nnwidgets.engine.pruning.criteria._sample import needs_labels, sample_of
+from nnwidgets.engine.pruning.criteria._sample import needs_labels
 from nnwidgets.engine.trace import Trace, preserved_rng, trace, weight_layers, weight_of
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
+from nnwidgets.engine.evaluation import batches_of
+from nnwidgets.engine.pruning.criteria._sample import with_gradients
 from nnwidgets.engine.trace import Trace, WeightLayer, operations
 from nnwidgets.engine.values.split import Split
 

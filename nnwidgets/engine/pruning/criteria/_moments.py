@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from nnwidgets.engine.evaluation import batches_of
 from nnwidgets.engine.pruning.criteria._inputs import exact, place_of
-from nnwidgets.engine.pruning.criteria._sample import batches_of, with_gradients
+from nnwidgets.engine.pruning.criteria._sample import with_gradients
 from nnwidgets.engine.trace import Trace, WeightLayer, operations
 from nnwidgets.engine.values.split import Split
 

@@ -1,0 +1,50 @@
+"""Where the grids of a network's inputs end: found on images that run through it with its weights as they will be."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from torch import nn
+
+from nnwidgets.engine.compression.decision import Decision, decide
+from nnwidgets.engine.compression.parametrizations import taken_off
+from nnwidgets.engine.compression.weights_only import weights_compressed_by
+from nnwidgets.engine.evaluation import sample_of
+from nnwidgets.engine.quantization import Calibration, InputGrid, observing
+from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.steps import result_of
+
+__all__ = ["calibrating", "input_grids"]
+
+
+def input_grids(model: nn.Module, decision: Decision) -> dict[str, InputGrid]:
+    """The grids of inputs of a decision, by module; ranges are found now if they are not known."""
+    settings = decision.recipe.quantization
+    if settings is None or settings.activation_bits == 32:
+        return {}
+    return result_of(calibrating(model, decision)).grids(settings)
+
+
+def calibrating(model: nn.Module, decision: Decision) -> Generator[float, None, Calibration]:
+    """Find what goes into each layer of the network with its weights as they will be, in steps of some 20 ms.
+
+    Raises:
+        DataError: an input is not finite.
+    """
+    decider, knowledge, settings = decision.decider, decision.decider.knowledge, decision.recipe.quantization
+    assert settings is not None and knowledge.split is not None  # which was checked when it was decided
+    weights = replace(settings, activation_bits=32)
+    own = Quantization()
+    same = replace(weights, activation_symmetric=own.activation_symmetric, activation_observer=own.activation_observer)
+    key = (Recipe(decision.recipe.pruning, same), knowledge.scans)
+    known = decider.calibrations.find(key)
+    if known is not None:
+        return known
+    found = knowledge.traced(knowledge.split.sample_shape)
+    sample = sample_of(knowledge.split, found.macs, settings.calibration_images)
+    alone = decide(decider, Recipe(decision.recipe.pruning, weights))
+    network = taken_off(weights_compressed_by(model, alone), quantized=True)
+    yield 0.0
+    made = yield from observing(network, sample, found)
+    return decider.calibrations.get(key, lambda: made)
