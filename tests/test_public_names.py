@@ -112,7 +112,10 @@ EXPLORER = ["channel", "compare", "image_index", "layer", "order", "position", "
 READ_ONLY = ["accuracy", "accuracy_high", "accuracy_low", "n_seen", "status"]
 WRITABLE = [
     "activation_bits",
+    "activation_observer",
+    "activation_symmetric",
     "allocation",
+    "calibration_images",
     "criterion",
     "epochs",
     "granularity",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from nnwidgets.engine.quantization import Followed, RoundingReport
+from nnwidgets.engine.quantization import Calibration, Followed, RoundingReport
+from nnwidgets.engine.values.recipe import Quantization
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Tick
 
@@ -21,14 +22,14 @@ def decibels(value: float) -> str:
     return "exact" if value == math.inf else f"{value:.1f} dB".replace("-", text.MINUS)
 
 
-def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | None) -> Chart:
-    """Weights on each level, over all scales together; the level of the followed weight is marked."""
+def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | None, what: str = "weights") -> Chart:
+    """Weights on each level, over all scales together; the level of the followed weight is marked. Or inputs."""
     codes, counts = report.codes.tolist(), report.counts.tolist()
     total = max(1, report.n)
     shares = [count / total for count in counts]
     top = max([*shares, 1e-9]) * 1.1
     roles: list[Role] = ["alt" if followed is not None and code == followed.code else "accent" for code in codes]
-    titles = [f"q = {number(code)}: {text.count(count)} weights" for code, count in zip(codes, counts, strict=True)]
+    titles = [f"q = {number(code)}: {text.count(count)} {what}" for code, count in zip(codes, counts, strict=True)]
     bars = Bars(
         [code - 0.45 for code in codes],
         [code + 0.45 for code in codes],
@@ -43,9 +44,9 @@ def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | Non
         "code q",
         ticks=tuple(Tick(code, number(code)) for code in dict.fromkeys((codes[0], codes[len(codes) // 2], codes[-1]))),
     )
-    y = Axis((0.0, top), "weights, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
-    used = f"{text.percent(report.used, 0)} % of the levels of a scale have a weight"
-    return Chart("occupancy", f"Weights on each level of {layer}", x, y, (bars,), used, 330, 190)
+    y = Axis((0.0, top), f"{what}, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
+    used = f"{text.percent(report.used, 0)} % of the levels of a scale have {'a weight' if what == 'weights' else 'an input'}"
+    return Chart("occupancy", f"{what.capitalize()} on each level of {layer}", x, y, (bars,), used, 330, 190)
 
 
 def ranges_chart(layer: str, report: RoundingReport) -> Chart:
@@ -67,3 +68,34 @@ def ranges_chart(layer: str, report: RoundingReport) -> Chart:
     words = f"from {number(min(low, default=0))} to {number(max(high, default=0))} over {text.count(len(low))} channels"
     words += "; lines: first and last level"
     return Chart("ranges", f"Ranges of the channels of {layer}", x, y, tuple(series), words, 330, 190)
+
+
+def inputs_chart(seen: Calibration, settings: Quantization, module: str) -> Chart:
+    """The range of what goes into each layer, and the ends of its levels; the chosen layer stands out."""
+    names = list(seen.inputs)
+    at = [float(i) for i in range(len(names))]
+    low, high = [seen.inputs[name].low for name in names], [seen.inputs[name].high for name in names]
+    grids = seen.grids(settings)
+    ends = [grids[name].ends for name in names]
+    reach = max([1e-12, *high, *(each[1] for each in ends)]) * 1.08
+    bottom = min([0.0, *low, *(each[0] for each in ends)]) * 1.08
+    width = max(1.0, min(5.0, 160 / max(1, len(at))))
+    series: list[Series] = [Interval("v", at, low, high, "accent", width=width, opacity=0.8)]
+    if module in names:
+        place = names.index(module)
+        series.append(Interval("v", [at[place]], [low[place]], [high[place]], "ink", width=width))
+    for side, label in ((0, "ends of the levels"), (1, "")):
+        series.append(Line(at, [each[side] for each in ends], "alt", width=1.2, label=label))
+    x = Axis(
+        (-0.7, max(len(at) - 0.3, 0.3)),
+        "layer",
+        ticks=tuple(Tick(float(i), str(i + 1)) for i in dict.fromkeys((0, len(at) - 1))),
+    )
+    marks = dict.fromkeys((bottom / 1.08, 0.0, reach / 1.08))
+    y = Axis((bottom, reach), "input", ticks=tuple(Tick(value, number(value, 2)) for value in marks), grid=True)
+    own = seen.inputs.get(module)
+    words = f"{text.count(len(names))} layers; {module}: " + (
+        "not seen" if own is None else f"from {number(own.low)} to {number(own.high)}"
+    )
+    words += "; lines: ends of the levels"
+    return Chart("ranges", "Ranges of what goes into each layer", x, y, tuple(series), words, 330, 190)

@@ -24,11 +24,14 @@ CONTROLS = (
     "percentile",
     "power_of_two",
     "method",
+    "activation_symmetric",
+    "activation_observer",
+    "calibration_images",
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
 _LEVELS = ("granularity", "symmetric", "observer", "percentile", "power_of_two")
-_GRID = ("weight_bits", "activation_bits", *_LEVELS, "method")
+_GRID = (*_LEVELS, "method", "activation_symmetric", "activation_observer", "calibration_images")
 _LARGEST = 0.99  # end of the slider
 
 
@@ -53,19 +56,22 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
             masks=None,
         )
     bits = controls["weight_bits"]
-    if any(width < 32 for width in bits.values()) if isinstance(bits, Mapping) else bits < 32:
-        named = {name: controls[name] for name in _GRID}
+    of_weights = any(width < 32 for width in bits.values()) if isinstance(bits, Mapping) else bits < 32
+    if of_weights or controls["activation_bits"] < 32:
+        named = {name: controls[name] for name in ("weight_bits", "activation_bits", *_GRID)}
+        if not of_weights:
+            named |= {"weight_bits": 32, "method": "affine"}
         quantization = replace(present.quantization or Quantization(), **named)
     return Recipe(pruning, quantization)
 
 
 def grid_of(controls: object) -> Quantization:
-    """How weights are put on even levels by the controls, all but the bits.
+    """How weights and inputs are put on even levels by the controls, all but the bits.
 
     Args:
         controls: the lab, with its traits.
     """
-    return Quantization(**{name: getattr(controls, name) for name in _LEVELS})
+    return Quantization(**{name: getattr(controls, name) for name in _GRID if name != "method"})
 
 
 def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
         allocation: what the control shows now: shares by hand end where nothing is removed.
     """
     pruning, quantization = recipe.pruning, recipe.quantization
-    shown: dict[str, Any] = {"sparsity": 0.0, "weight_bits": 32}
+    shown: dict[str, Any] = {"sparsity": 0.0, "weight_bits": 32, "activation_bits": 32}
     if pruning is None:
         shown.update({} if isinstance(allocation, str) else {"allocation": "global"})
     else:
@@ -88,7 +94,7 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
         )
     shown["method"] = "affine"
     if quantization is not None:
-        shown.update({name: getattr(quantization, name) for name in _GRID[2:]})
+        shown.update({name: getattr(quantization, name) for name in ("activation_bits", *_GRID)})
         bits = quantization.weight_bits
         shown["weight_bits"] = bits if isinstance(bits, int) else dict(bits)
     return shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import traitlets
 
 from nnwidgets.engine.compression._export import checked_format, lacking_packages
 from nnwidgets.engine.compression.exported import ExportFormat
-from nnwidgets.engine.costs import energy
+from nnwidgets.engine.costs import energy, energy_of
 from nnwidgets.engine.errors import FileError, InputError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.exporting import (
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["FILE_CONTROLS", "FileTraits", "LabFiles"]
 
 FILE_CONTROLS = ("export_format", "export_materialized", "export_name")
-_DENSE_BITS = 32
 
 
 class FileTraits(traitlets.HasTraits):
@@ -247,10 +246,7 @@ class LabFiles:
             state = self._encoded.state
             found["encodings"] = encodings_chart(self._encoded.table, recipe_words(state.recipe), state != live.state)
             if live.cost is not None and live.dense_cost is not None:
-                bits = _weight_bits(live.state.recipe)
-                found["energy"] = energy_chart(
-                    energy(live.dense_cost, _DENSE_BITS), energy(live.cost, bits, activation_bits=_DENSE_BITS)
-                )
+                found["energy"] = energy_chart(energy(live.dense_cost), energy_of(live.cost, live.state.recipe))
         if self._crossover is not None:
             found["crossover"] = crossover_chart(self._crossover, self._zeros())
         return found
@@ -264,11 +260,3 @@ class LabFiles:
     def _csr_off(self) -> str:
         layers = self._exp.bench(None).plan.layers
         return "" if any(len(layer.shape) == 2 for layer in layers) else "this network has no linear layers"
-
-
-def _weight_bits(recipe: Recipe) -> int:
-    """Bits of a weight as it is stored; where layers differ, the most."""
-    if recipe.quantization is None:
-        return _DENSE_BITS
-    bits = recipe.quantization.weight_bits
-    return max(bits.values(), default=_DENSE_BITS) if isinstance(bits, Mapping) else bits

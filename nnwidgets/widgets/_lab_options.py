@@ -72,6 +72,8 @@ def options_for(
     options = {name: [dict(each) for each in choices] for name, choices in OPTIONS.items()}
     sizes = {name: getattr(experiment, name) for name in ("test", "val")}
     options["sample"] = [each for each in options["sample"] if sizes[each["value"]] is not None]
+    if experiment.train is None and experiment.val is None:
+        options["activation_bits"] = options["activation_bits"][:1]  # ranges are found on images, and never on S_test
     if structure not in {each["value"] for each in options["structure"]}:
         options["structure"].append(choice(structure, f"{structure} pattern", "A pattern that was set from code."))
     if layers is not None and any("coupled" in layer for layer in layers):

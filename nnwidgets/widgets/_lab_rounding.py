@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from nnwidgets.engine.errors import NnwError
+from nnwidgets.engine.compression import CompressionPlan
+from nnwidgets.engine.errors import NnwError, UnsupportedError
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.quantization import Followed, RoundingReport
-from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart
-from nnwidgets.figures.rounding_charts import decibels, number, occupancy_chart, ranges_chart
+from nnwidgets.figures.rounding_charts import decibels, inputs_chart, number, occupancy_chart, ranges_chart
 from nnwidgets.widgets._lab_controls import grid_of
 from nnwidgets.widgets._lab_text import OPTIONS
 
@@ -23,23 +24,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUNDING_CONTROLS", "ROUNDING_HELP", "LabRounding", "RoundingTraits"]
 
-ROUNDING_CONTROLS = ("rounding_open", "followed")
+ROUNDING_CONTROLS = ("rounding_open", "rounding_of", "followed")
+_NOTHING: dict[str, list[str]] = {"rows": [], "steps": [], "notes": []}
 _BITS = 8  # shown where weights are not rounded
 
 ROUNDING_HELP = {
     "rounding": {
-        "what": "What the grid does to the weights of the chosen layer. Each range of the levels: its error, and how many "
-        "weights are clipped. Signal to noise: 6 dB are one bit.",
+        "what": "What the grid does to the weights of the chosen layer, or to what goes into it. Each range of the levels: its "
+        "error, and how many are clipped. Signal to noise: 6 dB are one bit.",
         "formula": "q = clamp(round(w / s) + z), w' = (q - z) s; 10 log10(sum w² / sum (w - w')²)",
         "source": "Krishnamoorthi 2018; Menghani 2021",
     },
-    "followed": {"what": "One weight of the layer, from the smallest to the largest."},
+    "rounding_of": {"what": "The weights of the chosen layer, or what goes into it."},
+    "followed": {"what": "One number of the layer, from the smallest to the largest."},
     "occupancy": {
-        "what": "How many weights each level has. One outlier makes the steps coarse: most weights then share few levels.",
+        "what": "How many weights or inputs each level has, zeros left out. One outlier makes the steps coarse: most then share "
+        "few levels.",
     },
     "ranges": {
         "what": "From the smallest to the largest weight of each output channel, and the ends of the levels. With one scale for "
-        "all, channels of small weights use few levels.",
+        "all, channels of small weights use few levels. Of inputs: the range of each layer.",
     },
 }
 
@@ -48,6 +52,9 @@ class RoundingTraits(traitlets.HasTraits):
     """The part of the lab that can be seen and set from code."""
 
     rounding_open = traitlets.Bool(False, help="Whether the rounding of the chosen layer is worked out and shown.").tag(sync=True)
+    rounding_of = traitlets.Enum(["weights", "inputs"], "weights", help="Whether weights or inputs of the layer are shown.").tag(
+        sync=True
+    )
     followed = traitlets.Float(0.75, min=0.0, max=1.0, help="Which weight is followed: its share of the order by value.").tag(
         sync=True
     )
@@ -73,37 +80,76 @@ class LabRounding:
         """One observer a step: the lab stays quick between."""
         widget, exp = self._widget, self._exp
         state, layer = exp.live.state, widget.selected_layer
+        settings = state.recipe.quantization or grid_of(widget)
         plan = exp.bench(state.weights_key).plan
-        settings = state.recipe.quantization
-        rounded = settings is not None and settings.bits_of(layer) != 32
-        shown = settings if settings is not None and rounded else replace(settings or grid_of(widget), weight_bits=_BITS)
-        rows, now = [], None
         try:
-            own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
-            for each in OPTIONS["observer"] if shown.method == "affine" else own:
-                observer = each["value"] if shown.method == "affine" else shown.observer
-                report = plan.rounding(Recipe(state.recipe.pruning, replace(shown, observer=observer)), layer)
-                if report is None:
-                    return
-                is_now = observer == shown.observer
-                now = report if is_now else now
-                rows.append(_row(each, report, is_now))
-                yield
+            if widget.rounding_of == "inputs":
+                yield from self._of_inputs(plan, state.recipe.pruning, settings, layer)
+            else:
+                yield from self._of_weights(plan, state.recipe.pruning, settings, layer)
         except NnwError as error:
-            widget.show_records(rounding_view={"layer": layer, "rows": [], "steps": [], "notes": [str(error)]})
-            return
+            widget.show_records(rounding_view={**_NOTHING, "layer": layer, "notes": [str(error)]})
+
+    def _of_weights(self, plan: CompressionPlan, pruning: Pruning | None, settings: Quantization, layer: str) -> Iterator[None]:
+        rounded = settings.bits_of(layer) != 32
+        shown = settings if rounded else replace(settings, weight_bits=_BITS)
+        rows, now = [], None
+        own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
+        for each in OPTIONS["observer"] if shown.method == "affine" else own:
+            observer = each["value"] if shown.method == "affine" else shown.observer
+            report = plan.rounding(Recipe(pruning, replace(shown, observer=observer)), layer)
+            if report is None:
+                return
+            is_now = observer == shown.observer
+            now = report if is_now else now
+            rows.append(_row(each, report, is_now, text.count(report.clipped)))
+            yield
         if now is None:
             return
-        one = now.follow(widget.followed) if now.n else None
         notes = _notes(now, shown)
         if not rounded:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
-        steps = [] if one is None else _followed(one, now, shown.method)
-        charts: dict[str, Chart] = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
-        widget.show_records(charts=charts, rounding_view={"layer": layer, "rows": rows, "steps": steps, "notes": notes})
+        one = now.follow(self._widget.followed) if now.n else None
+        charts = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
+        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown.method, "w"))
+
+    def _of_inputs(self, plan: CompressionPlan, pruning: Pruning | None, settings: Quantization, layer: str) -> Iterator[None]:
+        rounded = settings.activation_bits != 32
+        shown = settings if rounded else replace(settings, activation_bits=_BITS)
+        yield from plan.making(Recipe(pruning, shown))
+        seen = plan.calibration(Recipe(pruning, shown))
+        assert seen is not None
+        module = next(each.module_name for each in plan.layers if each.name == layer)
+        if module not in seen.inputs:
+            raise UnsupportedError(
+                f"What goes into {layer!r} cannot be rounded: other code uses its weight, or it takes whole numbers."
+            )
+        yield
+        rows, now = [], None
+        for each in OPTIONS["activation_observer"]:
+            report = seen.inputs[module].report(replace(shown, activation_observer=each["value"]))
+            is_now = each["value"] == shown.activation_observer
+            now = report if is_now else now
+            share = f"{text.percent(report.clipped / max(1, report.n), 2)} %"
+            rows.append(_row(each, report, is_now, share))
+            yield
+        assert now is not None
+        notes = [
+            f"Seen on {text.count(seen.images)} images of S_train; zeros are {text.percent(seen.inputs[module].zeros, 0)} %."
+        ]
+        if not rounded:
+            notes.insert(0, f"Inputs are not rounded now: shown as with {_BITS} bits.")
+        if seen.unseen:
+            notes.append(f"Not rounded, for other code uses their weights: {', '.join(seen.unseen)}.")
+        one = now.follow(self._widget.followed) if now.n else None
+        charts = {"occupancy": occupancy_chart(layer, now, one, "inputs"), "ranges": inputs_chart(seen, shown, module)}
+        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, "affine", "x"))
+
+    def _show(self, layer: str, rows: list[dict[str, Any]], notes: list[str], charts: dict[str, Chart], steps: list[str]) -> None:
+        self._widget.show_records(charts=charts, rounding_view={"layer": layer, "rows": rows, "steps": steps, "notes": notes})
 
 
-def _row(choice: dict[str, Any], report: RoundingReport, now: bool) -> dict[str, Any]:
+def _row(choice: dict[str, Any], report: RoundingReport, now: bool, clipped: str) -> dict[str, Any]:
     """A line of the table: one observer."""
     scale = report.quantized.scale
     steps = number(float(scale[0])) if len(scale) == 1 else f"{number(float(scale.min()))} to {number(float(scale.max()))}"
@@ -112,7 +158,7 @@ def _row(choice: dict[str, Any], report: RoundingReport, now: bool) -> dict[str,
         "label": choice["label"],
         "step": steps,
         "sqnr": decibels(report.sqnr_db),
-        "clipped": text.count(report.clipped),
+        "clipped": clipped,
         "used": f"{text.percent(report.used, 0)} %",
         "now": now,
     }
@@ -129,15 +175,15 @@ def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
     return [told + "."]
 
 
-def _followed(one: Followed, report: RoundingReport, method: str) -> list[str]:
-    """Quantize and dequantize with the numbers of one weight."""
+def _followed(one: Followed, report: RoundingReport, method: str, name: str) -> list[str]:
+    """Quantize and dequantize with the numbers of one weight, or of one input."""
     found = report.quantized
     where = "" if found.axis is None else f", in channel {one.channel} of {found.n_scales}"
     low, high = number(float(report.codes[0]), 4), number(float(report.codes[-1]), 4)
     minus = f" {text.MINUS} {one.zero_point}" if one.zero_point else ""
     plus = f" + {one.zero_point}" if one.zero_point else ""
     error = one.value - one.weight
-    lines = [f"w = {number(one.weight)}{where}"]
+    lines = [f"{name} = {number(one.weight)}{where}"]
     if method == "ternary":
         lines += [f"s = mean of |w| above D = 0.7 mean |w|: {number(one.scale)}"]
         lines += [f"q = sign(w) where |w| > D, else 0: {number(one.code)}"]
@@ -145,10 +191,10 @@ def _followed(one: Followed, report: RoundingReport, method: str) -> list[str]:
         lines += [f"s = mean |w| = {number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
     else:
         ratio = f"{one.ratio:.2f}".replace("-", text.MINUS)
-        lines += [f"w / s = {number(one.weight)} / {number(one.scale)} = {ratio}"]
+        lines += [f"{name} / s = {number(one.weight)} / {number(one.scale)} = {ratio}"]
         lines += [f"q = clamp(round({ratio}){plus}, {low}, {high}) = {number(one.code, 4)}"]
     code = f"({number(one.code, 4)}{minus})" if minus else number(one.code, 4)
-    lines += [f"w′ = {code} × {number(one.scale)} = {number(one.value)}"]
+    lines += [f"{name}′ = {code} × {number(one.scale)} = {number(one.value)}"]
     clipped = "; clipped, it lies beyond the last level" if one.clipped else ""
-    lines += [f"error w′ {text.MINUS} w = {number(error)}, {abs(error) / one.scale:.2f} of a step{clipped}"]
+    lines += [f"error {name}′ {text.MINUS} {name} = {number(error)}, {abs(error) / one.scale:.2f} of a step{clipped}"]
     return lines

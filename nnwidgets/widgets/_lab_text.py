@@ -90,7 +90,37 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     ],
     "weight_bits": [choice(32, "32 bit, as trained", "No rounding.")]
     + [choice(bits, f"{bits} bit", f"{2**bits} levels at most for each weight.") for bits in range(8, 0, -1)],
-    "activation_bits": [choice(32, "32 bit", "Activations stay in floating point in this version.")],
+    "activation_bits": [choice(32, "32 bit, as computed", "No rounding.")]
+    + [choice(bits, f"{bits} bit", f"{2**bits} levels at most for what goes into each layer.") for bits in range(8, 1, -1)],
+    "activation_symmetric": [
+        choice(
+            True, "symmetric", "Zero in the middle. After a ReLU half of the levels are never used.", "s = max|x| / (2^(b-1) - 1)"
+        ),
+        choice(False, "affine", "From the smallest to the largest input, with a zero point.", "s = (max - min) / (2^b - 1)"),
+    ],
+    "activation_observer": [
+        choice("minmax", "min-max", "The range is that of all inputs seen: nothing of them is clipped.", "min x, max x"),
+        choice("percentile", "percentile", "The largest inputs are clipped, this share of them is held.", "|x| at rank p N"),
+        choice(
+            "mse",
+            "least squares",
+            "The range whose rounding and clipping errors together are smallest.",
+            "argmin over t of sum (x - x')²,  range t (min, max)",
+            "Sung et al. 2015; Banner et al. 2019",
+        ),
+        choice(
+            "kl",
+            "KL divergence",
+            "The range that keeps most of the histogram. Made for 8 bits and smooth histograms; with few bits, or inputs of few "
+            "different values, it clips too much.",
+            "argmin KL(histogram clipped || the same in few bins)",
+            "Migacz 2017",
+        ),
+    ],
+    "rounding_of": [
+        choice("weights", "weights", "The weights of the chosen layer."),
+        choice("inputs", "activations", "What goes into the chosen layer on images of S_train."),
+    ],
     "method": [
         choice("affine", "even steps", "Levels lie at even steps; their number is that of the bits."),
         choice(
@@ -238,6 +268,17 @@ HELP: Mapping[str, dict[str, str]] = {
         "formula": "q = clamp(round(w / s) + z), w' = (q - z) s",
         "source": "Krishnamoorthi 2018; Menghani 2021",
     },
+    "activation_bits": {
+        "what": "What goes into each layer is rounded to so many bits, with one scale a layer. Its range is found on images of "
+        "S_train (calibration), run through the network as it is. Simulated: the arithmetic stays in fp32.",
+        "formula": "q = clamp(round(x / s) + z), x' = (q - z) s",
+        "source": "Jacob et al. 2018; Krishnamoorthi 2018",
+    },
+    "activation_symmetric": {"what": "Where the levels of inputs lie."},
+    "activation_observer": {
+        "what": "What sets the range of inputs. A few large inputs make all steps coarse; clipping them costs those few."
+    },
+    "calibration_images": {"what": "How many images of S_train the ranges are from, at most (fewer where a network is large)."},
     "method": {"what": "How weights become codes. Ternary and binary have rules of their own for the scale, and their own bits."},
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnwidgets.engine.compression.choose import UNITS
-from nnwidgets.engine.costs import energy
+from nnwidgets.engine.costs import energy_of
 from nnwidgets.engine.experiment import Experiment, State, Visit
 from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
@@ -43,13 +43,28 @@ def recipe_words(recipe: Recipe) -> str:
 
 
 def _rounded(quantization: Quantization) -> str:
+    return ", ".join([*_rounded_weights(quantization), *_rounded_inputs(quantization)])
+
+
+def _rounded_weights(quantization: Quantization) -> list[str]:
     bits = quantization.weight_bits
-    found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
+    if bits == 32:
+        return []
+    shifts = ["steps of powers of two"] if quantization.power_of_two else []
     if quantization.method != "affine":
-        return " ".join([quantization.method, *(["with steps of powers of two"] if quantization.power_of_two else [])])
+        return [" with ".join([quantization.method, *shifts])]
+    found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
     if quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
-    return " ".join([*found, *(["steps of powers of two"] if quantization.power_of_two else [])])
+    return [" ".join([*found, *shifts])]
+
+
+def _rounded_inputs(quantization: Quantization) -> list[str]:
+    if quantization.activation_bits == 32:
+        return []
+    words = f"activations {quantization.activation_bits} bit"
+    by = quantization.activation_observer
+    return [words if by == "minmax" else f"{words} range by {_OBSERVERS[by]}"]
 
 
 def _pruned(pruning: Pruning) -> str:
@@ -141,7 +156,7 @@ class LabView:
         if merit == "latency":
             return self.times.get(state)
         if merit == "energy":
-            return energy(cost, activation_bits=32).total_nonzero_uj
+            return energy_of(cost, state.recipe).total_nonzero_uj
         return cost.bytes_encoded if merit == "size" else cost.macs_nonzero
 
     def _visited(self, visit: Visit, merit: str) -> Visited | None:

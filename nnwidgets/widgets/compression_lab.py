@@ -85,7 +85,14 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         default_value=32,
         help="Bits a weight: 1 to 8, or 32; or {layer: bits}.",
     ).tag(sync=True)
-    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits an activation: 32 in this version.").tag(
+    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits of what goes into a layer: 2 to 8, or 32.").tag(
+        sync=True
+    )
+    activation_symmetric = traitlets.Bool(False, help="The same of what goes into layers.").tag(sync=True)
+    activation_observer = traitlets.Enum(_values("activation_observer"), "minmax", help="What sets the range of inputs.").tag(
+        sync=True
+    )
+    calibration_images = traitlets.Int(256, min=1, max=100_000, help="Images that ranges of inputs are from, at most.").tag(
         sync=True
     )
     granularity = traitlets.Enum(_values("granularity"), "channel", help="One scale a tensor or a channel.").tag(sync=True)

@@ -22,6 +22,9 @@ OTHERS = (
     "power_of_two",
     "method",
     "rounding_open",
+    "rounding_of",
+    "activation_observer",
+    "calibration_images",
     "followed",
     "bits_seeds",
 )

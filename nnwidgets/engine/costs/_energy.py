@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from nnwidgets.engine.errors import InputError, RecipeError
 from nnwidgets.engine.values._fields import nearest, real
 from nnwidgets.engine.values.frozen import FrozenDict
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Cost
 
-__all__ = ["Energy", "energy"]
+__all__ = ["Energy", "energy", "energy_of"]
 
 _HOROWITZ = 'M. Horowitz, "Computing\'s energy problem (and what we can do about it)", ISSCC 2014: 45 nm, 0.9 V'
 # Picojoules of one operation, or of one read of 32 bits.
@@ -105,6 +106,15 @@ def energy(
         memory=memory,
         constants=FrozenDict({name: known[name] for name in (f"{kind}_multiply", f"{kind}_add", read)}),
     )
+
+
+def energy_of(cost: Cost, recipe: Recipe) -> Energy:
+    """As `energy`, with the bits that a recipe leaves; where layers differ, the most."""
+    rounding = recipe.quantization
+    if rounding is None:
+        return energy(cost)
+    weights = max((rounding.bits_of(name) for name in cost.layers), default=32)
+    return energy(cost, weights, rounding.activation_bits)
 
 
 def _bits(name: str, value: object) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nnwidgets.engine.costs import energy
+from nnwidgets.engine.costs import energy_of
 from nnwidgets.engine.evaluation import Strata, Tally, strata_of, stream
 from nnwidgets.engine.experiment.events import Event
 from nnwidgets.engine.experiment.state import State
@@ -196,7 +196,7 @@ class Live:
         if not worth or self.cost is None or (known is not None and known.estimate.final and not estimate.final):
             return
         cost = self.cost
-        joules = energy(cost, activation_bits=32).total_nonzero_uj
+        joules = energy_of(cost, state.recipe).total_nonzero_uj
         self._visits[(state, sample)] = Visit(
             state, sample, cost.bytes_encoded, cost.bytes_on_disk, cost.macs_nonzero, joules, estimate
         )

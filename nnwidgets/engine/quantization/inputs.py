@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation import batch_of, batches_of
 from nnwidgets.engine.quantization.affine import code_range, even, range_ends
+from nnwidgets.engine.quantization.grid import Grid
 from nnwidgets.engine.quantization.ranges import Ends, kl_limit
+from nnwidgets.engine.quantization.report import RoundingReport, rounding_of
 from nnwidgets.engine.trace import Trace, preserved, weight_layers
 from nnwidgets.engine.values.recipe import Quantization
 from nnwidgets.engine.values.split import Split
@@ -64,6 +66,14 @@ class SeenInputs:
         bits, symmetric = settings.activation_bits, settings.activation_symmetric
         low, high = self.ends(bits, symmetric, settings.activation_observer, settings.percentile)
         return InputGrid.between(low, high, bits, symmetric)
+
+    def report(self, settings: Quantization) -> RoundingReport:
+        """What rounding does to the numbers of the sample."""
+        bits, symmetric = settings.activation_bits, settings.activation_symmetric
+        low, high = self.ends(bits, symmetric, settings.activation_observer, settings.percentile)
+        row = self.sample[None]
+        on_grid = Grid(bits, "tensor", symmetric).quantize(row, ends=(torch.tensor([[low]]), torch.tensor([[high]])))
+        return rounding_of(row, on_grid, 0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from torch import nn
 
 from nnwidgets.engine.compression import CompressionPlan
-from nnwidgets.engine.costs import energy, latency_of, latency_runs
+from nnwidgets.engine.costs import energy_of, latency_of, latency_runs
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Cost
 
@@ -66,7 +66,7 @@ class Pricing:
         if self.merit == "macs":
             return cost.macs_nonzero, cost
         if self.merit == "energy":
-            return energy(cost, activation_bits=32).total_nonzero_uj, cost
+            return energy_of(cost, recipe).total_nonzero_uj, cost
         small = plan.materialized(recipe)
         yield
         return (yield from self._measured(small)), cost

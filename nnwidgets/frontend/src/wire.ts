@@ -174,6 +174,9 @@ export interface Options {
   allocation?: Choice[];
   weight_bits?: (Choice | number)[];
   activation_bits?: (Choice | number)[];
+  activation_symmetric?: Choice[];
+  activation_observer?: Choice[];
+  rounding_of?: Choice[];
   granularity?: Choice[];
   symmetric?: Choice[];
   observer?: Choice[];
@@ -339,6 +342,9 @@ export interface Written {
   norm: number;
   weight_bits: number | Record<string, number>;
   activation_bits: number;
+  activation_symmetric: boolean;
+  activation_observer: string;
+  calibration_images: number;
   granularity: string;
   symmetric: boolean;
   observer: string;
@@ -364,6 +370,7 @@ export interface Written {
   lottery_epochs: number;
   lottery_rewind: number;
   rounding_open: boolean;
+  rounding_of: string;
   followed: number;
   bits_seeds: number;
   bits_epochs: number;
@@ -399,9 +406,9 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "percentile", "power_of_two", "method", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "symmetric", "observer", "percentile", "power_of_two", "method", "activation_symmetric", "activation_observer", "calibration_images", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
-  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "followed", "bits_seeds", "bits_epochs",
+  "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "rounding_of", "followed", "bits_seeds", "bits_epochs",
 ];
 
 export type CommandName =

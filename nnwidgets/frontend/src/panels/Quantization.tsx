@@ -13,7 +13,8 @@ function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"
   const store = useLab();
   const bits: number | Record<string, number> = store.value(trait, 32);
   const value = typeof bits === "number" ? bits : Math.max(...Object.values(bits));
-  return <Slider control={trait} label={label} range={discrete(list)} value={value} text={typeof bits === "number" ? strings.bits(bits) : strings.bitsByLayer}
+  const text = trait === "activation_bits" && bits === 32 ? strings.notRounded : typeof bits === "number" ? strings.bits(bits) : strings.bitsByLayer;
+  return <Slider control={trait} label={label} range={discrete(list)} value={value} text={text}
     onValue={(v) => store.write(trait, v)} />;
 }
 
@@ -30,6 +31,24 @@ function Spread() {
   );
 }
 
+/** What goes into each layer: its bits, and how its range is found. */
+function Inputs({ list }: { list: number[] }) {
+  const store = useLab();
+  const options = store.get("options") ?? {};
+  const shown = store.value("activation_bits", 32) !== 32;
+  return (
+    <>
+      <Bits trait="activation_bits" label={strings.activationBits} list={list} />
+      {shown && options.activation_symmetric && <Segmented control="activation_symmetric" label={strings.activationSymmetric} choices={options.activation_symmetric}
+        value={store.value("activation_symmetric", false)} onValue={(v) => store.write("activation_symmetric", Boolean(v), { discrete: true })} />}
+      {shown && options.activation_observer && <Select control="activation_observer" label={strings.activationObserver} choices={options.activation_observer}
+        value={store.value("activation_observer", "minmax")} onValue={(v) => store.write("activation_observer", String(v), { discrete: true })} />}
+      {shown && <NumberInput control="calibration_images" label={strings.calibrationImages} value={store.value("calibration_images", 256)} min={1} max={100000} step={1} whole
+        onValue={(v) => store.write("calibration_images", v, { discrete: true })} />}
+    </>
+  );
+}
+
 export function Quantization() {
   const store = useLab();
   const options = store.get("options") ?? {};
@@ -38,12 +57,12 @@ export function Quantization() {
   const observer = store.value("observer", "minmax");
   const bits = numbers(options.weight_bits);
   const activation = numbers(options.activation_bits);
+  const clips = store.value("activation_bits", 32) !== 32 && store.value("activation_observer", "minmax") === "percentile";
   return (
     <section class="card" aria-label={strings.quantization}>
       <h3>{strings.quantization}</h3>
       <Bits trait="weight_bits" label={strings.weightBits} list={bits.length ? bits : [32, 8, 7, 6, 5, 4, 3, 2, 1]} />
       <Spread />
-      {activation.length > 1 && <Bits trait="activation_bits" label={strings.activationBits} list={activation} />}
       {options.method && <Select control="method" label={strings.method} choices={options.method} value={method}
         onValue={(v) => store.write("method", String(v), { discrete: true })} />}
       {options.granularity && <Segmented control="granularity" label={strings.granularity} choices={options.granularity}
@@ -52,10 +71,11 @@ export function Quantization() {
         value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
       {options.observer && options.observer.length > 1 && even && <Select control="observer" label={strings.observer} choices={options.observer}
         value={observer} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
-      {observer === "percentile" && even && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
+      {((observer === "percentile" && even) || clips) && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
         onValue={(v) => store.write("percentile", v, { discrete: true })} />}
       {options.power_of_two && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
         value={store.value("power_of_two", false)} onValue={(v) => store.write("power_of_two", Boolean(v), { discrete: true })} />}
+      {activation.length > 1 && <Inputs list={activation} />}
     </section>
   );
 }

@@ -1,5 +1,6 @@
 import { HelpButton } from "../controls/Help";
 import { continuous, percent } from "../controls/positions";
+import { Segmented } from "../controls/Segmented";
 import { Slider } from "../controls/Slider";
 import { useLab } from "../lab";
 import { strings } from "../strings";
@@ -11,6 +12,7 @@ const ORDER = continuous(0, 1, 0.001);
 /** What each observer loses; a row can be chosen. */
 function Ranges({ rows }: { rows: RoundingView["rows"] }) {
   const store = useLab();
+  const trait = store.value("rounding_of", "weights") === "inputs" ? "activation_observer" : "observer";
   const names = strings.roundingColumns;
   return (
     <table class="ranges" aria-label={strings.roundingTable}>
@@ -19,7 +21,7 @@ function Ranges({ rows }: { rows: RoundingView["rows"] }) {
         {rows.map((row) => (
           <tr key={row.value} class={row.now ? "now" : undefined}>
             <th scope="row">{row.now ? row.label : (
-              <button type="button" class="link" aria-label={strings.chooseRange(row.label)} onClick={() => store.write("observer", row.value, { discrete: true })}>{row.label}</button>
+              <button type="button" class="link" aria-label={strings.chooseRange(row.label)} onClick={() => store.write(trait, row.value, { discrete: true })}>{row.label}</button>
             )}</th>
             <td>{row.step}</td><td>{row.sqnr}</td><td>{row.clipped}</td><td>{row.used}</td>
           </tr>
@@ -36,12 +38,15 @@ export function Rounding() {
   const view = store.get("rounding_view");
   const share = store.value("followed", 0.75);
   const { charts } = store.shown;
+  const choices = store.get("options")?.rounding_of;
   return (
     <details class="card rounding" open={open} onToggle={(event) => event.currentTarget.open !== open && store.set("rounding_open", event.currentTarget.open)}>
       <summary><h3>{strings.rounding}</h3><span class="cap">{strings.roundingHint}</span></summary>
       {open && view?.rows && (
         <>
           <div class="row"><b class="layer">{view.layer}</b><HelpButton control="rounding" label={strings.rounding} /></div>
+          {choices && choices.length > 1 && <Segmented control="rounding_of" label={strings.roundingOf} choices={choices} value={store.value("rounding_of", "weights")}
+            onValue={(v) => store.set("rounding_of", String(v))} />}
           {view.rows.length > 0 && <Ranges rows={view.rows} />}
           {view.notes.map((note) => <p key={note} class="cap">{note}</p>)}
           <div class="pair">
