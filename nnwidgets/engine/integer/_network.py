@@ -1,0 +1,195 @@
+"""A compressed network that runs with integer arithmetic, and says where it does not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnwidgets.engine.compression._compress import decision_for
+from nnwidgets.engine.compression._materialize import materialized_by, shrink
+from nnwidgets.engine.compression.decision import Decision
+from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.errors import InputError, NnwError, RecipeError, UnsupportedError
+from nnwidgets.engine.integer.graph import Codes, Compiled, compiled
+from nnwidgets.engine.integer.kernels import Bytes, Engine, engines
+from nnwidgets.engine.quantization import InputGrid, rounded_inputs
+from nnwidgets.engine.trace import portable_graph, preserved_rng, unvisited_copy, weight_of
+from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.split import Split
+
+__all__ = ["IntegerNetwork", "integer", "integer_by"]
+
+_PROBE = 4  # images that the answers of both are compared on
+_APART = 0.1  # of the largest answer, of the median image: few numbers fall on another step
+
+
+class IntegerNetwork(nn.Module):
+    """A network whose convolutions and linear layers multiply 8-bit integers. In eval mode, on the CPU.
+
+    Attributes:
+        engine: "onednn" or "int_mm", the operators that do it; "simulated" where no layer could be done.
+        done: names of the layers that are done in integers. simulated: layer -> why it is not: it rounds and computes in float32.
+    """
+
+    def __init__(self, network: nn.Module, graph: Compiled | None, engine: Engine | None, simulated: Mapping[str, str]) -> None:
+        super().__init__()
+        self.network = network
+        self._graph = graph
+        self.engine: str = "simulated" if graph is None or engine is None or not graph.done else engine
+        self.done = () if graph is None else tuple(graph.done)
+        self.simulated = dict(simulated)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> IntegerNetwork:
+        twin = IntegerNetwork(copy.deepcopy(self.network, memo), None, None, self.simulated)
+        twin._graph, twin.engine, twin.done = self._graph, self.engine, self.done  # its numbers never change
+        return twin.train(self.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, ...) float32 images -> answers."""
+        if self._graph is None or self.engine == "simulated":
+            simulated: Tensor = self.network(images)
+            return simulated
+        if images.dim() == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        answer: Tensor = self._graph.run(images)
+        return answer
+
+
+def integer(
+    model: nn.Module, recipe: Recipe, calibration: Split, *, engine: str | None = None, loss: object = None
+) -> IntegerNetwork:
+    """Return a copy that does with integers what ``compress`` simulates.
+
+    Weights need at most 8 symmetric bits and activations at most 8; both are bytes here however few bits they have. Batch-norm
+    behind a convolution goes into its scale. Layers that cannot be done so are simulated and named, with the reason. The answers
+    are checked against the simulated ones.
+
+    Args:
+        model, recipe: as of `compress`. calibration: a Split, from which ranges are found.
+        engine: one of ``engines()``; the preferred one if not given. "simulated" does nothing in integers.
+
+    Raises:
+        RecipeError: weights or activations have no bits to do it with. InputError: an engine that is not here.
+        And what `compress` raises.
+    """
+    if not isinstance(calibration, Split):
+        raise InputError(f"calibration is {type(calibration).__name__}; expected a Split(images), such as experiment.train.")
+    knowledge = knowledge_for(model, recipe, calibration, loss, None)  # type: ignore[arg-type]
+    decision = decision_for(model, recipe, calibration.sample_shape, knowledge)
+    with preserved_rng():
+        return integer_by(model, decision, calibration.sample_shape, _engine(engine))
+
+
+def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int], engine: Engine | None) -> IntegerNetwork:
+    """As `integer`, for a decision about this network; None for an engine simulates all.
+
+    Raises:
+        RecipeError: weights or activations have no bits to do it with.
+    """
+    settings = decision.recipe.quantization
+    names = decision.decider.layers
+    if settings is None or settings.activation_bits == 32 or all(decision.decider.bits(settings, name) == 32 for name in names):
+        raise RecipeError(
+            "Integer arithmetic needs weights and activations of at most 8 bits; got "
+            f"{'no quantization' if settings is None else f'weight_bits={settings.weight_bits!r}'}, activation_bits="
+            f"{32 if settings is None else settings.activation_bits}. Use Quantization(weight_bits=8, activation_bits=8)."
+        )
+    with torch.inference_mode(False), torch.no_grad():
+        network = materialized_by(model, decision, input_shape).eval()
+        if engine is None:
+            why = "no integer operators on this machine, or switched off"
+            return IntegerNetwork(network, None, None, dict.fromkeys(names, why))
+        found, simulated = _codes(model, network, decision, engine)
+        try:
+            graph = compiled(portable_graph(network), found, engine)
+        except NnwError as error:
+            why = f"the forward pass cannot be put into a graph: {error}"
+            return IntegerNetwork(network, None, None, dict.fromkeys(names, why))
+        made = IntegerNetwork(network, graph, engine, simulated)
+        _check(made, network, input_shape)
+    return made
+
+
+def _engine(name: str | None) -> Engine | None:
+    here = engines()
+    if name is None:
+        return here[0] if here else None
+    for each in here:
+        if each == name:
+            return each
+    if name == "simulated":
+        return None
+    raise InputError(f"engine is {name!r}; this machine has {', '.join(map(repr, [*here, 'simulated']))}.")
+
+
+def _codes(model: nn.Module, network: nn.Module, decision: Decision, engine: Engine) -> tuple[dict[str, Codes], dict[str, str]]:
+    """What each layer multiplies, and why the others cannot."""
+    grids, found, simulated = rounded_inputs(network), {}, {}
+    rulers = _rulers(model, decision)
+    for name, layer in decision.decider.layers.items():
+        module = network.get_submodule(layer.module_name)
+        why = _unfit(module, layer.parameter, grids.get(layer.module_name), engine) or rulers[1].get(name, "")
+        if not why:
+            weight = weight_of(network, layer).detach()
+            scale = weight_of(rulers[0], layer).detach().flatten(1)[:, 0]
+            codes = (weight / scale.reshape(-1, *(1,) * (weight.dim() - 1))).round()
+            if not torch.equal(codes * scale.reshape(-1, *(1,) * (weight.dim() - 1)), weight) or codes.abs().max() > 127:
+                why = "its weights lie on no grid of 8 bits"
+            else:
+                found[layer.module_name] = Codes(codes.to(torch.int8), scale, Bytes.of(grids[layer.module_name]))
+        if why:
+            simulated[name] = why
+    return found, simulated
+
+
+def _unfit(module: nn.Module, parameter: str, grid: InputGrid | None, engine: Engine) -> str:
+    if type(module) not in (nn.Conv2d, nn.Linear) or parameter != "weight":
+        return f"{type(module).__name__} has no integer form here, only Conv2d and Linear"
+    if grid is None:
+        return "what goes into it is not rounded"
+    if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
+        return f"padding={module.padding!r}, padding_mode={module.padding_mode!r}"
+    if isinstance(module, nn.Conv2d) and module.groups > 1 and engine == "int_mm":
+        return "int_mm multiplies whole matrices: a convolution in groups has none"
+    weight = module.get_parameter("weight")
+    return "" if weight.dtype is torch.float32 and weight.device.type == "cpu" else f"{weight.dtype} on {weight.device}"
+
+
+def _rulers(model: nn.Module, decision: Decision) -> tuple[nn.Module, dict[str, str]]:
+    """A network of the shape of the small one whose weights are the steps of their grids; and the layers that have none."""
+    twin, without = unvisited_copy(model), {}
+    for name, layer in decision.decider.layers.items():
+        on_grid = decision.decider.quantized(decision.recipe, name, decision.chosen)
+        if on_grid is None:
+            without[name] = "its weights are not rounded"
+        elif not on_grid.symmetric:
+            without[name] = "its weights have a zero point (symmetric=False)"
+        else:
+            shape = [1] * len(layer.shape)
+            if on_grid.axis is not None:
+                shape[on_grid.axis] = -1
+            weight_of(twin, layer).copy_(on_grid.scale.reshape(shape).expand(layer.shape))
+    if decision.chosen.kept:
+        twin = shrink(twin, decision.decider.chooser.groups, decision.chosen.kept)
+    return twin, without
+
+
+def _check(made: IntegerNetwork, network: nn.Module, input_shape: Sequence[int]) -> None:
+    """Answers on noise, against the simulated ones.
+
+    Raises:
+        UnsupportedError: they differ by more than rounding can explain.
+    """
+    noise = torch.randn((_PROBE, *input_shape), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, found = network(noise.clone()), made(noise.clone())
+    each = (expected - found).abs().flatten(1).amax(1)
+    apart = float(each.median()) / max(float(expected.abs().max()), 1e-12)
+    if not apart <= _APART:
+        raise UnsupportedError(
+            f"The integer network answers something else than the simulated one: they differ by {apart:.1%} of the largest "
+            'answer. Use engine="simulated".'
+        )
