@@ -22,6 +22,7 @@ from nnwidgets.widgets._base import LiveWidget, static_text
 from nnwidgets.widgets._bits_trait import LayerBits
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
+from nnwidgets.widgets._lab_arithmetic import ARITHMETIC_HELP, ArithmeticTraits, LabArithmetic
 from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
 from nnwidgets.widgets._lab_controls import BITS_OF, CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
@@ -53,7 +54,7 @@ def _values(name: str) -> list[Any]:
     return [choice["value"] for choice in OPTIONS[name]]
 
 
-class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
+class CompressionLab(ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -149,6 +150,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         self._exp, self._view = experiment, LabView(experiment)
         self._files, self._lottery = LabFiles(self, experiment), LabLottery(self, experiment)
         self._rounding, self._bits = LabRounding(self, experiment), LabBits(self, experiment)
+        self._arithmetic = LabArithmetic(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -175,6 +177,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         self._lottery.begin()
         self._rounding.begin()
         self._bits.begin()
+        self._arithmetic.show()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -213,7 +216,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
             },
         )
         self.set_trait("options", self._options())
-        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP, **BITS_HELP}
+        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP, **BITS_HELP, **ARITHMETIC_HELP}
         self.set_trait("help", {name: dict(told) for name, told in words.items()})
         self.set_trait("layers", layers_for(plan))
 
@@ -397,7 +400,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
         self._last_estimate = 0.0
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
-        traits |= {"scoring": None, **self._files.traits()}
+        traits |= {"scoring": None, **self._files.traits(), **self._arithmetic.traits()}
         self.show_records(figures, charts, **traits)
         if not self._exp.pending:
             self._moved.wait(_HEAD_START)
@@ -509,6 +512,7 @@ class CompressionLab(BitsTraits, RoundingTraits, LotteryTraits, FileTraits, Live
             **self._files.commands(),
             **self._lottery.commands(),
             **self._bits.commands(),
+            **self._arithmetic.commands(),
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,

@@ -149,6 +149,14 @@ class CompressionPlan:
         nonzero, others = self._count(decision)
         return self._inventory.price(self._arithmetic, nonzero, others, decision.stored)
 
+    def decision(self, recipe: Recipe) -> Decision:
+        """Return what a recipe does to the network, decided by what is known already.
+
+        Raises:
+            RecipeError, UnsupportedError, ModelError, DataError: as `compress` does.
+        """
+        return decide(self._decider, recipe)
+
     def masks(self, recipe: Recipe) -> dict[str, Tensor]:
         """Return layer -> bool tensor of the shape of its weight, True where it is kept; all layers are there."""
         decision = decide(self._decider, recipe)

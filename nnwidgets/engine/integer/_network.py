@@ -12,15 +12,16 @@ from nnwidgets.engine.compression._compress import decision_for
 from nnwidgets.engine.compression._materialize import materialized_by, shrink
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.knowledge import knowledge_for
-from nnwidgets.engine.errors import InputError, NnwError, RecipeError, UnsupportedError
+from nnwidgets.engine.errors import InputError, RecipeError, UnsupportedError
 from nnwidgets.engine.integer.graph import Codes, Compiled, compiled
 from nnwidgets.engine.integer.kernels import Bytes, Engine, engines
 from nnwidgets.engine.quantization import InputGrid, rounded_inputs
 from nnwidgets.engine.trace import portable_graph, preserved_rng, unvisited_copy, weight_of
+from nnwidgets.engine.trace.suffix import UnfitError
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["IntegerNetwork", "integer", "integer_by"]
+__all__ = ["IntegerNetwork", "integer", "integer_by", "weight_codes"]
 
 _PROBE = 4  # images that the answers of both are compared on
 _APART = 0.1  # of the largest answer, of the median image: few numbers fall on another step
@@ -41,6 +42,7 @@ class IntegerNetwork(nn.Module):
         self.engine: str = "simulated" if graph is None or engine is None or not graph.done else engine
         self.done = () if graph is None else tuple(graph.done)
         self.simulated = dict(simulated)
+        self.eval()
 
     def __deepcopy__(self, memo: dict[int, object]) -> IntegerNetwork:
         twin = IntegerNetwork(copy.deepcopy(self.network, memo), None, None, self.simulated)
@@ -105,7 +107,7 @@ def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int],
         found, simulated = _codes(model, network, decision, engine)
         try:
             graph = compiled(portable_graph(network), found, engine)
-        except NnwError as error:
+        except (UnfitError, UnsupportedError) as error:
             why = f"the forward pass cannot be put into a graph: {error}"
             return IntegerNetwork(network, None, None, dict.fromkeys(names, why))
         made = IntegerNetwork(network, graph, engine, simulated)
@@ -128,21 +130,41 @@ def _engine(name: str | None) -> Engine | None:
 def _codes(model: nn.Module, network: nn.Module, decision: Decision, engine: Engine) -> tuple[dict[str, Codes], dict[str, str]]:
     """What each layer multiplies, and why the others cannot."""
     grids, found, simulated = rounded_inputs(network), {}, {}
-    rulers = _rulers(model, decision)
+    known, without = weight_codes(model, network, decision)
     for name, layer in decision.decider.layers.items():
         module = network.get_submodule(layer.module_name)
-        why = _unfit(module, layer.parameter, grids.get(layer.module_name), engine) or rulers[1].get(name, "")
-        if not why:
-            weight = weight_of(network, layer).detach()
-            scale = weight_of(rulers[0], layer).detach().flatten(1)[:, 0]
-            codes = (weight / scale.reshape(-1, *(1,) * (weight.dim() - 1))).round()
-            if not torch.equal(codes * scale.reshape(-1, *(1,) * (weight.dim() - 1)), weight) or codes.abs().max() > 127:
-                why = "its weights lie on no grid of 8 bits"
-            else:
-                found[layer.module_name] = Codes(codes.to(torch.int8), scale, Bytes.of(grids[layer.module_name]))
+        why = _unfit(module, layer.parameter, grids.get(layer.module_name), engine) or without.get(name, "")
         if why:
             simulated[name] = why
+        else:
+            found[layer.module_name] = Codes(*known[name], Bytes.of(grids[layer.module_name]))
     return found, simulated
+
+
+def weight_codes(
+    model: nn.Module, network: nn.Module, decision: Decision
+) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, str]]:
+    """Layer -> int8 codes of a materialized network's weight and (O,) float32 scales; and layer -> why it has none.
+
+    Codes times scales are the weights, bit for bit.
+    """
+    rulers, without = _rulers(model, decision)
+    found = {}
+    for name, layer in decision.decider.layers.items():
+        if name in without:
+            continue
+        if layer.out_axis:
+            without[name] = f"{layer.kind} has its channels on another axis"
+            continue
+        weight = weight_of(network, layer).detach()
+        scale = weight_of(rulers, layer).detach().flatten(1)[:, 0]
+        steps = scale.reshape(-1, *(1,) * (weight.dim() - 1))
+        codes = (weight / steps).round()
+        if not torch.equal(codes * steps, weight) or (codes.numel() and codes.abs().max() > 127):
+            without[name] = "its weights lie on no grid of 8 bits"
+        else:
+            found[name] = codes.to(torch.int8), scale
+    return found, without
 
 
 def _unfit(module: nn.Module, parameter: str, grid: InputGrid | None, engine: Engine) -> str:

@@ -162,14 +162,17 @@ class _Compiler:
     def _wanted(self, node: Any) -> Bytes | None:
         """The grid on which all readers want a value; None where it has to be float32."""
         readers = [user for user in node.users if not self._asks_shape(user)]
-        grids = {self._codes[user.target].grid if self._is_product(user) else self._behind(user) for user in readers}
+        grids = {self._codes[user.target].grid if self._is_product(user) else self._behind(user, node) for user in readers}
         return grids.pop() if len(grids) == 1 else None
 
     def _asks_shape(self, node: Any) -> bool:
         return node.target in ("size", "dim") or (node.target is getattr and node.args[1] == "shape")
 
-    def _behind(self, node: Any) -> Bytes | None:
-        return self._wants[node] if self._passes_on(node) else None
+    def _behind(self, reader: Any, node: Any) -> Bytes | None:
+        """What the readers of a reader want, where that passes on the numbers of this value (and not its size)."""
+        numbers = reader.args[0] if reader.args else None
+        read = node is numbers or (isinstance(numbers, list | tuple) and node in numbers)
+        return self._wants[reader] if read and self._passes_on(reader) else None
 
     # Products, with what follows them
 

@@ -394,6 +394,7 @@ export interface Read extends Common {
   lottery_view: LotteryView;
   rounding_view: RoundingView;
   bits_view: BitsView;
+  arithmetic_view: BitsView;
 }
 
 export type Traits = Written & Read;
@@ -401,7 +402,7 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
-  "exported", "export_view", "file_about", "lottery_view", "rounding_view", "bits_view",
+  "exported", "export_view", "file_about", "lottery_view", "rounding_view", "bits_view", "arithmetic_view",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
@@ -413,4 +414,4 @@ export const WRITTEN: readonly (keyof Written)[] = [
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "spread_bits" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "arithmetic_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

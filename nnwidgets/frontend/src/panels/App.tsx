@@ -7,6 +7,7 @@ import { Live } from "../shell/Live";
 import { Shell, typing, wordOf } from "../shell/Shell";
 import { strings } from "../strings";
 import { Charts } from "./Charts";
+import { Arithmetic } from "./Arithmetic";
 import { FewerBits } from "./FewerBits";
 import { AllFigures, Figures, MAIN } from "./Figures";
 import { Files } from "./Files";
@@ -60,6 +61,7 @@ export function App({ store }: { store: LabStore }) {
                 <Layers open={byHand} onToggle={setByHand} />
                 <Rounding />
                 <FewerBits />
+                <Arithmetic />
                 <Lottery />
                 <Files />
               </div>
