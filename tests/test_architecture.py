@@ -21,7 +21,7 @@ ENGINE_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"training"}),
     frozenset({"pruning", "quantization", "inspect"}),
     frozenset({"compression"}),
-    frozenset({"integer"}),
+    frozenset({"integers"}),
     frozenset({"scans", "search", "sparse"}),
     frozenset({"zoo", "jobs"}),
     frozenset({"experiment"}),

@@ -11,6 +11,7 @@ import pytest
 PUBLIC = {
     "nnwidgets": ["CompressionLab", "ErrorAnalysis", "Experiment", "LayerExplorer", "engine", "list_examples", "load_example"],
     "nnwidgets.engine": [
+        "Arithmetics",
         "Attempt",
         "Cause",
         "Cost",
@@ -26,6 +27,7 @@ PUBLIC = {
         "FileError",
         "Filters",
         "InputError",
+        "IntegerNetwork",
         "Job",
         "Jobs",
         "Latency",
@@ -76,6 +78,7 @@ PUBLIC = {
         "find_smallest",
         "fingerprint",
         "fit",
+        "integer",
         "latency",
         "layers",
         "learning_curve",
@@ -100,6 +103,7 @@ PUBLIC = {
         "stream_accuracy",
         "structure",
         "suspect_labels",
+        "time_arithmetic",
         "top_activations",
         "torchvision_net",
         "try_remedy",

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         top_activations,
         watch_training,
     )
+    from nnwidgets.engine.integers import Arithmetics, IntegerNetwork, integer, time_arithmetic
     from nnwidgets.engine.jobs import Job, Jobs
     from nnwidgets.engine.scans import sensitivity_scan, spread_bits
     from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from nnwidgets.engine.zoo import shapes, torchvision_net
 
 __all__ = [
+    "Arithmetics",
     "Attempt",
     "Cause",
     "Cost",
@@ -102,6 +104,7 @@ __all__ = [
     "FileError",
     "Filters",
     "InputError",
+    "IntegerNetwork",
     "Job",
     "Jobs",
     "Latency",
@@ -152,6 +155,7 @@ __all__ = [
     "find_smallest",
     "fingerprint",
     "fit",
+    "integer",
     "latency",
     "layers",
     "learning_curve",
@@ -176,6 +180,7 @@ __all__ = [
     "stream_accuracy",
     "structure",
     "suspect_labels",
+    "time_arithmetic",
     "top_activations",
     "torchvision_net",
     "try_remedy",
@@ -258,6 +263,7 @@ __getattr__, __dir__ = lazy_names(
         "suspect_labels": ".diagnosis.label_errors",
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
+        **dict.fromkeys(("Arithmetics", "IntegerNetwork", "integer", "time_arithmetic"), ".integers"),
         **dict.fromkeys(("sensitivity_scan", "spread_bits"), ".scans"),
         **dict.fromkeys(("LotteryResult", "compare_bits", "compare_criteria", "lottery_ticket", "prune_and_tune"), ".sparse"),
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnwidgets.engine.integer import Arithmetics
+from nnwidgets.engine.integers import Arithmetics
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Axis, Bars, Chart, Role, Rule, Series, Text, Tick
 

@@ -10,7 +10,7 @@ import traitlets
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.arithmetic import in_bytes, start_arithmetic, why_no_arithmetic
 from nnwidgets.engine.experiment.state import State
-from nnwidgets.engine.integer import Arithmetics
+from nnwidgets.engine.integers import Arithmetics
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures.arithmetic_chart import arithmetic_chart, arithmetic_words
 from nnwidgets.widgets._lab_view import recipe_words

@@ -15,8 +15,8 @@ from torch.nn import functional as F  # noqa: N812
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.errors import DataError, InputError, RecipeError
-from nnwidgets.engine.integer import IntegerNetwork, engines, integer, kernels
-from nnwidgets.engine.integer.kernels import Bytes, Product, to_bytes
+from nnwidgets.engine.integers import IntegerNetwork, engines, integer, kernels
+from nnwidgets.engine.integers.kernels import Bytes, Product, to_bytes
 from nnwidgets.engine.quantization import InputGrid
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 

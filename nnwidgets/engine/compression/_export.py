@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
 from nnwidgets.engine.compression._export_graph import write_graph_elsewhere
+from nnwidgets.engine.compression._export_rounded import rounded_parts
 from nnwidgets.engine.compression._materialize import materialized_by
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.exported import Exported, ExportFormat, lines_to_load
 from nnwidgets.engine.compression.files import fill_packed
 from nnwidgets.engine.compression.guess import guess_trace
-from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.compression.knowledge import knowledge_for, rounds_inputs
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.errors import FileError, InputError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.files import written_whole
@@ -62,11 +63,14 @@ def export(
     - "torch_export": the same as a ``.pt2`` archive of ``torch.export``, read with torch alone.
     - "packed": the small file of `save_packed`, read by this package.
 
-    Masks and grids are baked into the numbers: what was removed is zero, quantized weights are floats on their grid. All tensors
-    are written for the cpu. onnx and torch_export are made in a process of their own, so that this one does not load torch's
-    compiler; that takes 5 to 10 seconds. They are run once and compared with the network before the file takes its place. Where
-    the class of a network lives in a notebook, its graph is sent; where it has none (its forward pass decides by numbers), the
-    export is made here and this process grows by about 200 MB; ``notes`` says so.
+    Where activations are rounded, "onnx" holds QuantizeLinear and DequantizeLinear pairs: bytes for inputs, int8 for symmetric
+    weights, int32 for biases, which runtimes such as ONNX Runtime do in integers; the other formats cannot hold that.
+
+    Else masks and grids are baked into the numbers: what was removed is zero, quantized weights are floats on their grid. All
+    tensors are written for the cpu. onnx and torch_export are made in a process of their own, so that this one does not load
+    torch's compiler; that takes 5 to 10 seconds. They are run once and compared with the network before the file takes its place.
+    Where the class of a network lives in a notebook, its graph is sent; where it has none (its forward pass decides by numbers),
+    the export is made here and this process grows by about 200 MB; ``notes`` says so.
 
     Args:
         model: plain, or what `compress` gave (its masks are then baked in). recipe: None exports the network as it is.
@@ -147,19 +151,22 @@ def decided_export_steps(
             fill_packed(plain, decision, spare)
             yield "written"
         return _exported(path, kind, notes)
+    rounded = None
     if materialized:
         network = materialized_by(plain, decision, shape)
         if kind not in _GRAPHS:
             notes.append("Its tensors are smaller than those of the class it was made from: that class cannot load them.")
     else:
         network = bake(compressed_by(plain, decision))
-        notes += _what_is_simulated(decision.recipe)
+        notes += [] if rounds_inputs(decision.recipe) else _what_is_simulated(decision.recipe)
+    if rounds_inputs(decision.recipe):
+        network, rounded = rounded_parts(plain, network, decision)
     _check_sound(network, kind)
     with written_whole(path, overwrite) as spare:
         yield "writing"
         if kind in _GRAPHS:
             dtype = next((p.dtype for p in network.parameters() if p.dtype.is_floating_point), torch.float32)
-            notes += yield from write_graph_elsewhere(network.cpu().eval(), tuple(shape), dtype, kind, spare, Path(path))
+            notes += yield from write_graph_elsewhere(network.cpu().eval(), tuple(shape), dtype, kind, spare, Path(path), rounded)
         else:
             _write_numbers(network, kind, spare, Path(path))
         yield "written"
@@ -197,10 +204,10 @@ def checked_format(recipe: object, format: object, materialized: object) -> str:
     if materialized and kind == "packed":
         raise UnsupportedError("format='packed' holds a network with its zeros. Leave materialized out, or use another format.")
     rounding = recipe.quantization
-    if rounding is not None and rounding.activation_bits != 32:
+    if rounding is not None and rounding.activation_bits != 32 and kind != "onnx":
         raise UnsupportedError(
             f"activation_bits={rounding.activation_bits} round numbers while the network runs, and format={kind!r} would not "
-            "hold that. Export with activation_bits=32 (weights only)."
+            "hold that. Use format='onnx', or export with activation_bits=32 (weights only)."
         )
     missing = lacking_packages(kind)
     if missing:

@@ -16,23 +16,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression._export_rounded import Rounded
+
 __all__ = ["main", "write_graph"]
 
 _TOLERANCE = 1e-4  # of the largest logit
+_APART = 0.1  # the same of the median image, in integers: a few numbers fall on another step
 
 
 def main() -> int:
     """Do what standard input says. The line says "error" (with "kind": unreadable, failed, disk) or "notes"."""
     out, sys.stdout = sys.stdout, sys.stderr  # exporters print
     try:
-        network, shape, dtype, format, path = pickle.load(sys.stdin.buffer)
+        network, shape, dtype, format, path, rounded = pickle.load(sys.stdin.buffer)
     except Exception as error:  # a class that is only known to the parent raises anything
         answer: dict[str, object] = {"kind": "unreadable", "error": _words(error)}
     else:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # exporters warn of themselves
-                answer = {"notes": write_graph(network, shape, dtype, format, path)}
+                answer = {"notes": write_graph(network, shape, dtype, format, path, rounded)}
         except OSError as error:
             answer = {"kind": "disk", "error": _words(error)}
         except Exception as error:  # exporters run anybody's forward pass
@@ -42,8 +45,12 @@ def main() -> int:
     return 0
 
 
-def write_graph(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, format: str, path: str) -> list[str]:
+def write_graph(
+    network: nn.Module, shape: Sequence[int], dtype: torch.dtype, format: str, path: str, rounded: Rounded | None = None
+) -> list[str]:
     """Write a plain network in eval mode on the cpu, with any number of images, check what was written, and return notes.
+
+    ``rounded``: what is written in integers in an ONNX file.
 
     Raises:
         OSError: the disk. Anything else: the network cannot be exported, or answers something else afterwards.
@@ -60,7 +67,8 @@ def write_graph(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, fo
             with open(path, "wb") as file:
                 file.write(memory.getbuffer())
             return []
-        return _write_onnx(program, few, more, expected, path)
+        notes = _write_onnx(program, few, more, expected, path)
+    return notes if rounded is None else [*notes, *_round(path, rounded)]
 
 
 def _write_onnx(program: torch.export.ExportedProgram, few: Tensor, more: Tensor, expected: Tensor, path: str) -> list[str]:
@@ -78,6 +86,24 @@ def _write_onnx(program: torch.export.ExportedProgram, few: Tensor, more: Tensor
         _check(found[0], expected)
         made.release()
     made.save(path)
+    return notes
+
+
+def _round(path: str, rounded: Rounded) -> list[str]:
+    from nnwidgets.engine.compression._export_pairs import with_pairs
+
+    with_pairs(path, rounded.parts)
+    notes = ["Weights and inputs are written as QuantizeLinear and DequantizeLinear pairs of 8 bits, batch-norm folded."]
+    try:
+        import onnxruntime
+    except ImportError:
+        return notes
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = torch.from_numpy(session.run(None, {"input": rounded.images.numpy()})[0])
+    apart = (found - rounded.answers).abs().flatten(1).amax(1)
+    worst, largest = float(apart.median()), float(rounded.answers.abs().max())
+    if not worst <= _APART * max(largest, 1e-30):
+        raise RuntimeError(f"what was written answers something else (off by {worst:g} where logits reach {largest:g})")
     return notes
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from nnwidgets.engine.compression._export_rounded import Rounded
 from nnwidgets.engine.errors import FileError, NnwError, UnsupportedError
 from nnwidgets.engine.trace import portable_graph
 
@@ -29,9 +30,18 @@ _BOOT = (
 
 
 def write_graph_elsewhere(
-    network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, kind: str, spare: str, target: Path
+    network: nn.Module,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    kind: str,
+    spare: str,
+    target: Path,
+    rounded: Rounded | None = None,
 ) -> Generator[str, None, list[str]]:
     """Write a plain network in eval mode on the cpu to the empty file ``spare``, yield while that lasts, and return notes.
+
+    Args:
+        rounded: what is written in integers.
 
     Raises:
         UnsupportedError: the network cannot be exported. FileError: ``target`` cannot be written.
@@ -40,7 +50,7 @@ def write_graph_elsewhere(
     if sys.executable:
         why = "its class is known to this process alone and its forward pass has no graph"
         for portable in _portable(network, shape, dtype):
-            answer = yield from _in_child((portable, shape, dtype, kind, spare))
+            answer = yield from _in_child((portable, shape, dtype, kind, spare, rounded))
             if answer.get("kind") != "unreadable":
                 return _notes_of(answer, kind, spare, target)
             why = f"its parts cannot be sent to another process ({answer['error']})"
@@ -48,7 +58,7 @@ def write_graph_elsewhere(
     from nnwidgets.engine.compression._export_child import write_graph
 
     try:
-        notes = write_graph(network, shape, dtype, kind, spare)
+        notes = write_graph(network, shape, dtype, kind, spare, rounded)
     except (OSError, NnwError):
         raise
     except Exception as error:  # exporters run anybody's forward pass

@@ -10,7 +10,7 @@ from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment import tasks
 from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.experiment.state import State
-from nnwidgets.engine.integer import Arithmetics, arithmetics_steps
+from nnwidgets.engine.integers import Arithmetics, arithmetics_steps, chosen_engine
 from nnwidgets.engine.values.recipe import Quantization, Recipe
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def start_arithmetic(experiment: Experiment, done: Callable[[Arithmetics, Recipe
         for _ in bench.plan.making(recipe):
             yield Task(_NAME, _LABEL, text="ranges are found")
         split = experiment.split(experiment.live.sample)
-        steps = arithmetics_steps(bench.base, bench.plan.decision(recipe), bench.trace, split)
+        steps = arithmetics_steps(bench.base, bench.plan.decision(recipe), bench.trace, split, chosen_engine(None))
         left = tasks.TimeLeft(0.2)
         while True:
             try:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.errors import UnsupportedError
-from nnwidgets.engine.integer.kernels import Bytes, Engine, Product, to_bytes
+from nnwidgets.engine.integers.kernels import Bytes, Engine, Product, to_bytes
 
 __all__ = ["Codes", "Compiled", "compiled"]
 

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import decision_for
-from nnwidgets.engine.compression._materialize import materialized_by, shrink
+from nnwidgets.engine.compression._materialize import materialized_by
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.compression.weight_codes import codes_of_weights
 from nnwidgets.engine.errors import InputError, RecipeError, UnsupportedError
-from nnwidgets.engine.integer.graph import Codes, Compiled, compiled
-from nnwidgets.engine.integer.kernels import Bytes, Engine, engines
+from nnwidgets.engine.integers.graph import Codes, Compiled, compiled
+from nnwidgets.engine.integers.kernels import Bytes, Engine, engines
 from nnwidgets.engine.quantization import InputGrid, rounded_inputs
-from nnwidgets.engine.trace import portable_graph, preserved_rng, unvisited_copy, weight_of
+from nnwidgets.engine.trace import portable_graph, preserved_rng
 from nnwidgets.engine.trace.suffix import UnfitError
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
-__all__ = ["IntegerNetwork", "integer", "integer_by", "weight_codes"]
+__all__ = ["IntegerNetwork", "chosen_engine", "integer", "integer_by"]
 
 _PROBE = 4  # images that the answers of both are compared on
 _APART = 0.1  # of the largest answer, of the median image: few numbers fall on another step
@@ -82,7 +83,7 @@ def integer(
     knowledge = knowledge_for(model, recipe, calibration, loss, None)  # type: ignore[arg-type]
     decision = decision_for(model, recipe, calibration.sample_shape, knowledge)
     with preserved_rng():
-        return integer_by(model, decision, calibration.sample_shape, _engine(engine))
+        return integer_by(model, decision, calibration.sample_shape, chosen_engine(engine))
 
 
 def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int], engine: Engine | None) -> IntegerNetwork:
@@ -115,7 +116,8 @@ def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int],
     return made
 
 
-def _engine(name: str | None) -> Engine | None:
+def chosen_engine(name: str | None) -> Engine | None:
+    """The engine of a name, the preferred one for None; None where nothing is done in integers."""
     here = engines()
     if name is None:
         return here[0] if here else None
@@ -130,7 +132,7 @@ def _engine(name: str | None) -> Engine | None:
 def _codes(model: nn.Module, network: nn.Module, decision: Decision, engine: Engine) -> tuple[dict[str, Codes], dict[str, str]]:
     """What each layer multiplies, and why the others cannot."""
     grids, found, simulated = rounded_inputs(network), {}, {}
-    known, without = weight_codes(model, network, decision)
+    known, without = codes_of_weights(model, network, decision)
     for name, layer in decision.decider.layers.items():
         module = network.get_submodule(layer.module_name)
         why = _unfit(module, layer.parameter, grids.get(layer.module_name), engine) or without.get(name, "")
@@ -139,32 +141,6 @@ def _codes(model: nn.Module, network: nn.Module, decision: Decision, engine: Eng
         else:
             found[layer.module_name] = Codes(*known[name], Bytes.of(grids[layer.module_name]))
     return found, simulated
-
-
-def weight_codes(
-    model: nn.Module, network: nn.Module, decision: Decision
-) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, str]]:
-    """Layer -> int8 codes of a materialized network's weight and (O,) float32 scales; and layer -> why it has none.
-
-    Codes times scales are the weights, bit for bit.
-    """
-    rulers, without = _rulers(model, decision)
-    found = {}
-    for name, layer in decision.decider.layers.items():
-        if name in without:
-            continue
-        if layer.out_axis:
-            without[name] = f"{layer.kind} has its channels on another axis"
-            continue
-        weight = weight_of(network, layer).detach()
-        scale = weight_of(rulers, layer).detach().flatten(1)[:, 0]
-        steps = scale.reshape(-1, *(1,) * (weight.dim() - 1))
-        codes = (weight / steps).round()
-        if not torch.equal(codes * steps, weight) or (codes.numel() and codes.abs().max() > 127):
-            without[name] = "its weights lie on no grid of 8 bits"
-        else:
-            found[name] = codes.to(torch.int8), scale
-    return found, without
 
 
 def _unfit(module: nn.Module, parameter: str, grid: InputGrid | None, engine: Engine) -> str:
@@ -178,25 +154,6 @@ def _unfit(module: nn.Module, parameter: str, grid: InputGrid | None, engine: En
         return "int_mm multiplies whole matrices: a convolution in groups has none"
     weight = module.get_parameter("weight")
     return "" if weight.dtype is torch.float32 and weight.device.type == "cpu" else f"{weight.dtype} on {weight.device}"
-
-
-def _rulers(model: nn.Module, decision: Decision) -> tuple[nn.Module, dict[str, str]]:
-    """A network of the shape of the small one whose weights are the steps of their grids; and the layers that have none."""
-    twin, without = unvisited_copy(model), {}
-    for name, layer in decision.decider.layers.items():
-        on_grid = decision.decider.quantized(decision.recipe, name, decision.chosen)
-        if on_grid is None:
-            without[name] = "its weights are not rounded"
-        elif not on_grid.symmetric:
-            without[name] = "its weights have a zero point (symmetric=False)"
-        else:
-            shape = [1] * len(layer.shape)
-            if on_grid.axis is not None:
-                shape[on_grid.axis] = -1
-            weight_of(twin, layer).copy_(on_grid.scale.reshape(shape).expand(layer.shape))
-    if decision.chosen.kept:
-        twin = shrink(twin, decision.decider.chooser.groups, decision.chosen.kept)
-    return twin, without
 
 
 def _check(made: IntegerNetwork, network: nn.Module, input_shape: Sequence[int]) -> None:

@@ -11,19 +11,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression._compress import decision_for
 from nnwidgets.engine.compression.decision import Decision
+from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.compression.weight_codes import codes_of_weights, with_norm
 from nnwidgets.engine.costs import latency_of, latency_runs
+from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.evaluation import Frozen, Prepared, passes
-from nnwidgets.engine.integer._network import IntegerNetwork, integer_by, weight_codes
-from nnwidgets.engine.integer.kernels import Engine, engines
-from nnwidgets.engine.integer.weights_only import Held, WeightsOnly
+from nnwidgets.engine.integers._network import IntegerNetwork, chosen_engine, integer_by
+from nnwidgets.engine.integers.kernels import Engine
+from nnwidgets.engine.integers.weights_only import Held, WeightsOnly
 from nnwidgets.engine.quantization import round_inputs
-from nnwidgets.engine.trace import Trace, unvisited_copy
+from nnwidgets.engine.trace import Trace, preserved_rng, unvisited_copy
 from nnwidgets.engine.values.frozen import FrozenDict
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.records import Latency
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
-__all__ = ["Arithmetic", "Arithmetics", "arithmetics_steps", "processor"]
+__all__ = ["Arithmetic", "Arithmetics", "arithmetics_steps", "processor", "time_arithmetic"]
 
 _RUNS, _FEW_RUNS, _SECONDS = 40, 12, 4.0  # passes of a kind with one image, with many; seconds of all kinds
 _MACS = 4e9  # of a batch: some 100 ms in float32 on one core
@@ -97,21 +103,46 @@ class _LaidOut(nn.Module):
         return answer
 
 
+def time_arithmetic(
+    model: nn.Module, recipe: Recipe, calibration: Split, split: Split | None = None, *, engine: str | None = None
+) -> Arithmetics:
+    """Time a network in float32, bfloat16, with weights alone in few bits, and in integers, in turns, on this machine.
+
+    All have the same weights, pruned and rounded alike, and batch-norm folded into convolutions. One image at a time, and as many
+    at once as take some 100 ms, at most 64.
+
+    Args:
+        model, recipe, calibration, engine: as of `integer`. split: images on which integer and simulated predictions are
+            compared, at most 1,000; those of ``calibration`` if not given.
+
+    Raises:
+        what `integer` raises.
+    """
+    if not isinstance(calibration, Split):
+        raise InputError(f"calibration is {type(calibration).__name__}; expected a Split(images), such as experiment.train.")
+    shape = calibration.sample_shape
+    decision = decision_for(model, recipe, shape, knowledge_for(model, recipe, calibration, None, None))
+    with preserved_rng():
+        found = decision.decider.knowledge.traced(shape)
+        return result_of(
+            arithmetics_steps(model, decision, found, calibration if split is None else split, chosen_engine(engine))
+        )
+
+
 def arithmetics_steps(
-    model: nn.Module, decision: Decision, found: Trace, split: Split, engine: Engine | None = None
+    model: nn.Module, decision: Decision, found: Trace, split: Split, engine: Engine | None
 ) -> Generator[float, None, Arithmetics]:
     """Make and time all kinds of a decision about a network; yields the share that is done.
 
     All have the same weights, pruned and rounded alike, and batch-norm folded into convolutions. They take turns, pass by pass.
 
     Args:
-        found: the trace of the network. split: images on which predictions are compared, at most 1,000.
+        found: the trace of the network. engine: None simulates. split: images on which predictions are compared, at most 1,000.
 
     Raises:
         RecipeError: weights or activations have no bits to do it with.
     """
     shape = found.input_shape
-    engine = (engines() or (None,))[0] if engine is None else engine
     whole = integer_by(model, decision, shape, engine)
     yield 0.05
     with torch.inference_mode(False), torch.no_grad():
@@ -186,15 +217,13 @@ def _agreement(whole: IntegerNetwork, split: Split) -> Generator[float, None, tu
 def _held(model: nn.Module, decision: Decision, floats: nn.Module, prepared: Prepared) -> dict[str, Held]:
     """Codes of the convolutions and linear layers, with batch-norm in their scale where the quick copy has folded it."""
     found = {}
-    for name, (codes, scale) in weight_codes(model, floats, decision)[0].items():
+    for name, (codes, scale) in codes_of_weights(model, floats, decision)[0].items():
         module = decision.decider.layers[name].module_name
         if not isinstance(floats.get_submodule(module), nn.Conv2d | nn.Linear):
             continue
         before, after = (each.get_submodule(module).get_parameter("weight").detach() for each in (floats, prepared.network))
-        rows = before.flatten(1)
-        place = rows.abs().argmax(1, keepdim=True)
-        most, folded = rows.gather(1, place)[:, 0], after.flatten(1).gather(1, place)[:, 0]
-        factor = torch.where(most != 0, folded / torch.where(most != 0, most, 1.0), torch.ones_like(most))
         last = after.dim() == 4 and after.is_contiguous(memory_format=torch.channels_last)
-        found[module] = Held(codes, scale * factor, decision.decider.bits(decision.recipe.quantization, name), last)
+        found[module] = Held(
+            codes, with_norm(scale, before, after), decision.decider.bits(decision.recipe.quantization, name), last
+        )
     return found
