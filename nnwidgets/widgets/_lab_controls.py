@@ -22,6 +22,7 @@ CONTROLS = (
     "symmetric",
     "observer",
     "percentile",
+    "range_share",
     "power_of_two",
     "method",
     "activation_symmetric",
@@ -30,7 +31,7 @@ CONTROLS = (
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
-_LEVELS = ("granularity", "symmetric", "observer", "percentile", "power_of_two")
+_LEVELS = ("granularity", "symmetric", "observer", "percentile", "range_share", "power_of_two")
 _GRID = (*_LEVELS, "method", "activation_symmetric", "activation_observer", "calibration_images")
 _LARGEST = 0.99  # end of the slider
 

@@ -95,7 +95,8 @@ class LabRounding:
         shown = settings if rounded else replace(settings, weight_bits=_BITS)
         rows, now = [], None
         own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
-        for each in OPTIONS["observer"] if shown.method == "affine" else own:
+        even = [each for each in OPTIONS["observer"] if each["value"] != "hand" or shown.observer == "hand"]
+        for each in even if shown.method == "affine" else own:
             observer = each["value"] if shown.method == "affine" else shown.observer
             report = plan.rounding(Recipe(pruning, replace(shown, observer=observer)), layer)
             if report is None:

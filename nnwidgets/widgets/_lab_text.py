@@ -180,6 +180,7 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "argmin KL(histogram clipped || the same in 2^(b-1) bins)",
             "Migacz 2017",
         ),
+        choice("hand", "by hand", "The ends are drawn in by your hand, alike for every scale; what is beyond is clipped."),
     ],
     "power_of_two": [
         choice(False, "any", "The step between levels is what the range asks for."),
@@ -286,6 +287,7 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "What sets the range of the levels. A few large weights make all steps coarse; clipping them costs those few."
     },
     "percentile": {"what": "Share of the weights of a tensor or channel that the range holds; the others are clipped."},
+    "range_share": {"what": "Where the levels end: this share of the range of all weights. Finer steps, more weights clipped."},
     "power_of_two": {
         "what": "The step between two levels; true fixed point by a power of two.",
         "formula": "w = q 2^-n",

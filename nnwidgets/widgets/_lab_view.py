@@ -29,7 +29,7 @@ from nnwidgets.figures.sensitivity_chart import sensitivity_chart
 __all__ = ["LabView", "recipe_words"]
 
 _BINS = 49
-_OBSERVERS = {"percentile": "percentile", "mse": "least squares", "kl": "KL divergence"}
+_OBSERVERS = {"percentile": "percentile", "mse": "least squares", "kl": "KL divergence", "hand": "hand"}
 
 
 def recipe_words(recipe: Recipe) -> str:
@@ -54,7 +54,9 @@ def _rounded_weights(quantization: Quantization) -> list[str]:
     if quantization.method != "affine":
         return [" with ".join([quantization.method, *shifts])]
     found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
-    if quantization.observer != "minmax":
+    if quantization.observer == "hand":
+        found.append(f"{text.percent(quantization.range_share, 0)} % of the range")
+    elif quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
     return [" ".join([*found, *shifts])]
 

@@ -100,6 +100,7 @@ class CompressionLab(ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits
     symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
     observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
     percentile = traitlets.Float(99.9, min=50.1, max=100.0, help="Per cent of the weights that the range holds.").tag(sync=True)
+    range_share = traitlets.Float(1.0, min=0.05, max=1.0, help="Share of the whole range, by hand.").tag(sync=True)
     method = traitlets.Enum(_values("method"), "affine", help="How weights become codes: affine, ternary or binary.").tag(
         sync=True
     )

@@ -44,6 +44,10 @@ def test_one_layer_is_rounded_step_by_step(notebook: Callable[..., Notebook]) ->
     assert book.python("lab.wait(60)") is True
     scales = book.python("[float(s) for s in lab.experiment.bench(None).plan.quantized(lab.experiment.recipe, 'conv1').scale]")
     assert all(scale == 2.0 ** round(__import__("math").log2(scale)) for scale in scales)
+    widget.set("observer", "hand")
+    widget.set("range_share", 0.6)
+    assert book.python("lab.wait(60)") is True
+    assert book.python("lab.experiment.recipe.quantization.range_share") == 0.6
     widget.set("observer", "percentile")
     widget.set("percentile", 97)
     widget.input("percentile").press("Enter")
@@ -58,7 +62,7 @@ def test_one_layer_is_rounded_step_by_step(notebook: Callable[..., Notebook]) ->
     assert book.python("[lab.weight_bits, lab.experiment.recipe.quantization.method]") == [2, "ternary"]
     expect(widget.control("observer")).to_have_count(0)  # it has a rule of its own
     expect(card.locator("tbody tr")).to_have_count(1)
-    for _ in range(5):
+    while book.python("lab.experiment.position"):
         widget.action("undo").click()
         assert book.python("lab.wait(60)") is True
     assert book.python("lab.observer") == "minmax" and (book.errors, book.left) == ([], [])

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nnwidgets.engine.errors import InputError
+from nnwidgets.engine.compression import compress
+from nnwidgets.engine.errors import InputError, RecipeError
 from nnwidgets.engine.quantization import code_range, quantize
 from nnwidgets.engine.quantization.ranges import kl_limit, percentile_ends
+from nnwidgets.engine.values.recipe import Quantization, Recipe
 
 OBSERVERS = ["minmax", "percentile", "mse", "kl"]
 
@@ -166,13 +168,39 @@ def test_scales_that_are_powers_of_two(bits: int, symmetric: bool) -> None:
     assert exact.dequantized.tolist() == [-0.75, 0.5, 0.25] and float(exact.scale) == 0.25
 
 
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.05])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_ends_by_hand_are_a_share_of_the_range(symmetric: bool, share: float) -> None:
+    """Of each scale; the whole range is min-max; what is beyond is clipped; a network's own is the recipe's."""
+    weight = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    found = quantize(weight, 4, "channel", symmetric, 0, observer="hand", share=share)
+    whole = quantize(weight, 4, "channel", symmetric, 0)
+    torch.testing.assert_close(found.scale, whole.scale * share)
+    for row, on_grid, scale, zero in zip(weight, found.dequantized, found.scale, found.zero_point, strict=True):
+        low, high = (-7, 7) if symmetric else (0, 15)
+        ends = (low - int(zero)) * float(scale), (high - int(zero)) * float(scale)
+        assert float((on_grid - row.clamp(*ends)).abs().max()) <= 0.5001 * float(scale)
+    assert bool(found.inside.all()) == (share == 1.0)
+    model = nn.Linear(50, 4)
+    small = compress(model, Recipe(None, Quantization(4, symmetric=symmetric, observer="hand", range_share=share)))
+    expected = quantize(model.weight, 4, "channel", symmetric, 0, observer="hand", share=share).dequantized
+    assert torch.equal(small.weight, expected)
+
+
 def test_unknown_observers_are_refused() -> None:
     """With what there is."""
-    with pytest.raises(InputError, match="'minmax', 'percentile', 'mse' or 'kl'"):
+    with pytest.raises(InputError, match="'minmax', 'percentile', 'mse', 'kl' or 'hand'"):
         quantize(torch.ones(3), 4, observer="best")
     for percentile in (50.0, 100.5, math.nan):
         with pytest.raises(InputError, match="percentile"):
             quantize(torch.ones(3), 4, observer="percentile", percentile=percentile)
+    for share in (0.0, 1.1, -1.0):
+        with pytest.raises(InputError, match="share"):
+            quantize(torch.ones(3), 4, observer="hand", share=share)
+        with pytest.raises(RecipeError, match="range_share"):
+            Quantization(4, observer="hand", range_share=share)
+    with pytest.raises(RecipeError, match="that is for weights"):
+        Quantization(activation_bits=4, activation_observer="hand")
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])

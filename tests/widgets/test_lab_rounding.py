@@ -97,3 +97,21 @@ def test_what_the_screen_sends_is_cleaned(lab: Any) -> None:
     assert lab.followed == 1.0
     moved(lab, percentile=20, observer="percentile", weight_bits=4)
     assert lab.percentile == 50.1 and lab.experiment.recipe.quantization.percentile == 50.1
+
+
+def test_the_range_is_drawn_in_by_hand(lab: Any) -> None:
+    """The slider is the recipe's; the card has a row for it as long as it is chosen; Undo brings the whole range back."""
+    moved(lab, rounding_open=True, weight_bits=3, granularity="tensor", gesture=1)
+    whole = lab.rounding_view["rows"][0]
+    moved(lab, observer="hand", gesture=2)
+    moved(lab, range_share=0.25, gesture=3)
+    settings = lab.experiment.recipe.quantization
+    assert (settings.observer, settings.range_share) == ("hand", 0.25)
+    rows = lab.rounding_view["rows"]
+    assert [row["value"] for row in rows][-1] == "hand" and rows[-1]["now"] and rows[-1]["clipped"] != "0"
+    assert rows[0] == {**whole, "now": False}
+    assert lab.accuracy == E.evaluate(lab.experiment.compressed, lab.experiment.test).accuracy
+    assert "25 % of the range" in repr(lab._shown["charts"]["pareto"])
+    lab.experiment.undo()
+    lab.experiment.undo()
+    assert lab.wait(60) and lab.observer == "minmax" and len(lab.rounding_view["rows"]) == 4

@@ -99,7 +99,7 @@ Codes = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def range_ends(
-    values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, observer: str, percentile: float
+    values: Tensor, dims: tuple[int, ...], bits: int, symmetric: bool, observer: str, percentile: float, share: float = 1.0
 ) -> Ends | None:
     """The ends of each scale by an observer, shaped as it is."""
     if values.numel() == 0:
@@ -114,7 +114,7 @@ def range_ends(
         return (codes - zero) * scale
 
     shape = [values.shape[d] if d in kept else 1 for d in range(values.dim())]
-    low, high = ends_of(rows, bits, symmetric, observer, percentile, levels)
+    low, high = ends_of(rows, bits, symmetric, observer, percentile, levels, share)
     return low.reshape(shape), high.reshape(shape)
 
 

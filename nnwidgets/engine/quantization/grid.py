@@ -15,7 +15,7 @@ from nnwidgets.engine.values.recipe import Quantization
 __all__ = ["Grid", "quantize"]
 
 _METHODS = {"affine": None, "ternary": 2, "binary": 1}  # with the bits that a rule of its own needs
-_OBSERVERS = ("minmax", "percentile", "mse", "kl")
+_OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Grid:
     Attributes:
         bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
         symmetric: levels lie alike on both sides of zero; axis: of the channels.
-        observer: "minmax", "percentile", "mse" or "kl": where the grid ends. percentile: of the weights that it holds, by that
-            observer, above 50 and up to 100. power_of_two: scales are.
+        observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends. percentile: of the weights that it holds, by
+            that observer, above 50 and up to 100. share: of the whole range, by hand. power_of_two: scales are.
         method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale.
 
     Raises:
@@ -41,14 +41,15 @@ class Grid:
     percentile: float = 99.9
     power_of_two: bool = False
     method: str = "affine"
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.bits not in range(1, 9) or self.granularity not in ("tensor", "channel"):
             raise InputError(f"Got {self.bits!r} bits a {self.granularity!r}; expected 1 to 8 bits a 'tensor' or 'channel'.")
-        if self.observer not in _OBSERVERS or not 50 < self.percentile <= 100:
+        if self.observer not in _OBSERVERS or not 50 < self.percentile <= 100 or not 0 < self.share <= 1:
             raise InputError(
-                f"Got observer={self.observer!r}, percentile={self.percentile!r}; expected 'minmax', 'percentile', 'mse' or "
-                "'kl', and a percentile above 50, up to 100."
+                f"Got observer={self.observer!r}, percentile={self.percentile!r}, share={self.share!r}; expected 'minmax', "
+                "'percentile', 'mse', 'kl' or 'hand', a percentile above 50, up to 100, and a share above 0, up to 1."
             )
         own = self.method != "affine"
         if self.method not in _METHODS or (own and (self.bits, self.symmetric) != (_METHODS[self.method], True)):
@@ -69,6 +70,7 @@ class Grid:
             settings.percentile,
             settings.power_of_two,
             settings.method,
+            settings.range_share,
         )
 
     def ends(self, weight: Tensor, mask: Tensor | None = None) -> Ends | None:
@@ -77,7 +79,7 @@ class Grid:
             return None
         with torch.no_grad():
             values = _kept(weight, mask)
-            return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile)
+            return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
 
     def quantize(self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None) -> Quantized:
         """Put a weight on the grid.
@@ -133,10 +135,11 @@ def quantize(
     percentile: float = 99.9,
     power_of_two: bool = False,
     method: str = "affine",
+    share: float = 1.0,
 ) -> Quantized:
     """Put a weight on the grid of these settings; see `Grid`.
 
     Raises:
         InputError: a setting out of range, or settings that do not go together.
     """
-    return Grid(bits, granularity, symmetric, axis, observer, percentile, power_of_two, method).quantize(weight, mask)
+    return Grid(bits, granularity, symmetric, axis, observer, percentile, power_of_two, method, share).quantize(weight, mask)

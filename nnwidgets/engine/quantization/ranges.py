@@ -5,8 +5,9 @@ Numbers that are exactly zero (pruned) are not counted: they are zero on every g
 
 minmax: the smallest and the largest. percentile: ends that this share of the numbers (by size where levels are symmetric) does
 not exceed, by nearest rank. mse: the smallest sum of squared errors, where both ends are drawn in by the same factor, from 1 to
-0.1 in steps of 0.05, then of 0.01 (Sung et al. 2015; Banner et al. 2019). kl: the smallest Kullback-Leibler divergence between
-the histogram of magnitudes, clipped, and the same in as many bins as there are levels on one side (Migacz 2017).
+0.1 in steps of 0.05, then of 0.01 (Sung et al. 2015; Banner et al. 2019). hand: a given share of each whole range. kl: the
+smallest Kullback-Leibler divergence between the histogram of magnitudes, clipped, and the same in as many bins as there are
+levels on one side (Migacz 2017).
 """
 
 from __future__ import annotations
@@ -29,12 +30,19 @@ _STOPS, _FEW_STOPS = 128, 48  # thresholds that kl tries, of few rows and of man
 
 
 def ends_of(
-    rows: Tensor, bits: int, symmetric: bool, observer: str, percentile: float, levels: Callable[[Tensor, Tensor], Tensor]
+    rows: Tensor,
+    bits: int,
+    symmetric: bool,
+    observer: str,
+    percentile: float,
+    levels: Callable[[Tensor, Tensor], Tensor],
+    share: float = 1.0,
 ) -> Ends:
     """Return the ends by an observer.
 
     Args:
         levels: (..., 1) low and high -> (..., L) ascending levels of the grid between these ends, for "mse".
+        share: of the whole range, for "hand".
     """
     low, high = rows.amin(1, keepdim=True).clamp(max=0), rows.amax(1, keepdim=True).clamp(min=0)
     if symmetric:
@@ -42,6 +50,8 @@ def ends_of(
         low = -high
     if observer == "percentile":
         return percentile_ends(rows, symmetric, percentile)
+    if observer == "hand":
+        return low * share, high * share
     if observer == "mse":
         return _least_squares(rows, low, high, levels)
     if observer == "kl":

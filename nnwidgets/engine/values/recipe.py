@@ -95,6 +95,7 @@ class Observer(str, Enum):
     PERCENTILE = "percentile"
     MSE = "mse"
     KL = "kl"
+    HAND = "hand"
 
 
 class Rounding(str, Enum):
@@ -167,7 +168,9 @@ class Quantization:
         activation_bits: 2 to 8, or 32. method: see `Method`. granularity: see `Granularity`.
         symmetric: levels of weights lie symmetrically about zero and no zero point is stored.
         observer: how the range of weights is chosen, see `Observer`.
-        activation_symmetric, activation_observer: the same of activations. percentile: in (50, 100], for that observer.
+        activation_symmetric, activation_observer: the same of activations, but for "hand".
+        percentile: in (50, 100], for that observer.
+        range_share: in (0, 1], of the range of all weights, by the observer "hand".
         calibration_images: how many images the ranges of activations are from, at most (fewer where a network is large).
         power_of_two: scales of weights are, so that a product with one is a shift (fixed point).
         rounding: see `Rounding`. equalize: scale channels across layers first. bias_correction: shift biases by the mean error.
@@ -190,6 +193,7 @@ class Quantization:
     bias_correction: bool = False
     power_of_two: bool = False
     calibration_images: int = 256
+    range_share: float = 1.0
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -206,6 +210,11 @@ class Quantization:
             put(self, name, choice(name, getattr(self, name), Observer))
         for name in ("symmetric", "activation_symmetric", "equalize", "bias_correction", "power_of_two"):
             flag(name, getattr(self, name))
+        put(self, "range_share", real("range_share", self.range_share))
+        if not 0 < self.range_share <= 1:
+            raise RecipeError(f"range_share is {self.range_share}; expected a share above 0 and up to 1, e.g. 0.8.")
+        if self.activation_observer == Observer.HAND.value:
+            raise RecipeError("activation_observer is 'hand'; that is for weights. Use 'minmax', 'percentile', 'mse' or 'kl'.")
         if whole("calibration_images", self.calibration_images) < 1:
             raise RecipeError(f"calibration_images is {self.calibration_images}; expected a whole number from 1, e.g. 256.")
         put(self, "calibration_images", int(self.calibration_images))

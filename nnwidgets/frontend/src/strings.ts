@@ -33,6 +33,7 @@ export const strings = {
   symmetric: "Levels",
   observer: "Range from",
   percentile: "Per cent held",
+  rangeShare: "Ends at",
   powerOfTwo: "Step",
   bitsByLayer: "by layer",
   spreadBits: "Bits by layer",

@@ -349,6 +349,7 @@ export interface Written {
   symmetric: boolean;
   observer: string;
   percentile: number;
+  range_share: number;
   power_of_two: boolean;
   method: string;
   sample: string;
@@ -407,7 +408,7 @@ export const READ: readonly (keyof Read)[] = [
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "percentile", "power_of_two", "method", "activation_symmetric", "activation_observer", "calibration_images", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "symmetric", "observer", "percentile", "range_share", "power_of_two", "method", "activation_symmetric", "activation_observer", "calibration_images", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
   "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "rounding_of", "followed", "bits_seeds", "bits_epochs",
 ];

@@ -1,13 +1,15 @@
 import { numbers } from "../choices";
 import { CommandButton } from "../controls/Button";
 import { HelpButton } from "../controls/Help";
-import { discrete } from "../controls/positions";
+import { continuous, discrete, percent } from "../controls/positions";
 import { NumberInput } from "../controls/NumberInput";
 import { Segmented } from "../controls/Segmented";
 import { Select } from "../controls/Select";
 import { Slider } from "../controls/Slider";
 import { useLab } from "../lab";
 import { strings } from "../strings";
+
+const SHARE = continuous(0.05, 1, 0.01);
 
 function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"; label: string; list: number[] }) {
   const store = useLab();
@@ -71,6 +73,8 @@ export function Quantization() {
         value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
       {options.observer && options.observer.length > 1 && even && <Select control="observer" label={strings.observer} choices={options.observer}
         value={observer} onValue={(v) => store.write("observer", String(v), { discrete: true })} />}
+      {observer === "hand" && even && <Slider control="range_share" label={strings.rangeShare} range={SHARE} value={store.value("range_share", 1)} text={percent(store.value("range_share", 1))}
+        onValue={(v) => store.write("range_share", v)} />}
       {((observer === "percentile" && even) || clips) && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
         onValue={(v) => store.write("percentile", v, { discrete: true })} />}
       {options.power_of_two && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
