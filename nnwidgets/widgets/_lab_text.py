@@ -111,8 +111,7 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
         choice(
             "kl",
             "KL divergence",
-            "The range that keeps most of the histogram. Made for 8 bits and smooth histograms; with few bits, or inputs of few "
-            "different values, it clips too much.",
+            "The range that keeps most of the histogram; at most a twentieth is clipped. Made for 8 bits and smooth histograms.",
             "argmin KL(histogram clipped || the same in few bins)",
             "Migacz 2017",
         ),

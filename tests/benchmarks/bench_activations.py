@@ -10,7 +10,7 @@ from nnwidgets.engine import Quantization, Recipe, compress, evaluate
 from nnwidgets.engine.zoo import example_parts
 
 _NETS = {"LeNet-5": "digits/lenet5", "ResNet-20": "digits/resnet20", "small VGG": "shapes/vgg_small"}
-_RANGES = {"min-max": "minmax", "percentile": "percentile", "least squares": "mse"}
+_RANGES = {"min-max": "minmax", "percentile": "percentile", "least squares": "mse", "KL": "kl"}
 
 
 def figures() -> Iterator[Figure]:

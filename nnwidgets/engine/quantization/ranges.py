@@ -7,7 +7,7 @@ minmax: the smallest and the largest. percentile: ends that this share of the nu
 not exceed, by nearest rank. mse: the smallest sum of squared errors, where both ends are drawn in by the same factor, from 1 to
 0.1 in steps of 0.05, then of 0.01 (Sung et al. 2015; Banner et al. 2019). hand: a given share of each whole range. kl: the
 smallest Kullback-Leibler divergence between the histogram of magnitudes, clipped, and the same in as many bins as there are
-levels on one side (Migacz 2017).
+levels on one side (Migacz 2017), with at most a twentieth of the numbers clipped.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Ends = tuple[Tensor, Tensor]
 _COARSE = tuple(round(1 - 0.05 * i, 2) for i in range(19))
 _FINE = tuple(round(0.01 * i, 2) for i in (-4, -3, -2, -1, 1, 2, 3, 4))
 _MANY_BINS, _FEW_BINS, _FEW_ROWS = 2048, 256, 8
+_MOST_CLIPPED = 0.05  # of the numbers of a row, by kl: with few levels, or few different numbers, it would keep next to nothing
 _STOPS, _FEW_STOPS = 128, 48  # thresholds that kl tries, of few rows and of many
 
 
@@ -138,6 +139,8 @@ def kl_limit(rows: Tensor, levels: int) -> Tensor:
     tried = _STOPS if bins == _MANY_BINS else _FEW_STOPS
     stops = np.unique(np.linspace(levels, bins, min(tried, bins - levels + 1)).round().astype(int))
     losses = np.stack([_divergence(counts, int(stop), levels) for stop in stops], axis=1)
+    beyond = 1 - counts.cumsum(axis=1)[:, stops - 1] / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    losses[beyond > _MOST_CLIPPED + 1e-12] = np.inf
     # Of equal ones the widest: nothing is clipped for nothing.
     chosen = stops[losses.shape[1] - 1 - losses[:, ::-1].argmin(axis=1)]
     limit = most * np.where(chosen == bins, 1.0, chosen / bins)[:, None]
