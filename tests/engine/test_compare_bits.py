@@ -116,10 +116,20 @@ def test_a_cell_that_lost_its_way_has_its_reason() -> None:
         ({"seeds": (-1,)}, "at least 0"),
         ({"executor": 3}, "expected a concurrent.futures.Executor"),
         ({"pruning": E.Pruning(0.97, "neuron")}, "would leave none"),
-        ({"quantization": E.Quantization(activation_bits=8)}, "activation_bits"),
+        ({"quantization": E.Quantization(equalize=True)}, "equalize"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_done(net: nn.Module, given: dict[str, Any], words: str) -> None:
     """With what was got and what was expected."""
     with pytest.raises(E.NnwError, match=words):
         table(net, **given)
+
+
+def test_activations_are_rounded_in_every_arm(net: nn.Module) -> None:
+    """Without training as by compress; the control and training with rounding see them too."""
+    settings = E.Quantization(activation_bits=2)
+    found = table(net, bits=(8,), quantization=settings)
+    weights_only = table(net, bits=(8,))
+    for column in ("static", "tuned", "aware"):
+        assert found[column].notna().all()
+    assert found["static"].tolist() != weights_only["static"].tolist()

@@ -179,11 +179,8 @@ def test_attention_and_its_fast_path() -> None:
 
 
 UNSUPPORTED = [
-    Recipe(None, Quantization(8, 8)),
     Recipe(None, Quantization(8, method="codebook")),
     Recipe(None, Quantization(8, rounding="stochastic")),
-    Recipe(None, Quantization(8, equalize=True)),
-    Recipe(None, Quantization(8, bias_correction=True)),
 ]
 
 

@@ -8,6 +8,7 @@ from nnwidgets.engine.compression._cost import cost
 from nnwidgets.engine.compression._encodings import encodings
 from nnwidgets.engine.compression._export import export, export_steps
 from nnwidgets.engine.compression._materialize import materialize
+from nnwidgets.engine.compression._remedies import correct_bias, equalize
 from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import load_packed, save_packed
 from nnwidgets.engine.compression.plan import CompressionPlan
@@ -18,8 +19,10 @@ __all__ = [
     "bake",
     "calibrate",
     "compress",
+    "correct_bias",
     "cost",
     "encodings",
+    "equalize",
     "export",
     "export_steps",
     "latent_state",

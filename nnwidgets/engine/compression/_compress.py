@@ -62,6 +62,10 @@ def compress(
     """
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
+    if isinstance(recipe, Recipe) and isinstance(model, nn.Module):
+        from nnwidgets.engine.compression._remedies import remedied  # which decides too
+
+        model, recipe = remedied(model, recipe, calibration, input_shape, loss)
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     return compressed_by(model, decision)
 

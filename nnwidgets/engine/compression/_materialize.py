@@ -55,6 +55,10 @@ def materialize(
         UnsupportedError: the forward pass of the network cannot run with fewer units; the layers at fault are named.
         And what `compress` raises.
     """
+    if isinstance(recipe, Recipe) and isinstance(model, nn.Module):
+        from nnwidgets.engine.compression._remedies import remedied  # which checks by what is here
+
+        model, recipe = remedied(model, recipe, calibration, input_shape, loss)
     knowledge = knowledge_for(model, recipe, calibration, loss, sensitivity)
     return materialized_by(model, decision_for(model, recipe, input_shape, knowledge), input_shape)
 

@@ -18,6 +18,12 @@ _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "bias_correction": (False,),
 }
 
+_FIRST = {
+    "equalize": "E.equalize(model, input_shape)",
+    "bias_correction": "E.correct_bias(model, recipe, calibration)",
+}
+"""What is done to the network itself."""
+
 
 def check_supported(recipe: Recipe) -> None:
     """Raise for a setting that is known but cannot be applied, or not with the others.
@@ -27,6 +33,11 @@ def check_supported(recipe: Recipe) -> None:
     """
     for name, values in _QUANTIZATION.items() if recipe.quantization is not None else ():
         value = getattr(recipe.quantization, name)
+        if name in _FIRST and value:
+            raise UnsupportedError(
+                f"{name}=True is done by compress() and materialize(). Elsewhere do it first, by {_FIRST[name]}, and leave it "
+                "out of the recipe."
+            )
         if value not in values:
             raise UnsupportedError(
                 f"{name}={value!r} cannot be applied by this version yet; "

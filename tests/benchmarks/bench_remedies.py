@@ -1,0 +1,73 @@
+"""One scale for a whole tensor: what equalizing channels and correcting biases give back. No training, no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from figures import Figure
+from torch import nn
+
+from nnwidgets.engine import Quantization, Recipe, Split, compress, correct_bias, equalize, evaluate
+from nnwidgets.engine.zoo import example_parts
+
+_NETS = {"LeNet-5": "digits/lenet5", "ResNet-20": "digits/resnet20", "small VGG": "shapes/vgg_small"}
+
+
+def _ways(model: nn.Module, recipe: Recipe, train: Split, equal: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield "as it is", compress(model, recipe)
+    yield "equalized", compress(equal, recipe)
+    yield "biases corrected", compress(correct_bias(model, recipe, train), recipe)
+    yield "both", compress(correct_bias(equal, recipe, train), recipe)
+
+
+def _depthwise() -> tuple[str, nn.Module, Split, Split]:
+    """EfficientNet-Lite0 with its ImageNet weights, where the extra is installed; else MobileNetV2 with weights drawn at random and
+    ranges of channels made unequal in front of each batch-norm, which changes no answer.
+    """
+    try:
+        parts = example_parts("photos")
+        images = torch.nn.functional.interpolate(parts.test.inputs(slice(0, 64)), 224)
+        return "EfficientNet-Lite0 (photographs)", parts.model, Split(images), Split(images)
+    except Exception as error:
+        print(f"EfficientNet-Lite0 is not here ({error}); MobileNetV2 with unequal ranges instead", flush=True)
+    from torchvision import models
+
+    torch.manual_seed(0)
+    model = models.mobilenet_v2()
+    model(torch.randn(32, 3, 64, 64))
+    model.eval()
+    draw = torch.Generator().manual_seed(1)
+    before = None
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+                factor = 10 ** (2 * torch.rand(module.num_features, generator=draw))
+                before.weight.mul_(factor.reshape(-1, 1, 1, 1))
+                module.running_mean.mul_(factor)  # type: ignore[union-attr]
+                module.running_var.copy_((module.running_var + module.eps) * factor**2 - module.eps)  # type: ignore[operator, union-attr]
+            before = module
+    images = torch.randn(256, 3, 64, 64, generator=draw)
+    return "MobileNetV2 with unequal ranges (noise)", model, Split(images), Split(images)
+
+
+def figures() -> Iterator[Figure]:
+    """Accuracy on S_test at 8, 4 and 3 bits; of a depthwise network, predictions that are those of float32 at 8 bits."""
+    for title, name in _NETS.items():
+        parts = example_parts(name)
+        equal = equalize(parts.model, parts.test.sample_shape)
+        for bits in (8, 4, 3):
+            recipe = Recipe(None, Quantization(bits, granularity="tensor"))
+            for way, network in _ways(parts.model, recipe, parts.train, equal):
+                right = 100 * evaluate(network, parts.test).accuracy
+                yield Figure(f"{title}, {bits} bit, one scale a tensor, {way}: accuracy", (right,), unit="%")
+    title, model, train, test = _depthwise()
+    equal = equalize(model, test.sample_shape)
+    with torch.inference_mode():
+        expected = model(test.inputs(slice(0, len(test)))).argmax(1)
+        for bits in (8, 6):
+            recipe = Recipe(None, Quantization(bits, granularity="tensor"))
+            for way, network in _ways(model, recipe, train, equal):
+                same = (network.eval()(test.inputs(slice(0, len(test)))).argmax(1) == expected).double().mean()
+                told = f"{title}, {bits} bit, one scale a tensor, {way}: predictions of float32"
+                yield Figure(told, (100 * float(same),), unit="%")
