@@ -22,8 +22,8 @@ def _ways(model: nn.Module, recipe: Recipe, train: Split, equal: nn.Module) -> I
 
 
 def _depthwise() -> tuple[str, nn.Module, Split, Split]:
-    """EfficientNet-Lite0 with its ImageNet weights, where the extra is installed; else MobileNetV2 with weights drawn at random and
-    ranges of channels made unequal in front of each batch-norm, which changes no answer.
+    """EfficientNet-Lite0 with its ImageNet weights, where the extra is installed; else MobileNetV2 with random weights, whose
+    channels in front of each batch-norm are made unequal, which changes no answer.
     """
     try:
         parts = example_parts("photos")
