@@ -51,6 +51,7 @@ class LabArithmetic:
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
         self._found: tuple[Arithmetics, Recipe, State] | None = None
+        self._words: list[str] = []
 
     def commands(self) -> dict[str, Callable[..., object]]:
         """What the buttons call."""
@@ -65,19 +66,18 @@ class LabArithmetic:
         start_arithmetic(self._exp, self._done)
 
     def _done(self, found: Arithmetics, recipe: Recipe, state: State) -> None:
-        self._found = (found, recipe, state)
+        self._found, self._words = (found, recipe, state), arithmetic_words(found)
         self.show()
 
     def traits(self) -> dict[str, Any]:
         """Words beside the chart."""
         refused = why_no_arithmetic(self._exp)
-        recipe = self._exp.recipe
-        words = [] if self._found is None else arithmetic_words(self._found[0])
-        plan = f"The network of now: {recipe_words(in_bytes(recipe))}."
-        if in_bytes(recipe) != recipe:
+        recipe, words = self._exp.recipe, self._words
+        run = in_bytes(recipe)
+        plan = f"The network of now: {recipe_words(run)}."
+        if run != recipe:
             plan += " What is not rounded now is run as with 8 bits."
-        earlier = self._found is not None and self._found[2] != self._exp.state
-        if earlier:
+        if self._found is not None and self._found[2] != self._exp.state:
             words = [*words, "Another state is shown by now."]
         view = {"refused": refused, "plan": "" if refused else plan, "words": words, "drawn": self._found is not None}
         return {"arithmetic_view": view}

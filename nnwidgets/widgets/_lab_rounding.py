@@ -120,8 +120,8 @@ class LabRounding:
         yield from plan.making(Recipe(pruning, shown))
         seen = plan.calibration(Recipe(pruning, shown))
         assert seen is not None
-        module = next(each.module_name for each in plan.layers if each.name == layer)
-        if module not in seen.inputs:
+        module = next((each.module_name for each in plan.layers if each.name == layer), None)
+        if module is None or module not in seen.inputs:
             raise UnsupportedError(
                 f"What goes into {layer!r} cannot be rounded: other code uses its weight, or it takes whole numbers."
             )

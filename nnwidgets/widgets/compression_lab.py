@@ -19,7 +19,6 @@ from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart, to_wire
 from nnwidgets.widgets._base import LiveWidget, static_text
-from nnwidgets.widgets._bits_trait import LayerBits
 from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_arithmetic import ARITHMETIC_HELP, ArithmeticTraits, LabArithmetic
@@ -29,13 +28,13 @@ from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
+from nnwidgets.widgets._lab_recipe import RecipeTraits, values
 from nnwidgets.widgets._lab_rounding import ROUNDING_CONTROLS, ROUNDING_HELP, LabRounding, RoundingTraits
 from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
-from nnwidgets.widgets._lab_text import HELP, OPTIONS
+from nnwidgets.widgets._lab_text import HELP
 from nnwidgets.widgets._lab_view import LabView, recipe_words
 from nnwidgets.widgets._saved_figure import send_figure
-from nnwidgets.widgets._structure_trait import StructureTrait
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -50,11 +49,7 @@ MORE_CONTROLS = ("sample", "selected_layer", "epochs", "learning_rate", "merit",
 _STOPPED = "stopped"  # notice that the slider was held back
 
 
-def _values(name: str) -> list[Any]:
-    return [choice["value"] for choice in OPTIONS[name]]
-
-
-class CompressionLab(ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
+class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -72,49 +67,16 @@ class CompressionLab(ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits
         {*CONTROLS, *SCHEDULE, *FILE_CONTROLS, *LOTTERY_CONTROLS, *ROUNDING_CONTROLS, *BITS_CONTROLS, *MORE_CONTROLS}
     )
 
-    sparsity = traitlets.Float(0.0, min=0.0, max=0.99, help="Share removed, 0 to 0.99.").tag(sync=True)
-    structure = StructureTrait("weight", help="What is removed: weight, n:m, kernel, filter, neuron or head.").tag(sync=True)
-    criterion = traitlets.Enum(_values("criterion"), "magnitude", help="What goes first.").tag(sync=True)
-    allocation = traitlets.Union(
-        [traitlets.Enum(_values("allocation")), traitlets.Dict()],
-        default_value="global",
-        help="global, uniform, erk, sensitivity, or {layer: share}.",
-    ).tag(sync=True)
-    norm = traitlets.Enum([1, 2], 1, help="How units are ranked by magnitude: 1 for L1, 2 for L2.").tag(sync=True)
-    weight_bits = traitlets.Union(
-        [traitlets.Enum(_values("weight_bits")), LayerBits()],
-        default_value=32,
-        help="Bits a weight: 1 to 8, or 32; or {layer: bits}.",
-    ).tag(sync=True)
-    activation_bits = traitlets.Enum(_values("activation_bits"), 32, help="Bits of what goes into a layer: 2 to 8, or 32.").tag(
-        sync=True
-    )
-    activation_symmetric = traitlets.Bool(False, help="The same of what goes into layers.").tag(sync=True)
-    activation_observer = traitlets.Enum(_values("activation_observer"), "minmax", help="What sets the range of inputs.").tag(
-        sync=True
-    )
-    calibration_images = traitlets.Int(256, min=1, max=100_000, help="Images that ranges of inputs are from, at most.").tag(
-        sync=True
-    )
-    granularity = traitlets.Enum(_values("granularity"), "channel", help="One scale a tensor or a channel.").tag(sync=True)
-    symmetric = traitlets.Bool(True, help="Symmetric levels, or affine with a zero point.").tag(sync=True)
-    observer = traitlets.Enum(_values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
-    percentile = traitlets.Float(99.9, min=50.1, max=100.0, help="Per cent of the weights that the range holds.").tag(sync=True)
-    range_share = traitlets.Float(1.0, min=0.05, max=1.0, help="Share of the whole range, by hand.").tag(sync=True)
-    method = traitlets.Enum(_values("method"), "affine", help="How weights become codes: affine, ternary or binary.").tag(
-        sync=True
-    )
-    power_of_two = traitlets.Bool(False, help="Steps between levels are powers of two.").tag(sync=True)
-    sample = traitlets.Enum(_values("sample"), "test", help="What accuracy is measured on: test or val.").tag(sync=True)
+    sample = traitlets.Enum(values("sample"), "test", help="What accuracy is measured on: test or val.").tag(sync=True)
     selected_layer = traitlets.Unicode("", help="Layer of the weight histogram.").tag(sync=True)
     epochs = traitlets.Int(2, min=1, max=50, help="Epochs of fine-tuning.").tag(sync=True)
     learning_rate = traitlets.Float(5e-4, min=1e-6, max=1.0, help="Learning rate of fine-tuning.").tag(sync=True)
-    schedule = traitlets.Enum(_values("schedule"), "iterative", help="How removing and training take turns.").tag(sync=True)
+    schedule = traitlets.Enum(values("schedule"), "iterative", help="How removing and training take turns.").tag(sync=True)
     rounds = traitlets.Int(5, min=1, max=30, help="Rounds of an iterative or cubic schedule.").tag(sync=True)
-    regrowth = traitlets.Enum(_values("regrowth"), NO_REGROWTH, help="How removed weights come back while training.").tag(
+    regrowth = traitlets.Enum(values("regrowth"), NO_REGROWTH, help="How removed weights come back while training.").tag(
         sync=True
     )
-    merit = traitlets.Enum(_values("merit"), "size", help="What the footprint is: size, macs, latency or energy.").tag(sync=True)
+    merit = traitlets.Enum(values("merit"), "size", help="What the footprint is: size, macs, latency or energy.").tag(sync=True)
     budget = traitlets.Int(30, min=1, max=3600, help="Seconds that the search for the smallest network may take.").tag(sync=True)
     gesture = traitlets.Int(0, min=0, help="Counts what a hand does: one gesture is one undo step.").tag(sync=True)
 

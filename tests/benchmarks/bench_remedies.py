@@ -9,6 +9,7 @@ from figures import Figure
 from torch import nn
 
 from nnwidgets.engine import Quantization, Recipe, Split, compress, correct_bias, equalize, evaluate
+from nnwidgets.engine.errors import UnsupportedError
 from nnwidgets.engine.zoo import example_parts
 
 _NETS = {"LeNet-5": "digits/lenet5", "ResNet-20": "digits/resnet20", "small VGG": "shapes/vgg_small"}
@@ -27,9 +28,8 @@ def _depthwise() -> tuple[str, nn.Module, Split, Split]:
     """
     try:
         parts = example_parts("photos")
-        images = torch.nn.functional.interpolate(parts.test.inputs(slice(0, 64)), 224)
-        return "EfficientNet-Lite0 (photographs)", parts.model, Split(images), Split(images)
-    except Exception as error:
+        return "EfficientNet-Lite0 (photographs)", parts.model, parts.train, parts.test
+    except UnsupportedError as error:
         print(f"EfficientNet-Lite0 is not here ({error}); MobileNetV2 with unequal ranges instead", flush=True)
     from torchvision import models
 

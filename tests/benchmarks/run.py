@@ -33,16 +33,10 @@ def machine() -> str:
     """The machine in one line: processor, instruction sets, cores, threads, torch build."""
     import torch
 
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
-    flags = set(fields.get("flags", "").split())
-    units = [unit for unit in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8") if unit in flags]
+    from nnwidgets.engine.costs.machine import integer_units, processor
+
     return (
-        f"{fields.get('model name') or platform.processor() or platform.machine()} ({', '.join(units) or 'no list of units'}), "
+        f"{processor()} ({', '.join(integer_units()) or 'no list of units'}), "
         f"{os.cpu_count()} cores, {torch.get_num_threads()} thread(s), torch {torch.__version__} "
         f"({torch.backends.cpu.get_cpu_capability()}), Python {platform.python_version()}, {platform.system()}"
     )

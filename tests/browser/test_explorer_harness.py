@@ -31,7 +31,7 @@ REDRAW = """async () => {
     canvas.getContext('2d').getImageData(0, 0, 1, 1);
     times.push(Number(canvas.dataset.nnwMs) + performance.now() - start);
   }
-  return [panel.raster.count, panel.raster.width, Math.min(...times)]; }"""
+  return [panel.raster.count, panel.raster.width, times.sort((a, b) => a - b)[5]]; }"""
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +181,10 @@ def test_nothing_sticks_out(page: Page, show: Callable[..., Widget], width: int)
 def test_512_maps_are_drawn_in_40_ms_and_reached_by_scrolling(page: Page, show: Callable[..., Widget]) -> None:
     """512 maps of 56 x 56 on one canvas: decoded and drawn in the time of two or three frames; the last one is there."""
     widget = show("net=large&pace=5")
-    count, side, quickest = page.evaluate(REDRAW)
-    print(f"512 maps of 56 x 56: {quickest:.1f} ms")
+    count, side, median = page.evaluate(REDRAW)
+    print(f"512 maps of 56 x 56: {median:.1f} ms")
     assert (count, side) == (512, 56)
-    assert quickest < 40  # of ten: other work on the same cores is not what is asked about
+    assert median < 40
     maps = widget.chart("feature-maps")
     assert maps.locator("canvas").count() == 1
     assert maps.locator('[role="option"]').count() == 512

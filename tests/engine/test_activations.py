@@ -262,3 +262,13 @@ def test_bad_input_is_refused(call: Callable[[Any, Any], object], error: type[Ex
         call(model, data)
     assert not rounded_inputs(model) and all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_grids_are_found_once_and_a_layer_a_step() -> None:
+    """Least squares takes tens of milliseconds a layer: the next move of a slider does not find them again."""
+    seen = E.calibrate(small_conv(), images())
+    settings = Quantization(activation_bits=4, activation_observer="mse")
+    assert sum(1 for _ in seen.gridding(settings)) == 2 and sum(1 for _ in seen.gridding(settings)) == 0
+    first = seen.grids(settings)
+    assert all(seen.grids(settings)[name] is grid for name, grid in first.items())
+    assert seen.grids(Quantization(activation_bits=3, activation_observer="mse")) != first

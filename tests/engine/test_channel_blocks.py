@@ -10,7 +10,8 @@ from oracle_channels import random_kept, stirred
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.compression._materialize import check_same, masked, shrink
+from nnwidgets.engine.compression._materialize import masked, shrink
+from nnwidgets.engine.compression.same_answers import check_same
 from nnwidgets.engine.pruning.channels import channel_groups
 
 SHAPE = (3, 8, 8)

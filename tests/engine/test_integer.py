@@ -16,8 +16,8 @@ import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.errors import DataError, InputError, RecipeError
 from nnwidgets.engine.integers import IntegerNetwork, engines, integer, kernels
-from nnwidgets.engine.integers.kernels import Bytes, Product, to_bytes
-from nnwidgets.engine.quantization import InputGrid
+from nnwidgets.engine.integers.kernels import Product, to_bytes
+from nnwidgets.engine.quantization import Bytes, InputGrid
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
 ENGINES = ["onednn", "int_mm"]
@@ -122,7 +122,7 @@ def test_bytes_are_the_codes_of_fake_quantization(n: int, bits: int, symmetric: 
     """All but those that lie between two steps to the last digit."""
     values = (torch.randn(n, generator=torch.Generator().manual_seed(0)) * 2 + 0.5).reshape(10, -1)
     grid = InputGrid.between(-1.7, 3.1, bits) if not symmetric else InputGrid.between(-3.1, 3.1, bits, True)
-    ours = Bytes.of(grid)
+    ours = grid.bytes
     found = to_bytes(values, ours)
     assert int(found.max()) <= ours.most == (2**bits - 2 if symmetric else 2**bits - 1)
     back = (found.float() - ours.zero) * ours.scale
@@ -383,3 +383,42 @@ def test_the_order_of_layers_changes_nothing() -> None:
         with torch.inference_mode():
             apart = (network(split.images) - simulated(split.images)).abs().amax(1) / simulated(split.images).abs().max()
         assert network.simulated == {} and apart.median() < 1e-3, [type(module).__name__ for module in model]
+
+
+class Broadcast(nn.Module):
+    """Adds one number a channel to a whole map, made before and after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole, self.one, self.last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 6, 1), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        single = self.one(x.mean((2, 3), keepdim=True))
+        y = torch.relu(self.whole(x) + single)
+        z = self.whole(x) + self.one(F.dropout(x, 0.5, False).amax((2, 3), keepdim=True))
+        return self.last((y + z).mean((2, 3)))
+
+
+def test_what_is_added_may_be_smaller(engine: Any) -> None:
+    """Then it is no operation in one go."""
+    model, split = seeded(Broadcast, (3, 8, 8)), data((3, 8, 8), 64)
+    network, simulated = integer(model, INT8, split, engine=engine), E.compress(model, INT8, split)
+    assert network.simulated == {}
+    with torch.inference_mode():
+        apart = (network(split.images) - simulated(split.images)).abs().amax(1) / simulated(split.images).abs().max()
+    assert apart.median() < 1e-3
+
+
+def test_bytes_of_weights_are_counted(engine: Any) -> None:
+    """A byte a weight, a float a scale and a bias (batch-norm gives one); all numbers of what is simulated."""
+    model, split = seeded(Residual, (3, 16, 16)), data((3, 16, 16))
+    network = integer(model, INT8, split, engine=engine)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    expected = sum(module.weight.numel() + 8 * len(module.weight) for module in layers.values())  # each has a bias, or a norm
+    assert network.weight_bytes == expected
+    some = integer(model, Recipe(None, Quantization(weight_bits={"one": 8}, activation_bits=8)), split, engine=engine)
+    rest = sum(p.numel() for p in model.parameters()) - sum(
+        p.numel() for p in [*model.one.parameters(), *model.norm1.parameters()]
+    )
+    assert some.weight_bytes == model.one.weight.numel() + 8 * 16 + 4 * rest
+    assert integer(model, INT8, split, engine="simulated").weight_bytes == 4 * sum(p.numel() for p in model.parameters())

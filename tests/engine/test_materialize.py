@@ -25,7 +25,8 @@ from test_channel_groups import NETS
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.compression._materialize import check_same, masked, materialize_kept, shrink
+from nnwidgets.engine.compression._materialize import masked, materialize_kept, shrink
+from nnwidgets.engine.compression.same_answers import check_same
 from nnwidgets.engine.errors import ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.channels.attention import FewerHeads

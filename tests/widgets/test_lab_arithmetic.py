@@ -13,7 +13,7 @@ from small_data import dense, lab_on_vectors, vectors
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.integers import engines, kernels
-from nnwidgets.engine.integers.weights_only import Held, WeightsOnly
+from nnwidgets.engine.integers.held import Held, WeightsOnly
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from front import from_front
+from front import moved
 from small_data import dense, lab_on_vectors, vectors
 from torch import nn
 
@@ -22,11 +22,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def moved(lab: Any, **state: Any) -> None:
-    from_front(lab, **state)
-    assert lab.wait(60)
 
 
 def test_figures_are_the_engines_and_undo_is_the_original(lab: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from front import click, from_front
+from front import click, moved
 from small_data import dense, lab_on_vectors
 
 from nnwidgets import engine as E  # noqa: N812
@@ -28,11 +28,6 @@ def lab() -> Iterator[Any]:
 
 def clicked(lab: Any, name: str) -> None:
     click(lab, name)
-    assert lab.wait(60)
-
-
-def moved(lab: Any, **state: Any) -> None:
-    from_front(lab, **state)
     assert lab.wait(60)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from front import from_front
+from front import moved
 from small_data import dense, lab_on_vectors
 
 from nnwidgets import engine as E  # noqa: N812
@@ -22,11 +22,6 @@ def lab() -> Iterator[Any]:
     yield made
     made.close()
     made.experiment.close()
-
-
-def moved(lab: Any, **state: Any) -> None:
-    from_front(lab, **state)
-    assert lab.wait(60)
 
 
 def test_nothing_is_worked_out_before_it_is_opened(lab: Any) -> None:

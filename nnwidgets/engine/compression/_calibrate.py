@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from nnwidgets.engine.compression._compress import decision_for
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.input_ranges import calibrating
 from nnwidgets.engine.compression.knowledge import knowledge_for, rounds_inputs
 from nnwidgets.engine.errors import DataError

@@ -7,25 +7,22 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression.decide import Decider
-from nnwidgets.engine.compression.decision import Decision, decide
-from nnwidgets.engine.compression.guess import guess_trace
+from nnwidgets.engine.compression._remedies import remedied
+from nnwidgets.engine.compression.decided import decision_for
+from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.input_ranges import input_grids
-from nnwidgets.engine.compression.knowledge import Knowledge, knowledge_for
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import taken_off
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
-from nnwidgets.engine.errors import ModelError
-from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import round_inputs
-from nnwidgets.engine.trace import preserved_rng
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bake", "compress", "compressed_by", "decision_for", "latent_state"]
+__all__ = ["bake", "compress", "compressed_by", "latent_state"]
 
 
 def compress(
@@ -62,10 +59,7 @@ def compress(
     """
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
-    if isinstance(recipe, Recipe) and isinstance(model, nn.Module):
-        from nnwidgets.engine.compression._remedies import remedied  # which decides too
-
-        model, recipe = remedied(model, recipe, calibration, input_shape, loss)
+    model, recipe = remedied(model, recipe, calibration, input_shape, loss)
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     return compressed_by(model, decision)
 
@@ -97,19 +91,3 @@ def latent_state(compressed: nn.Module) -> dict[str, Tensor]:
     they go first) and the same grids.
     """
     return taken_off(compressed, quantized=False).state_dict()
-
-
-def decision_for(
-    model: nn.Module, recipe: Recipe, input_shape: Sequence[int] | None, knowledge: Knowledge | None = None
-) -> Decision:
-    """Decide what a recipe does to a network; it is traced only where that is needed."""
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
-    if any(tensor.is_meta for tensor in model.parameters()):
-        raise ModelError("The network is on the meta device and has no numbers. Load its weights first.")
-
-    def groups() -> ChannelGroups:
-        return channel_groups(model, guess_trace(model).input_shape if input_shape is None else tuple(input_shape))
-
-    with preserved_rng():
-        return decide(Decider(model, groups, knowledge or Knowledge(model)), recipe)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from nnwidgets.engine.compression._compress import bake, decision_for
+from nnwidgets.engine.compression._compress import bake
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
 from nnwidgets.engine.compression.knowledge import knowledge_for

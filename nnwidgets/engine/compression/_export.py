@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import bake, compressed_by, decision_for
+from nnwidgets.engine.compression._compress import bake, compressed_by
 from nnwidgets.engine.compression._export_graph import write_graph_elsewhere
 from nnwidgets.engine.compression._export_rounded import rounded_parts
 from nnwidgets.engine.compression._materialize import materialized_by
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.exported import Exported, ExportFormat, lines_to_load
 from nnwidgets.engine.compression.files import fill_packed

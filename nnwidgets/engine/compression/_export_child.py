@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._export_rounded import Rounded
+from nnwidgets.engine.compression.same_answers import steps_apart
 
 __all__ = ["main", "write_graph"]
 
 _TOLERANCE = 1e-4  # of the largest logit
-_APART = 0.1  # the same of the median image, in integers: a few numbers fall on another step
 
 
 def main() -> int:
@@ -100,10 +100,9 @@ def _round(path: str, rounded: Rounded) -> list[str]:
         return notes
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(None, {"input": rounded.images.numpy()})[0])
-    apart = (found - rounded.answers).abs().flatten(1).amax(1)
-    worst, largest = float(apart.median()), float(rounded.answers.abs().max())
-    if not worst <= _APART * max(largest, 1e-30):
-        raise RuntimeError(f"what was written answers something else (off by {worst:g} where logits reach {largest:g})")
+    apart = steps_apart(rounded.answers, found)
+    if apart is not None:
+        raise RuntimeError(f"what was written answers something else (off by {apart:.1%} of the largest logit)")
     return notes
 
 

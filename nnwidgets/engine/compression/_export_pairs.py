@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnwidgets.engine.compression._export_rounded import Part
 from nnwidgets.engine.errors import UnsupportedError
+from nnwidgets.engine.quantization import Bytes
 
 __all__ = ["with_pairs"]
 
@@ -63,12 +64,12 @@ class _Writer:
             return [node]
         self.done.add(module)
         nodes: list[Any] = []
-        node.input[0] = self._rounded(node.input[0], part, nodes)
+        node.input[0] = self._rounded(node.input[0], part.grid, nodes)
         if part.codes is not None and part.steps is not None:
             steps = part.steps
             node.input[1] = self._held(f"{weight}_codes", part.codes, steps, nodes)
             if len(node.input) > 2 and node.input[2] in self._values:
-                step = steps.astype(np.float64) * part.scale
+                step = steps.astype(np.float64) * part.grid.scale
                 bias = self._numbers.to_array(self._values[node.input[2]]).astype(np.float64)
                 counts = np.rint(bias / step)
                 fine = step.max(initial=0) / 2 <= _FINE * np.abs(bias).max(initial=0)  # few bits make coarse sums
@@ -76,20 +77,20 @@ class _Writer:
                     node.input[2] = self._held(f"{module}.bias_codes", counts.astype(np.int32), step.astype(np.float32), nodes)
         return [*nodes, node]
 
-    def _rounded(self, name: str, part: Part, nodes: list[Any]) -> str:
+    def _rounded(self, name: str, grid: Bytes, nodes: list[Any]) -> str:
         """A value after rounding; readers with the same grid share it."""
-        key = (name, part.scale, part.zero, part.most)
+        key = (name, grid)
         if key not in self._made:
             tag = f"{name}_rounded_{len(self._made)}"
             source = name
-            if part.most < 255:  # bytes hold more than these bits do
-                ends = [(-part.zero) * part.scale, (part.most - part.zero) * part.scale]
+            if grid.most < 255:  # bytes hold more than these bits do
+                ends = [(-grid.zero) * grid.scale, (grid.most - grid.zero) * grid.scale]
                 low, high = (self._constant(f"{tag}_{i}", np.float32(end)) for i, end in enumerate(ends))
                 nodes.append(self._node("Clip", [source, low, high], [f"{tag}_clipped"]))
                 source = f"{tag}_clipped"
-            grid = [self._constant(f"{tag}_scale", np.float32(part.scale)), self._constant(f"{tag}_zero", np.uint8(part.zero))]
-            nodes.append(self._node("QuantizeLinear", [source, *grid], [f"{tag}_codes"]))
-            nodes.append(self._node("DequantizeLinear", [f"{tag}_codes", *grid], [tag]))
+            step = [self._constant(f"{tag}_scale", np.float32(grid.scale)), self._constant(f"{tag}_zero", np.uint8(grid.zero))]
+            nodes.append(self._node("QuantizeLinear", [source, *step], [f"{tag}_codes"]))
+            nodes.append(self._node("DequantizeLinear", [f"{tag}_codes", *step], [tag]))
             self._made[key] = tag
         return self._made[key]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.weight_codes import codes_of_weights, with_norm
 from nnwidgets.engine.evaluation import Prepared
-from nnwidgets.engine.quantization import code_range, round_inputs, rounded_inputs
+from nnwidgets.engine.quantization import Bytes, round_inputs, rounded_inputs
 from nnwidgets.engine.trace import unvisited_copy
 
 __all__ = ["Part", "Rounded", "rounded_parts"]
@@ -25,13 +25,11 @@ class Part:
     """One layer.
 
     Attributes:
-        scale, zero, most: of its inputs: bytes u in [0, most] stand for (u - zero) * scale.
+        grid: of its inputs.
         codes: int8, of the shape of its weight, None where that stays in floats. steps: (O,) float32, above zero.
     """
 
-    scale: float
-    zero: int
-    most: int
+    grid: Bytes
     codes: npt.NDArray[np.int8] | None
     steps: npt.NDArray[np.float32] | None
 
@@ -61,7 +59,6 @@ def rounded_parts(model: nn.Module, network: nn.Module, decision: Decision) -> t
         names = {layer.module_name: name for name, layer in decision.decider.layers.items() if layer.parameter == "weight"}
         parts = {}
         for module, grid in grids.items():
-            low, high = code_range(grid.bits, grid.symmetric)
             found = codes.get(names.get(module, ""))
             signed = steps = None
             if found is not None:
@@ -70,5 +67,5 @@ def rounded_parts(model: nn.Module, network: nn.Module, decision: Decision) -> t
                 turned = found[0].double() * factor.sign().reshape(-1, *(1,) * (found[0].dim() - 1))
                 signed = turned.to(torch.int8).numpy()
                 steps = torch.where(factor == 0, torch.ones_like(factor), factor.abs()).float().numpy()
-            parts[module] = Part(grid.scale, grid.zero_point - low, high - low, signed, steps)
+            parts[module] = Part(grid.bytes, signed, steps)
     return folded, Rounded(parts, images, answers)

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import bake, decision_for
+from nnwidgets.engine.compression._compress import bake
+from nnwidgets.engine.compression._remedies import remedied
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.input_ranges import input_grids
 from nnwidgets.engine.compression.knowledge import knowledge_for
+from nnwidgets.engine.compression.same_answers import check_same
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
-from nnwidgets.engine.errors import ModelError, NnwError, UnsupportedError
+from nnwidgets.engine.errors import NnwError, UnsupportedError
 from nnwidgets.engine.pruning.channels import ChannelGroups, checked_kept, smaller
 from nnwidgets.engine.pruning.channels._smaller import Flags
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import round_inputs
-from nnwidgets.engine.trace import checked_shape, preserved, tensors_in, unvisited_copy
+from nnwidgets.engine.trace import unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_same", "masked", "materialize", "materialize_kept", "materialized_by", "shrink"]
+__all__ = ["masked", "materialize", "materialize_kept", "materialized_by", "shrink"]
 
-_LARGEST = 1e-5  # difference, as a share of the largest answer
-_BATCH = 2
 
 Kept = Mapping[str, Flags | Tensor]
 
@@ -55,10 +56,7 @@ def materialize(
         UnsupportedError: the forward pass of the network cannot run with fewer units; the layers at fault are named.
         And what `compress` raises.
     """
-    if isinstance(recipe, Recipe) and isinstance(model, nn.Module):
-        from nnwidgets.engine.compression._remedies import remedied  # which checks by what is here
-
-        model, recipe = remedied(model, recipe, calibration, input_shape, loss)
+    model, recipe = remedied(model, recipe, calibration, input_shape, loss)
     knowledge = knowledge_for(model, recipe, calibration, loss, sensitivity)
     return materialized_by(model, decision_for(model, recipe, input_shape, knowledge), input_shape)
 
@@ -117,72 +115,6 @@ def masked(model: nn.Module, groups: ChannelGroups, kept: Kept) -> nn.Module:
                     gone = (member.index >= 0) & ~stays[member.index]
                     parameter.index_fill_(member.axis, torch.from_numpy(gone.nonzero()[0]).to(parameter.device), 0.0)
     return twin
-
-
-def check_same(masked: nn.Module, small: nn.Module, input_shape: Sequence[int]) -> float:
-    """Run both in eval mode on the same noise, again in double precision where single precision is not enough.
-
-    Returns:
-        max |difference of the answers| / max |answer of the masked network|.
-
-    Raises:
-        UnsupportedError: the small network fails, or the figure is above 1e-5. ModelError: the masked network fails.
-    """
-    shape = checked_shape(input_shape)
-    figure = float("inf")
-    for dtype in (torch.float32, torch.float64):
-        of_masked, of_small = (_as(network, dtype) for network in (masked, small))
-        parameter = next((p for p in masked.parameters() if p.dtype.is_floating_point), None)
-        device = torch.device("cpu") if parameter is None else parameter.device
-        if device.type == "meta":
-            raise ModelError("The network is on the meta device and has no numbers to compare. Load its weights first.")
-        noise = torch.randn((_BATCH, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device, dtype)
-        try:
-            expected = _answers(of_masked, noise)
-        except Exception as error:
-            raise ModelError(
-                f"The network failed on a batch of shape {tuple(noise.shape)}: {type(error).__name__}: {error} "
-                "input_shape is that of one sample, without the batch."
-            ) from error
-        try:
-            got = _answers(of_small, noise)
-        except Exception as error:
-            text = " ".join(str(error).split())[:200].rstrip(".")
-            raise UnsupportedError(
-                f"The smaller network fails: {type(error).__name__}: {text}. Sizes are fixed in its code; exclude those layers."
-            ) from error
-        if [x.shape for x in expected] != [x.shape for x in got]:
-            raise UnsupportedError(
-                f"The smaller network answers shapes {[tuple(x.shape) for x in got]}; expected "
-                f"{[tuple(x.shape) for x in expected]}. Exclude the layers that change them."
-            )
-        figure = max((_relative(a, b) for a, b in zip(expected, got, strict=True)), default=0.0)
-        if figure <= _LARGEST:
-            return figure
-    raise UnsupportedError(
-        f"The smaller network answers something else than the masked one: they differ by {figure:.1e} of the largest answer, "
-        f"expected at most {_LARGEST:.0e}. Exclude the layers at fault."
-    )
-
-
-def _as(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network itself where all of it has this type, else a copy with it."""
-    if all(p.dtype is dtype for p in [*network.parameters(), *network.buffers()] if p.dtype.is_floating_point):
-        return network
-    return unvisited_copy(network).to(dtype)
-
-
-def _answers(network: nn.Module, noise: Tensor) -> list[Tensor]:
-    with preserved(network), torch.inference_mode():
-        return list(tensors_in(network.eval()(noise.clone())))
-
-
-def _relative(expected: Tensor, got: Tensor) -> float:
-    if not expected.numel():
-        return 0.0
-    a, b = expected.double(), got.double()
-    largest, difference = float(a.abs().max()), float((a - b).abs().max())
-    return difference / largest if largest > 0 else difference
 
 
 def _named(

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import decision_for
-from nnwidgets.engine.compression._materialize import check_same
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.guess import guess_trace
 from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import is_compressed, taken_off
+from nnwidgets.engine.compression.same_answers import check_same
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.errors import DataError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.evaluation import batches_of, sample_of
@@ -114,7 +114,7 @@ def remedied(
     Raises:
         DataError: it asks for ``bias_correction`` and there are no images. And what `equalize` and `correct_bias` raise.
     """
-    settings = recipe.quantization
+    settings = recipe.quantization if isinstance(recipe, Recipe) else None  # what else it is, is refused when it is decided
     if settings is None or not (settings.equalize or settings.bias_correction):
         return model, recipe
     plain = Recipe(recipe.pruning, replace(settings, equalize=False, bias_correction=False))

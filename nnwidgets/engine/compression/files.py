@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import bake, decision_for
+from nnwidgets.engine.compression._compress import bake
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
 from nnwidgets.engine.compression.knowledge import knowledge_for

@@ -13,17 +13,23 @@ from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.evaluation import sample_of
 from nnwidgets.engine.quantization import Calibration, InputGrid, observing
 from nnwidgets.engine.values.recipe import Quantization, Recipe
-from nnwidgets.engine.values.steps import result_of
+from nnwidgets.engine.values.steps import result_of, retold
 
-__all__ = ["calibrating", "input_grids"]
+__all__ = ["calibrating", "gridding", "input_grids"]
 
 
 def input_grids(model: nn.Module, decision: Decision) -> dict[str, InputGrid]:
     """The grids of inputs of a decision, by module; ranges are found now if they are not known."""
+    return result_of(gridding(model, decision))
+
+
+def gridding(model: nn.Module, decision: Decision) -> Generator[None, None, dict[str, InputGrid]]:
+    """As `input_grids`, in steps of some 20 ms."""
     settings = decision.recipe.quantization
     if settings is None or settings.activation_bits == 32:
         return {}
-    return result_of(calibrating(model, decision)).grids(settings)
+    seen = yield from retold(calibrating(model, decision), lambda: None)
+    return (yield from seen.gridding(settings))
 
 
 def calibrating(model: nn.Module, decision: Decision) -> Generator[float, None, Calibration]:

@@ -19,7 +19,7 @@ from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import write_packed
-from nnwidgets.engine.compression.input_ranges import calibrating, input_grids
+from nnwidgets.engine.compression.input_ranges import calibrating, gridding, input_grids
 from nnwidgets.engine.compression.inventory import Entry, Inventory
 from nnwidgets.engine.compression.knowledge import Drops, Knowledge, rounds_inputs
 from nnwidgets.engine.compression.parametrizations import is_compressed
@@ -195,8 +195,7 @@ class CompressionPlan:
         decision = decide(self._decider, recipe)
         yield from decision.chosen.steps(self._decider.weights)
         if rounds_inputs(recipe):
-            for _ in calibrating(self._model, decision):
-                yield
+            yield from gridding(self._model, decision)
 
     def calibration(self, recipe: Recipe) -> Calibration | None:
         """Return what goes into each layer, looked at now if it was not yet; None where a recipe does not round inputs.

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import copy
-import platform
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._compress import decision_for
+from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.weight_codes import codes_of_weights, with_norm
 from nnwidgets.engine.costs import latency_of, latency_runs
+from nnwidgets.engine.costs.machine import integer_units, processor
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.evaluation import Frozen, Prepared, passes
 from nnwidgets.engine.integers._network import IntegerNetwork, chosen_engine, integer_by
+from nnwidgets.engine.integers.held import Held, WeightsOnly
 from nnwidgets.engine.integers.kernels import Engine
-from nnwidgets.engine.integers.weights_only import Held, WeightsOnly
 from nnwidgets.engine.quantization import round_inputs
 from nnwidgets.engine.trace import Trace, preserved_rng, unvisited_copy
 from nnwidgets.engine.values.frozen import FrozenDict
@@ -29,7 +28,7 @@ from nnwidgets.engine.values.records import Latency
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of
 
-__all__ = ["Arithmetic", "Arithmetics", "arithmetics_steps", "processor", "time_arithmetic"]
+__all__ = ["Arithmetic", "Arithmetics", "arithmetics_steps", "time_arithmetic"]
 
 _RUNS, _FEW_RUNS, _SECONDS = 40, 12, 4.0  # passes of a kind with one image, with many; seconds of all kinds
 _MACS = 4e9  # of a batch: some 100 ms in float32 on one core
@@ -71,8 +70,8 @@ class Arithmetics:
     n: int
     bits: int
     held: int
-    processor: str = field(default_factory=lambda: processor())
-    instructions: str = field(default_factory=lambda: torch.backends.cpu.get_cpu_capability())
+    processor: str = field(default_factory=processor)
+    instructions: str = field(default_factory=lambda: _instructions())
     threads: int = field(default_factory=torch.get_num_threads)
 
     def ratio(self, name: str, to: str, batch: int) -> float | None:
@@ -81,14 +80,10 @@ class Arithmetics:
         return found[to] / found[name] if name in found and to in found else None
 
 
-def processor() -> str:
-    """The name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def _instructions() -> str:
+    """The set that torch's kernels are built for, and what the processor has for integers."""
+    units = [unit for unit in integer_units() if "vnni" in unit or "int8" in unit]
+    return ", ".join([str(torch.backends.cpu.get_cpu_capability()), *units])
 
 
 class _LaidOut(nn.Module):
@@ -178,7 +173,7 @@ def arithmetics_steps(
     sizes = {name: sum(p.nbytes for p in network.parameters()) for name, network in networks.items()}
     sizes["weights_only"] = alone.nbytes
     if "integer" in networks:
-        sizes["integer"] = sum(p.numel() for p in whole.network.parameters())
+        sizes["integer"] = whole.weight_bytes
     settings = decision.recipe.quantization
     bits = max((decision.decider.bits(settings, name) for name in decision.decider.layers), default=32)
     labels = {

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nnwidgets.engine.errors import UnsupportedError
-from nnwidgets.engine.integers.kernels import Bytes, Engine, Product, to_bytes
+from nnwidgets.engine.integers.kernels import Engine, Product, to_bytes
+from nnwidgets.engine.quantization import Bytes
 
 __all__ = ["Codes", "Compiled", "compiled"]
 
 _RELU = {nn.ReLU, F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 _RELU6 = {nn.ReLU6, F.relu6}
 _MAX_POOL = {nn.MaxPool2d, F.max_pool2d, torch.max_pool2d}
-_VIEWS = {nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, torch.flatten, F.dropout, "flatten", "view", "reshape", "contiguous"}
+_VIEWS = {nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, torch.flatten, "flatten", "view", "reshape", "contiguous"}
 _CAT = {torch.cat, torch.concat}
 _IN_PLACE = {operator.iadd, operator.isub, operator.imul, torch.relu_}
 _ADD = {operator.add, operator.iadd, torch.add}
@@ -51,10 +52,12 @@ class Compiled:
 
     Attributes:
         done: layer -> the engine that does its products.
+        weight_bytes: of their codes, scales and biases, and of the parameters of all other layers that are called.
     """
 
     steps: list[tuple[Any, _Step, tuple[Any, ...]]] = field(default_factory=list)
     done: dict[str, Engine] = field(default_factory=dict)
+    weight_bytes: int = 0
     images: Any = None
     answer: Any = None
 
@@ -98,6 +101,7 @@ class _Compiler:
         self._same: dict[Any, Any] = {}  # a node that was taken up by a product -> the node of the product
         self._place = {node: i for i, node in enumerate(self._nodes)}
         self._products: dict[Any, _Done] = {}
+        self._rounded_too: dict[Any, set[Any]] = {}  # a value -> what is kept of it in bytes, until its last reader
 
     def compiled(self) -> Compiled:
         found = Compiled()
@@ -123,7 +127,17 @@ class _Compiler:
             elif node not in self._same:
                 order.append((node, self._step(node)))
         found.steps = self._with_ends(order, found.answer)
+        found.weight_bytes = self._weight_bytes()
         return found
+
+    def _weight_bytes(self) -> int:
+        products: dict[Any, int] = {node.target: done.product.nbytes for node, done in self._products.items()}
+        called = [node for node in self._nodes if node not in self._same and node not in self._products]
+        layers = {node.target: self._modules[node.target] for node in called if node.op == "call_module"}
+        held = {node.target: operator.attrgetter(node.target)(self._modules[""]) for node in called if node.op == "get_attr"}
+        floats = {id(p): p for layer in layers.values() for p in layer.parameters()}
+        floats |= {id(value): value for value in held.values() if isinstance(value, nn.Parameter)}
+        return sum(products.values()) + sum(int(each.nbytes) for each in floats.values())
 
     # Which values are bytes
 
@@ -243,6 +257,7 @@ class _Compiler:
             key: Any = ("bytes", node) if node.op == "placeholder" else source
             return lambda values: values[key]
         shared = ("rounded", source, grid)  # several products of one value round it once
+        self._rounded_too.setdefault(source, set()).add(shared)
 
         def rounded(values: dict[Any, Any]) -> Tensor:
             if shared not in values:
@@ -309,7 +324,7 @@ class _Compiler:
             assert window is not None
             return lambda values: _largest(take(values), *window)
         rest, named = node.args[1:], node.kwargs
-        if kind in (nn.Identity, nn.Dropout, nn.Dropout2d, F.dropout):
+        if kind in (nn.Identity, nn.Dropout, nn.Dropout2d):
             return take
         if node.op == "call_module":
             module = self._modules[node.target]
@@ -354,8 +369,9 @@ class _Compiler:
         for source, at in last.items():
             if source in kept:
                 continue
-            grids = {own.grid for own in self._codes.values()}
-            ends.setdefault(at, []).extend([source, ("bytes", source), *(("rounded", source, grid) for grid in grids)])
+            ends.setdefault(at, []).extend([source, *self._rounded_too.get(source, ())])
+            if source.op == "placeholder":
+                ends[at].append(("bytes", source))
         return [(key, step, tuple(ends.get(i, ()))) for i, (key, step) in enumerate(order)]
 
 

@@ -16,32 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.quantization import InputGrid, code_range
+from nnwidgets.engine.quantization import Bytes
 
-__all__ = ["Bytes", "Engine", "Geometry", "Product", "engines", "to_bytes"]
+__all__ = ["Engine", "Geometry", "Product", "engines", "to_bytes"]
 
 Engine = Literal["onednn", "int_mm"]
 _PART = 131_072  # numbers
 _ROUND = 12582912.0  # 1.5 * 2^23: added to a float32, what is left of its digits is the nearest whole number
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """Unsigned bytes that stand for numbers.
-
-    Attributes:
-        scale: of a step. zero: the byte of zero. most: the largest byte that is used, the smallest is 0.
-    """
-
-    scale: float
-    zero: int
-    most: int
-
-    @classmethod
-    def of(cls, grid: InputGrid) -> Bytes:
-        """The grid of a layer's inputs; codes with a sign are moved up."""
-        low, high = code_range(grid.bits, grid.symmetric)
-        return cls(grid.scale, grid.zero_point - low, high - low)
 
 
 def to_bytes(values: Tensor, grid: Bytes) -> Tensor:
@@ -96,13 +77,18 @@ class Product:
     def __init__(self, layer: nn.Module, codes: Tensor, scale: Tensor, bias: Tensor | None, grid: Bytes, engine: Engine) -> None:
         self.grid, self.engine = grid, engine
         self._scale, self._bias = scale.float().contiguous(), None if bias is None else bias.float().contiguous()
-        self._layer = Geometry.of(layer)
+        self._layer, self._numel = Geometry.of(layer), codes.numel()
         make = {"onednn": self._onednn, "int_mm": self._int_mm}[engine]
         self._run: Callable[[Tensor, Bytes | None, _Post], Tensor] = make(codes.to(torch.int8).contiguous())
 
     def __call__(self, codes: Tensor, out: Bytes | None = None, post: _Post = ("none", ())) -> Tensor:
         """uint8 in; float32 out, or uint8 on ``out``. ``post``: what is done to the numbers before they are rounded."""
         return self._run(codes, out, post)
+
+    @property
+    def nbytes(self) -> int:
+        """Of codes, scales and bias."""
+        return self._numel + self._scale.nbytes + (0 if self._bias is None else self._bias.nbytes)
 
     @property
     def can_add(self) -> bool:
@@ -114,6 +100,8 @@ class Product:
         at, grid, scale = self._layer, self.grid, self._scale
         assert at is not None
         kind, numbers = post
+        if tuple(other.shape) != (len(codes), len(scale), *at.size_of(codes)):  # such as one number for a whole map
+            return _after(self(codes) + other, post)
         other = other.contiguous(memory_format=torch.channels_last)
         ops: Any = torch.ops.onednn
         found: Tensor = ops.qconv2d_pointwise.binary(
@@ -209,13 +197,22 @@ class Geometry:
         kernel, stride, padding, dilation = ((int(a), int(b)) for a, b in pairs)
         return cls(kernel, stride, padding, dilation, layer.groups)
 
+    def size_of(self, images: Tensor) -> tuple[int, int]:
+        """(rows, columns) of the answer to images (B, C, H, W)."""
+        tall, broad = (
+            (size + 2 * edge - gap * (width - 1) - 1) // step + 1
+            for size, edge, gap, width, step in zip(
+                images.shape[-2:], self.padding, self.dilation, self.kernel, self.stride, strict=True
+            )
+        )
+        return tall, broad
+
     def windows(self, images: Tensor, edge: int) -> Tensor:
         """(B, C, H, W) -> (B, rows, columns, kernel height * kernel width * C); what is beyond the image is ``edge``."""
         (high, wide), (down, right), (below, beside) = self.kernel, self.dilation, self.padding
         padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, beside, beside, below, below), value=edge).contiguous()
-        batch, rows, columns, channels = padded.shape
-        tall = (rows - down * (high - 1) - 1) // self.stride[0] + 1
-        broad = (columns - right * (wide - 1) - 1) // self.stride[1] + 1
+        batch, channels = images.shape[:2]
+        tall, broad = self.size_of(images)
         b, h, w, c = padded.stride()
         steps = (b, h * self.stride[0], w * self.stride[1], h * down, w * right, c)
         return padded.as_strided((batch, tall, broad, high, wide, channels), steps).reshape(batch, tall, broad, -1)

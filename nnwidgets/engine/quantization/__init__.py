@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize
 from nnwidgets.engine.quantization.grid import Grid, quantize
 from nnwidgets.engine.quantization.inputs import (
+    Bytes,
     Calibration,
     InputGrid,
     RoundInputs,
@@ -17,6 +18,7 @@ from nnwidgets.engine.quantization.parametrization import FakeQuantize
 from nnwidgets.engine.quantization.report import Followed, RoundingReport, rounding_of
 
 __all__ = [
+    "Bytes",
     "Calibration",
     "FakeQuantize",
     "Followed",

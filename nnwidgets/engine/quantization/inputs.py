@@ -8,7 +8,7 @@ whose gradient is 1 where a code is in range and 0 where it was clamped. Inputs 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from nnwidgets.engine.quantization.report import RoundingReport, rounding_of
 from nnwidgets.engine.trace import Trace, preserved, weight_layers
 from nnwidgets.engine.values.recipe import Quantization
 from nnwidgets.engine.values.split import Split
+from nnwidgets.engine.values.steps import result_of
 
-__all__ = ["Calibration", "InputGrid", "RoundInputs", "SeenInputs", "observing", "round_inputs", "rounded_inputs"]
+__all__ = ["Bytes", "Calibration", "InputGrid", "RoundInputs", "SeenInputs", "observing", "round_inputs", "rounded_inputs"]
 
 _SAMPLE = 65_536  # numbers of each layer that are kept, for observers that need more than the ends
 
@@ -77,6 +78,19 @@ class SeenInputs:
 
 
 @dataclass(frozen=True)
+class Bytes:
+    """Unsigned bytes that stand for numbers: (u - zero) * scale.
+
+    Attributes:
+        scale: of a step. zero: the byte of zero. most: the largest byte that is used, the smallest is 0.
+    """
+
+    scale: float
+    zero: int
+    most: int
+
+
+@dataclass(frozen=True)
 class InputGrid:
     """Even levels for the inputs of a layer.
 
@@ -110,6 +124,12 @@ class InputGrid:
         low, high = code_range(self.bits, self.symmetric)
         return (low - self.zero_point) * self.scale, (high - self.zero_point) * self.scale
 
+    @property
+    def bytes(self) -> Bytes:
+        """The same grid in unsigned bytes: codes with a sign are moved up."""
+        low, high = code_range(self.bits, self.symmetric)
+        return Bytes(self.scale, self.zero_point - low, high - low)
+
     def rounded(self, values: Tensor) -> Tensor:
         """Return numbers on the grid, with a straight-through gradient."""
         low, high = code_range(self.bits, self.symmetric)
@@ -130,12 +150,22 @@ class Calibration:
     inputs: Mapping[str, SeenInputs]
     images: int
     unseen: tuple[str, ...]
+    _found: dict[tuple[object, ...], InputGrid] = field(default_factory=dict, repr=False)
 
     def grids(self, settings: Quantization) -> dict[str, InputGrid]:
-        """The grids that a recipe gives, by module; none where activations stay as they are."""
+        """The grids that a recipe gives, by module, each found once; none where activations stay as they are."""
+        return result_of(self.gridding(settings))
+
+    def gridding(self, settings: Quantization) -> Generator[None, None, dict[str, InputGrid]]:
+        """As `grids`, a layer a step: some observers take tens of milliseconds."""
         if settings.activation_bits == 32:
             return {}
-        return {name: seen.grid(settings) for name, seen in self.inputs.items()}
+        by = (settings.activation_bits, settings.activation_symmetric, settings.activation_observer, settings.percentile)
+        for name, seen in self.inputs.items():
+            if (name, *by) not in self._found:
+                self._found[(name, *by)] = seen.grid(settings)
+                yield
+        return {name: self._found[(name, *by)] for name in self.inputs}
 
 
 class RoundInputs:

@@ -1,12 +1,10 @@
-import { useState } from "preact/hooks";
 import { CommandButton } from "../controls/Button";
 import { NumberInput } from "../controls/NumberInput";
 import { Segmented } from "../controls/Segmented";
 import { useLab } from "../lab";
-import { Progress } from "../shell/Progress";
 import { strings } from "../strings";
 import type { LotteryView } from "../wire";
-import { Panel } from "./Panel";
+import { Outcome, RunCard } from "./RunCard";
 
 /** What a lottery of this network takes, and the button that runs it. */
 function Own({ view }: { view: LotteryView }) {
@@ -29,32 +27,19 @@ function Own({ view }: { view: LotteryView }) {
 /** Winning tickets: the recorded lottery, or one of the network that is shown. */
 export function Lottery() {
   const store = useLab();
-  const [open, setOpen] = useState(false);
   const view = store.get("lottery_view");
   if (!view?.sources) return null;
   const source = store.value("lottery_source", "recorded");
-  const task = store.get("task") ?? null;
-  const last = store.get("last_task");
-  const chart = store.shown.charts["lottery"];
-  const [head, ...lines] = view.words;
   return (
-    <details class="card lottery" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary><h3>{strings.lottery}</h3><span class="cap">{strings.lotteryHint}</span></summary>
-      {open && (
-        <>
-          <div class="choices">
-            <Segmented control="lottery_source" label={strings.lotterySource} choices={view.sources} value={source} bare onValue={(v) => store.set("lottery_source", String(v))} />
-            <Segmented control="lottery_measure" label={strings.lotteryMeasure} choices={view.measures} value={store.value("lottery_measure", "stop_step")} bare
-              onValue={(v) => store.set("lottery_measure", String(v))} />
-          </div>
-          {source === "own" && <Own view={view} />}
-          {task?.name === "lottery" && <Progress task={task} />}
-          {!task && last?.name === "lottery" && source === "own" && <p class={`cap r-${last.role ?? "muted"}`}>{last.text}</p>}
-          {chart && view.drawn && <Panel name="lottery" chart={chart} below={<p class="cap">{chart.description}</p>} />}
-          {head && <div class="verdict"><p><b>{head}</b></p><ul>{lines.map((line) => <li key={line}>{line}</li>)}</ul></div>}
-          {view.recorded && <p class="cap">{view.recorded}</p>}
-        </>
-      )}
-    </details>
+    <RunCard name="lottery" title={strings.lottery} hint={strings.lotteryHint}>
+      <div class="choices">
+        <Segmented control="lottery_source" label={strings.lotterySource} choices={view.sources} value={source} bare onValue={(v) => store.set("lottery_source", String(v))} />
+        <Segmented control="lottery_measure" label={strings.lotteryMeasure} choices={view.measures} value={store.value("lottery_measure", "stop_step")} bare
+          onValue={(v) => store.set("lottery_measure", String(v))} />
+      </div>
+      {source === "own" && <Own view={view} />}
+      <Outcome name="lottery" view={view} ended={source === "own"} />
+      {view.recorded && <p class="cap">{view.recorded}</p>}
+    </RunCard>
   );
 }
