@@ -20,7 +20,7 @@ def arithmetic_chart(found: Arithmetics, words: str) -> Chart:
         words: the state that it is of.
     """
     batches = sorted(found.kinds[0].latencies)
-    series: list[Series] = []
+    series: list[Series] = [Rule("v", 1.0, "muted")]  # under the figures
     top = 1.0
     height = 0.8 / len(batches)
     for place, batch in enumerate(batches):
@@ -36,15 +36,16 @@ def arithmetic_chart(found: Arithmetics, words: str) -> Chart:
         series += [
             Text(ratio, (a + b) / 2, each, "ink", dx=0.5) for ratio, a, b, each in zip(ratios, low, high, said, strict=True)
         ]
-    series.append(Rule("v", 1.0, "muted"))
     x = Axis((0.0, top * _ROOM), "times as quick as float32", ticks=(Tick(0.0, "0"), Tick(1.0, "1")))
     y = Axis(
         (0.0, float(len(found.kinds))),
         ticks=tuple(Tick(len(found.kinds) - 0.5 - i, _NAMES[kind.name]) for i, kind in enumerate(found.kinds)),
     )
     threads = f"{found.threads} thread" + ("" if found.threads == 1 else "s")
-    description = f"Measured: {found.processor}, {found.instructions}, {threads}; medians, batch-norm folded in all of them"
-    return Chart("arithmetic", f"Time of {words}", x, y, tuple(series), description, 430, 34 + _LINE * len(found.kinds))
+    machine = f"{found.processor}, {found.instructions}, {threads}"
+    description = f"{words}. Measured: {machine}; medians, batch-norm folded in all of them"
+    height_px = 34 + _LINE * len(found.kinds)
+    return Chart("arithmetic", "Time by kind of arithmetic", x, y, tuple(series), description, 430, height_px)
 
 
 def arithmetic_words(found: Arithmetics) -> list[str]:
