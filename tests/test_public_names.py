@@ -65,6 +65,7 @@ PUBLIC = {
         "check_practice",
         "compare_bits",
         "compare_criteria",
+        "compare_remedies",
         "compress",
         "correct_bias",
         "cost",

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     )
     from nnwidgets.engine.integers import Arithmetics, IntegerNetwork, integer, time_arithmetic
     from nnwidgets.engine.jobs import Job, Jobs
-    from nnwidgets.engine.scans import sensitivity_scan, spread_bits
+    from nnwidgets.engine.scans import compare_remedies, sensitivity_scan, spread_bits
     from nnwidgets.engine.search import SearchPoint, SearchResult, find_smallest
     from nnwidgets.engine.sparse import LotteryResult, compare_bits, compare_criteria, lottery_ticket, prune_and_tune
     from nnwidgets.engine.trace import fingerprint, layers
@@ -144,6 +144,7 @@ __all__ = [
     "check_practice",
     "compare_bits",
     "compare_criteria",
+    "compare_remedies",
     "compress",
     "correct_bias",
     "cost",
@@ -270,7 +271,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("list_faults", "plant"), ".diagnosis.plants"),
         **dict.fromkeys(("Energy", "energy", "latency", "sparse_crossover"), ".costs"),
         **dict.fromkeys(("Arithmetics", "IntegerNetwork", "integer", "time_arithmetic"), ".integers"),
-        **dict.fromkeys(("sensitivity_scan", "spread_bits"), ".scans"),
+        **dict.fromkeys(("compare_remedies", "sensitivity_scan", "spread_bits"), ".scans"),
         **dict.fromkeys(("LotteryResult", "compare_bits", "compare_criteria", "lottery_ticket", "prune_and_tune"), ".sparse"),
         **dict.fromkeys(("shapes", "torchvision_net"), ".zoo"),
         "Mask": ".values.mask",

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
-from nnwidgets.engine.compression import CompressionPlan
-from nnwidgets.engine.errors import DataError, ModelError, RecipeError, UnsupportedError
+from nnwidgets.engine.errors import DataError, ModelError, RecipeError
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
 
@@ -156,8 +155,8 @@ def test_the_small_vgg_bears_three_bits_with_one_scale() -> None:
     exp.close()
 
 
-def test_bad_input_is_refused_and_the_rest_is_told_what_to_do() -> None:
-    """In words; an experiment's plan is for weights as they are."""
+def test_bad_input_is_refused_in_words() -> None:
+    """In words, with what to do next."""
     model, split = trained(Depthwise()), images(20)
     with pytest.raises(RecipeError, match="rounds no weights"):
         E.correct_bias(model, Recipe(None, Quantization(activation_bits=8)), split)
@@ -170,7 +169,3 @@ def test_bad_input_is_refused_and_the_rest_is_told_what_to_do() -> None:
     for call in (lambda: E.equalize(compressed, (3, 8, 8)), lambda: E.correct_bias(compressed, three, split)):
         with pytest.raises(ModelError, match="masks or grids"):
             call()
-    plan = CompressionPlan(model, (3, 8, 8))
-    for flag, words in (("equalize", r"E\.equalize\(model"), ("bias_correction", r"E\.correct_bias\(model")):
-        with pytest.raises(UnsupportedError, match=words):
-            plan.check(Recipe(None, Quantization(3, **{flag: True})))

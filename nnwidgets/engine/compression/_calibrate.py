@@ -38,4 +38,4 @@ def calibrate(model: nn.Module, split: Split, recipe: Recipe | None = None, *, l
     if not rounds_inputs(recipe):
         recipe = replace(recipe, quantization=replace(recipe.quantization or Quantization(), activation_bits=8))
     decision = decision_for(model, recipe, split.sample_shape, knowledge_for(model, recipe, split, loss, None))
-    return result_of(calibrating(model, decision))
+    return result_of(calibrating(decision))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from nnwidgets.engine.compression._remedies import remedied
+from nnwidgets.engine.compression._correct_bias import network_of
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.input_ranges import input_grids
@@ -59,19 +59,17 @@ def compress(
     """
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
-    model, recipe = remedied(model, recipe, calibration, input_shape, loss)
-    decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
-    return compressed_by(model, decision)
+    return compressed_by(decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity)))
 
 
-def compressed_by(model: nn.Module, decision: Decision) -> nn.Module:
-    """Return a copy with the masks and grids of a decision about this network; unknown ranges of inputs are found now.
+def compressed_by(decision: Decision) -> nn.Module:
+    """Return a copy of the network with the masks and grids of a decision; unknown ranges of inputs are found now.
 
     Raises:
         UnsupportedError: a layer is parametrized already. DataError: an input is not finite.
     """
-    grids = input_grids(model, decision)
-    twin = weights_compressed_by(model, decision)
+    grids = input_grids(decision)
+    twin = weights_compressed_by(network_of(decision), decision)
     round_inputs(twin, grids)
     return twin
 

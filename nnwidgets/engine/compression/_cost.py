@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.compression._compress import bake
+from nnwidgets.engine.compression._correct_bias import network_of
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
@@ -64,6 +65,7 @@ def cost(
         return _cost_of_shapes(model, input_shape)
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     found = trace(model, input_shape)
+    model = network_of(decision)
     inventory = Inventory(model)
     small = bake(weights_compressed_by(model, decision))
     with torch.no_grad():
@@ -73,7 +75,7 @@ def cost(
         result = inventory.price(arithmetic(found), nonzero, inventory.other_nonzero(small, {}), decision.stored)
     if on_disk:
         with tempfile.TemporaryDirectory() as folder:
-            size = write_packed(model, decision, Path(folder) / "network.safetensors")
+            size = write_packed(decision, Path(folder) / "network.safetensors")
         result = replace(result, bytes_on_disk=size)
     return result
 

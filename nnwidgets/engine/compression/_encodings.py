@@ -95,12 +95,12 @@ def encodings(
     return result_of(_steps(inventory, decision, bits, gap_bits, index_bytes))
 
 
-def encodings_of(model: nn.Module, decision: Decision) -> Generator[float, None, pd.DataFrame]:
-    """As `encodings` of the plain network that a decision is about, for a job: yields the share of the weights that is done.
+def encodings_of(decision: Decision) -> Generator[float, None, pd.DataFrame]:
+    """As `encodings` of the network that a decision is about, for a job: yields the share of the weights that is done.
 
     A step is one encoding of one layer: some 20 ms for 100,000 weights.
     """
-    inventory = Inventory(model)
+    inventory = Inventory(decision.decider.model)
     return (yield from _steps(inventory, decision, _codebook_bits(5, list(inventory.layers)), None, None))
 
 
@@ -176,7 +176,7 @@ def _row(
 ) -> Generator[float, None, dict[str, Any]]:
     assert entry.layer is not None
     name, stored = entry.layer, decision.stored[entry.layer]
-    quantized = decision.decider.quantized(decision.recipe, name, decision.chosen)
+    quantized = decision.quantized(name)
     value = decision.effective(name) if quantized is None else quantized.dequantized
     yield 0.0
     codes = weight_codes(value, quantized)

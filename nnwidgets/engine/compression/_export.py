@@ -128,11 +128,10 @@ def export_steps(
     if kind in _GRAPHS or materialized:
         input_shape = guess_trace(plain).input_shape if input_shape is None else checked_shape(input_shape)
     decision = decision_for(plain, recipe, input_shape, knowledge_for(plain, recipe, calibration, loss, sensitivity))
-    return (yield from decided_export_steps(plain, decision, path, kind, input_shape or (), overwrite, materialized))
+    return (yield from decided_export_steps(decision, path, kind, input_shape or (), overwrite, materialized))
 
 
 def decided_export_steps(
-    plain: nn.Module,
     decision: Decision,
     path: str | os.PathLike[str],
     kind: str,
@@ -140,7 +139,7 @@ def decided_export_steps(
     overwrite: bool = False,
     materialized: bool = False,
 ) -> Generator[str, None, Exported]:
-    """Write what a decision leaves of the plain network that it is about; ``kind`` is one that `checked_format` gave.
+    """Write what a decision leaves of its network; ``kind`` is one that `checked_format` gave.
 
     The file is whole beside its place before the last step, which only moves it: closed before that, nothing has changed.
     """
@@ -149,19 +148,19 @@ def decided_export_steps(
     if kind == "packed":
         with written_whole(path, overwrite) as spare:
             yield "writing"
-            fill_packed(plain, decision, spare)
+            fill_packed(decision, spare)
             yield "written"
         return _exported(path, kind, notes)
     rounded = None
     if materialized:
-        network = materialized_by(plain, decision, shape)
+        network = materialized_by(decision, shape)
         if kind not in _GRAPHS:
             notes.append("Its tensors are smaller than those of the class it was made from: that class cannot load them.")
     else:
-        network = bake(compressed_by(plain, decision))
+        network = bake(compressed_by(decision))
         notes += [] if rounds_inputs(decision.recipe) else _what_is_simulated(decision.recipe)
     if rounds_inputs(decision.recipe):
-        network, rounded = rounded_parts(plain, network, decision)
+        network, rounded = rounded_parts(network, decision)
     _check_sound(network, kind)
     with written_whole(path, overwrite) as spare:
         yield "writing"

@@ -43,7 +43,7 @@ class Rounded:
     answers: Tensor
 
 
-def rounded_parts(model: nn.Module, network: nn.Module, decision: Decision) -> tuple[nn.Module, Rounded]:
+def rounded_parts(network: nn.Module, decision: Decision) -> tuple[nn.Module, Rounded]:
     """Take a compressed network with plain weights apart: the same with inputs as they are and batch-norm folded, and what is to
     be rounded in it.
     """
@@ -55,7 +55,7 @@ def rounded_parts(model: nn.Module, network: nn.Module, decision: Decision) -> t
         grids, floats = rounded_inputs(network), unvisited_copy(network)
         round_inputs(floats, {})
         folded = Prepared(floats, split.sample_shape, images).network.to(memory_format=torch.contiguous_format)
-        codes, _ = codes_of_weights(model, network, decision)
+        codes, _ = codes_of_weights(network, decision)
         names = {layer.module_name: name for name, layer in decision.decider.layers.items() if layer.parameter == "weight"}
         parts = {}
         for module, grid in grids.items():

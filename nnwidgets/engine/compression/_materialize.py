@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import bake
-from nnwidgets.engine.compression._remedies import remedied
+from nnwidgets.engine.compression._correct_bias import network_of
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.input_ranges import input_grids
@@ -56,18 +56,17 @@ def materialize(
         UnsupportedError: the forward pass of the network cannot run with fewer units; the layers at fault are named.
         And what `compress` raises.
     """
-    model, recipe = remedied(model, recipe, calibration, input_shape, loss)
     knowledge = knowledge_for(model, recipe, calibration, loss, sensitivity)
-    return materialized_by(model, decision_for(model, recipe, input_shape, knowledge), input_shape)
+    return materialized_by(decision_for(model, recipe, input_shape, knowledge), input_shape)
 
 
-def materialized_by(model: nn.Module, decision: Decision, input_shape: Sequence[int]) -> nn.Module:
-    """Make a decision about this network real, see `materialize`."""
-    small = plain = bake(weights_compressed_by(model, decision))
+def materialized_by(decision: Decision, input_shape: Sequence[int]) -> nn.Module:
+    """Make a decision real, see `materialize`."""
+    small = plain = bake(weights_compressed_by(network_of(decision), decision))
     if decision.chosen.kept:
         small = shrink(plain, decision.decider.chooser.groups, decision.chosen.kept)
         check_same(plain, small, input_shape)
-    round_inputs(small, input_grids(model, decision))  # last: what differs in its last digit may be rounded a step apart
+    round_inputs(small, input_grids(decision))  # last: what differs in its last digit may be rounded a step apart
     return small
 
 

@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from nnwidgets.engine.compression._equalize import equalizing
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.choose import UNITS, Chooser
-from nnwidgets.engine.compression.knowledge import Knowledge, rounds_inputs
+from nnwidgets.engine.compression.knowledge import Knowledge, adapts, of_weights, rounds_inputs
 from nnwidgets.engine.compression.lately import Lately
 from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import DataError, ModelError, RecipeError
-from nnwidgets.engine.pruning.channels import ChannelGroups
-from nnwidgets.engine.quantization import Calibration, Grid, Quantized
+from nnwidgets.engine.pruning.channels import channel_groups
+from nnwidgets.engine.quantization import Calibration, Grid, Quantized, adapting
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.mask import Mask
 from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Decider"]
+
+
+@dataclass(frozen=True, eq=False)
+class _OnGrid:
+    """A weight and its grid."""
+
+    weight: Tensor
+    keep: Tensor | None
+    grid: Grid
+    ends: Ends | None
+
+    @property
+    def kept_weight(self) -> Tensor:
+        """With zeros where it is removed."""
+        return self.weight if self.keep is None else torch.where(self.keep, self.weight, torch.zeros_like(self.weight))
+
+    def quantize(self, up: Tensor | None = None) -> Quantized:
+        return self.grid.quantize(self.weight, self.keep, self.ends, up)
 
 
 class Decider:
     """Answers what a recipe does to each weight of a network, which must not change meanwhile.
 
     Args:
-        groups: finds its channel groups. knowledge: what criteria and scans say of it.
+        shape: tells that of one sample, where something depends on it. knowledge: what criteria and scans say of it.
 
     Attributes:
-        layers: its weights, by name. weights: their tensors, not copied. chooser: of what is removed. knowledge: as given.
-        calibrations: the last ranges of inputs that were found.
+        model: the network. layers: its weights, by name. weights: their tensors, not copied. chooser: of what is removed.
+        knowledge: as given. calibrations: the last ranges of inputs that were found. corrected: copies with other biases.
     """
 
-    def __init__(self, model: nn.Module, groups: Callable[[], ChannelGroups], knowledge: Knowledge) -> None:
+    def __init__(self, model: nn.Module, shape: Callable[[], Sequence[int]], knowledge: Knowledge) -> None:
+        self.model, self._shape = model, shape
         self.layers = {layer.name: layer for layer in weight_layers(model)}
         self.weights = {name: weight_of(model, layer).detach() for name, layer in self.layers.items()}
         self.knowledge = knowledge
-        self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
+        self.chooser = Chooser(model, self.layers, self.weights, lambda: channel_groups(model, shape()), knowledge)
         self._finite: bool | None = None
         self._ends = Lately[dict[str, Ends | None]]()
         self.calibrations = Lately[Calibration]()
+        self.corrected = Lately[nn.Module]()
+        self._ups = Lately[dict[str, Tensor]]()
+        self._equal: tuple[int, Decider] | None = None  # with the scans that its knowledge is from
 
     def check(self, recipe: Recipe) -> None:
         """Raise what can be told to be wrong with a recipe for this network before anything is chosen; see `compress`."""
@@ -58,8 +83,7 @@ class Decider:
             self._check_names("weight_bits", quantization.weight_bits)
         if not recipe.is_dense:
             self._check_finite()
-        if rounds_inputs(recipe):
-            self._check_images(recipe)
+        self._check_images(recipe)
 
     def _check_names(self, what: str, names: object) -> None:
         for name in names:  # type: ignore[attr-defined]
@@ -87,12 +111,18 @@ class Decider:
             )
 
     def _check_images(self, recipe: Recipe) -> None:
-        if self.knowledge.split is not None:
+        settings = recipe.quantization
+        if settings is None or self.knowledge.split is not None:
             return
-        bits = recipe.quantization.activation_bits if recipe.quantization is not None else 32
+        what = f"activation_bits={settings.activation_bits}", "from which the ranges of inputs are found"
+        if not rounds_inputs(recipe):
+            if not (settings.bias_correction or adapts(recipe)):
+                return
+            adaptive = ("rounding='adaptive'", "on which it is found what each layer reads")
+            what = adaptive if adapts(recipe) else ("bias_correction=True", "on which mean errors are found")
         raise DataError(
-            f"activation_bits={bits} needs images, from which the ranges of inputs are found; got none. Give "
-            "calibration=Split(images), or train=... to the Experiment (never S_test)."
+            f"{what[0]} needs images, {what[1]}; got none. Give calibration=Split(images), or train=... to the Experiment "
+            "(never S_test)."
         )
 
     def layers_with(self, structure: str) -> tuple[str, ...]:
@@ -101,6 +131,21 @@ class Decider:
             return tuple(self.layers)
         found = {name for bundle in self.chooser.groups.bundles if bundle.structure == structure for name in bundle.producers}
         return tuple(name for name in self.layers if name in found)
+
+    # What is done to the network first
+
+    def is_equalized(self) -> bool:
+        """True where `equalizing` has nothing left to do."""
+        return self._equal is not None and self._equal[0] == self.knowledge.scans
+
+    def equalizing(self) -> Generator[float, None, Decider]:
+        """Return what decides for the same network with equalized channels, made once; yields the share that is done."""
+        scans = self.knowledge.scans
+        known = self._equal
+        if known is None or known[0] != scans:
+            network = (yield from equalizing(self.model, self._shape())) if known is None else known[1].model
+            known = self._equal = scans, Decider(network, self._shape, self.knowledge.of(network))
+        return known[1]
 
     # How it is rounded
 
@@ -112,17 +157,56 @@ class Decider:
         return min((quantization.bits_of(other) for other in names), default=32)
 
     def quantized(self, recipe: Recipe, name: str, chosen: Chosen) -> Quantized | None:
-        """Return the weight on its grid, None where it is stored as it is. Where grids end is remembered for the last recipes."""
-        bits = self.bits(recipe.quantization, name)
-        if recipe.quantization is None or bits == 32:
+        """Return the weight on its grid, None where it is stored as it is."""
+        parts = self._parts(recipe, name, chosen)
+        return None if parts is None else parts.quantize(self.up(recipe, name, chosen))
+
+    def adapting(self, recipe: Recipe, chosen: Chosen) -> Generator[float, None, None]:
+        """Choose which weights of all layers are rounded up, where a recipe asks for that; yields the share of layers done."""
+        for done, name in enumerate(self.layers):
+            for _ in self._adapting(recipe, name, chosen):
+                yield done / len(self.layers)
+
+    def is_adapted(self, recipe: Recipe) -> bool:
+        """True where `adapting` has nothing left to do."""
+        settings = recipe.quantization
+        if settings is None or not adapts(recipe):
+            return True
+        if self.knowledge.missing(recipe):
+            return False
+        known = self._ups.find((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans)) or {}
+        hessians = self.knowledge.moments(settings.calibration_images)
+        free = {name for name in hessians if self.bits(settings, name) != (1 if settings.symmetric else 0)}
+        return all(name in known or self.bits(settings, name) == 32 for name in free)
+
+    def up(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor | None:
+        """Bool, where a weight goes to the level above it; None where all are rounded to the nearest."""
+        return result_of(self._adapting(recipe, name, chosen))
+
+    def _adapting(self, recipe: Recipe, name: str, chosen: Chosen) -> Generator[None, None, Tensor | None]:
+        """`up` in steps, found once for the last recipes."""
+        settings = recipe.quantization
+        if settings is None or not adapts(recipe):
             return None
-        kept = chosen.keep(name)
-        weight = chosen.weight(name, self.weights[name], kept)
-        grid = Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
-        known = self._ends.get((recipe, self.knowledge.scans), dict)
+        parts, hessians = self._parts(recipe, name, chosen), self.knowledge.moments(settings.calibration_images)
+        if parts is None or name not in hessians or (parts.grid.symmetric and parts.grid.bits == 1):
+            return None
+        known = self._ups.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
         if name not in known:
-            known[name] = grid.ends(weight, kept)
-        return grid.quantize(weight, kept, known[name])
+            known[name] = yield from adapting(parts.kept_weight, parts.quantize(), hessians[name])
+        return known[name]
+
+    def _parts(self, recipe: Recipe, name: str, chosen: Chosen) -> _OnGrid | None:
+        """What is put on which grid; where grids end is remembered for the last recipes."""
+        settings = recipe.quantization
+        if settings is None or (bits := self.bits(settings, name)) == 32:
+            return None
+        keep = chosen.keep(name)
+        weight, grid = chosen.weight(name, self.weights[name], keep), Grid.of(settings, bits, self.layers[name].out_axis)
+        known = self._ends.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
+        if name not in known:
+            known[name] = grid.ends(weight, keep)
+        return _OnGrid(weight, keep, grid, known[name])
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""

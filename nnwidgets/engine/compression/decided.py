@@ -11,7 +11,6 @@ from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.guess import guess_trace
 from nnwidgets.engine.compression.knowledge import Knowledge
 from nnwidgets.engine.errors import ModelError
-from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
 from nnwidgets.engine.trace import preserved_rng
 from nnwidgets.engine.values.recipe import Recipe
 
@@ -27,8 +26,8 @@ def decision_for(
     if any(tensor.is_meta for tensor in model.parameters()):
         raise ModelError("The network is on the meta device and has no numbers. Load its weights first.")
 
-    def groups() -> ChannelGroups:
-        return channel_groups(model, guess_trace(model).input_shape if input_shape is None else tuple(input_shape))
+    def shape() -> Sequence[int]:
+        return guess_trace(model).input_shape if input_shape is None else tuple(input_shape)
 
     with preserved_rng():
-        return decide(Decider(model, groups, knowledge or Knowledge(model)), recipe)
+        return decide(Decider(model, shape, knowledge or Knowledge(model)), recipe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.inventory import Stored
+from nnwidgets.engine.compression.knowledge import without_remedies
+from nnwidgets.engine.quantization import Quantized
 from nnwidgets.engine.values.recipe import Recipe
+from nnwidgets.engine.values.steps import result_of
 
 __all__ = ["Decision", "decide"]
 
@@ -19,10 +22,11 @@ __all__ = ["Decision", "decide"]
 @dataclass(frozen=True, eq=False)
 class Decision:
     """Attributes:
-    recipe, decider: what was asked of which weights.
+    asked: the recipe. recipe: what of it is done to ``decider.model``, whose channels are equalized already where it says so.
     chosen: what is removed. stored: how each weight is stored.
     """
 
+    asked: Recipe
     recipe: Recipe
     decider: Decider
     chosen: Chosen
@@ -33,9 +37,26 @@ class Decision:
         """(module, parameter) -> bool of its shape, for what else goes with removed units."""
         return self.chosen.vectors
 
+    @property
+    def rounds_weights(self) -> bool:
+        """True where a layer's weights are."""
+        return any(stored.symmetric is not None for stored in self.stored.values())
+
     def keep(self, name: str) -> Tensor | None:
         """Return the bool mask of a weight, None where all of it is kept."""
         return self.chosen.keep(name)
+
+    def making_up(self) -> Iterator[None]:
+        """Let kept weights make up for removed ones, in steps of some 20 ms, where the criterion does."""
+        yield from self.chosen.steps(self.decider.weights)
+
+    def adapting(self) -> Generator[float, None, None]:
+        """Choose which weights are rounded up, in steps, where the recipe asks for that; yields the share that is done."""
+        yield from self.decider.adapting(self.recipe, self.chosen)
+
+    def quantized(self, name: str) -> Quantized | None:
+        """Return the weight on its grid, None where it is not rounded."""
+        return self.decider.quantized(self.recipe, name, self.chosen)
 
     def effective(self, name: str) -> Tensor:
         """Return the weight as it is afterwards."""
@@ -47,14 +68,17 @@ class Decision:
 
 
 def decide(decider: Decider, recipe: Recipe) -> Decision:
-    """Check a recipe and choose what goes.
+    """Check a recipe and choose what goes. Where channels are to be equalized first, that is done now if it was not yet.
 
     Raises:
         RecipeError, UnsupportedError, ModelError, DataError: see `compress`.
     """
     decider.check(recipe)
-    stored = {name: _stored(decider, recipe, name) for name in decider.layers}
-    return Decision(recipe, decider, decider.chooser.choose(recipe.pruning), stored)
+    plain = Recipe(recipe.pruning, without_remedies(recipe))
+    if recipe.quantization is not None and recipe.quantization.equalize:
+        decider = result_of(decider.equalizing())
+    stored = {name: _stored(decider, plain, name) for name in decider.layers}
+    return Decision(recipe, plain, decider, decider.chooser.choose(plain.pruning), stored)
 
 
 def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:

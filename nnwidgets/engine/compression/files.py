@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import bake
+from nnwidgets.engine.compression._correct_bias import network_of
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.inventory import TABLE_COLUMNS, Entry, Inventory, Stored
@@ -74,18 +75,19 @@ def save_packed(
     if input_shape is None and calibration is not None:
         input_shape = calibration.sample_shape
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
-    return write_packed(model, decision, path, overwrite)
+    return write_packed(decision, path, overwrite)
 
 
-def write_packed(model: nn.Module, decision: Decision, path: str | os.PathLike[str], overwrite: bool = False) -> int:
-    """Write what a decision leaves of the plain network that it is about; see `save_packed`."""
+def write_packed(decision: Decision, path: str | os.PathLike[str], overwrite: bool = False) -> int:
+    """Write what a decision leaves of its network; see `save_packed`."""
     with written_whole(path, overwrite) as spare:
-        fill_packed(model, decision, spare)
+        fill_packed(decision, spare)
     return Path(path).stat().st_size
 
 
-def fill_packed(model: nn.Module, decision: Decision, spare: str) -> None:
+def fill_packed(decision: Decision, spare: str) -> None:
     """Write the same into a file that `written_whole` gave."""
+    model = network_of(decision)
     inventory = Inventory(model)
     streams: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in STREAMS}
     with torch.no_grad():
@@ -134,7 +136,7 @@ def load_packed(path: str | os.PathLike[str], into: nn.Module) -> None:
 def _pack_weight(entry: Entry, decision: Decision, streams: dict[str, list[npt.NDArray[Any]]]) -> None:
     assert entry.layer is not None
     name, stored = entry.layer, decision.stored[entry.layer]
-    quantized = decision.decider.quantized(decision.recipe, name, decision.chosen)
+    quantized = decision.quantized(name)
     value = decision.effective(name) if quantized is None else quantized.dequantized
     flags = (value != 0).reshape(-1).cpu().numpy()
     nonzero = int(flags.sum())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from torch import nn
-
+from nnwidgets.engine.compression._correct_bias import correcting
 from nnwidgets.engine.compression.decision import Decision, decide
 from nnwidgets.engine.compression.parametrizations import taken_off
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
@@ -18,39 +17,40 @@ from nnwidgets.engine.values.steps import result_of, retold
 __all__ = ["calibrating", "gridding", "input_grids"]
 
 
-def input_grids(model: nn.Module, decision: Decision) -> dict[str, InputGrid]:
+def input_grids(decision: Decision) -> dict[str, InputGrid]:
     """The grids of inputs of a decision, by module; ranges are found now if they are not known."""
-    return result_of(gridding(model, decision))
+    return result_of(gridding(decision))
 
 
-def gridding(model: nn.Module, decision: Decision) -> Generator[None, None, dict[str, InputGrid]]:
+def gridding(decision: Decision) -> Generator[None, None, dict[str, InputGrid]]:
     """As `input_grids`, in steps of some 20 ms."""
     settings = decision.recipe.quantization
     if settings is None or settings.activation_bits == 32:
         return {}
-    seen = yield from retold(calibrating(model, decision), lambda: None)
+    seen = yield from retold(calibrating(decision), lambda: None)
     return (yield from seen.gridding(settings))
 
 
-def calibrating(model: nn.Module, decision: Decision) -> Generator[float, None, Calibration]:
+def calibrating(decision: Decision) -> Generator[float, None, Calibration]:
     """Find what goes into each layer of the network with its weights as they will be, in steps of some 20 ms.
 
     Raises:
         DataError: an input is not finite.
     """
-    decider, knowledge, settings = decision.decider, decision.decider.knowledge, decision.recipe.quantization
+    decider, knowledge, settings = decision.decider, decision.decider.knowledge, decision.asked.quantization
     assert settings is not None and knowledge.split is not None  # which was checked when it was decided
     weights = replace(settings, activation_bits=32)
     own = Quantization()
     same = replace(weights, activation_symmetric=own.activation_symmetric, activation_observer=own.activation_observer)
-    key = (Recipe(decision.recipe.pruning, same), knowledge.scans)
+    key = (Recipe(decision.asked.pruning, same), knowledge.scans)
     known = decider.calibrations.find(key)
     if known is not None:
         return known
     found = knowledge.traced(knowledge.split.sample_shape)
     sample = sample_of(knowledge.split, found.macs, settings.calibration_images)
-    alone = decide(decider, Recipe(decision.recipe.pruning, weights))
-    network = taken_off(weights_compressed_by(model, alone), quantized=True)
+    plain = yield from retold(correcting(decision), lambda: 0.0)
+    alone = decide(decider, Recipe(decision.asked.pruning, replace(weights, equalize=False, bias_correction=False)))
+    network = taken_off(weights_compressed_by(plain, alone), quantized=True)
     yield 0.0
     made = yield from observing(network, sample, found)
     return decider.calibrations.get(key, lambda: made)

@@ -5,21 +5,32 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.evaluation import check_model
-from nnwidgets.engine.pruning.criteria import CRITERIA, Importance, Loss, importance_steps
+from nnwidgets.engine.pruning.criteria import CRITERIA, Importance, Loss, importance_steps, moments_steps
 from nnwidgets.engine.trace import Trace, trace
-from nnwidgets.engine.values.recipe import Pruning, Recipe
+from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Drops", "Knowledge", "drops_of", "knowledge_for", "needs_pass", "rounds_inputs"]
+__all__ = [
+    "Drops",
+    "Knowledge",
+    "adapts",
+    "drops_of",
+    "knowledge_for",
+    "needs_pass",
+    "of_weights",
+    "rounds_inputs",
+    "without_remedies",
+]
 
 Drops = Mapping[str, Sequence[tuple[float, float]]]
 """Layer -> (share removed of it alone, accuracy lost)."""
@@ -28,6 +39,7 @@ _Key = tuple[str, int]  # of a criterion: its name and seed
 
 _KEPT = 3  # criteria: each holds a number for every weight
 _SCAN: _Key = ("sensitivity", 0)
+_MOMENTS = "moments"  # with the number of images
 
 
 def drops_of(table: pd.DataFrame) -> Drops:
@@ -55,6 +67,34 @@ def needs_pass(pruning: Pruning | None) -> bool:
     return CRITERIA[pruning.criterion].needs != "weights"
 
 
+def adapts(recipe: Recipe) -> bool:
+    """True where weights are rounded together, which needs moments of what each layer reads."""
+    settings = recipe.quantization
+    if settings is None or settings.rounding != "adaptive":
+        return False
+    bits = settings.weight_bits
+    return any(each != 32 for each in bits.values()) if isinstance(bits, Mapping) else bits != 32
+
+
+def of_weights(settings: Quantization) -> Quantization:
+    """The same where activations stay as they are: settings that differ in those alone then are equal."""
+    own = Quantization()
+    return replace(
+        settings,
+        activation_bits=own.activation_bits,
+        activation_symmetric=own.activation_symmetric,
+        activation_observer=own.activation_observer,
+    )
+
+
+def without_remedies(recipe: Recipe) -> Quantization | None:
+    """The quantization of a recipe for a network whose channels are equalized, and biases corrected, where it says so."""
+    settings = recipe.quantization
+    if settings is None or not (settings.equalize or settings.bias_correction):
+        return settings
+    return replace(settings, equalize=False, bias_correction=False)
+
+
 def rounds_inputs(recipe: Recipe) -> bool:
     """True where activations are rounded, whose ranges have to be found on images."""
     return recipe.quantization is not None and recipe.quantization.activation_bits != 32
@@ -69,7 +109,11 @@ def knowledge_for(
         RecipeError, DataError, ModelError: a table of something else, images that do not fit the network.
     """
     knowledge = Knowledge(model, calibration, loss, drops=None if sensitivity is None else drops_of(sensitivity))
-    if calibration is not None and isinstance(recipe, Recipe) and (needs_pass(recipe.pruning) or rounds_inputs(recipe)):
+    if (
+        calibration is not None
+        and isinstance(recipe, Recipe)
+        and (needs_pass(recipe.pruning) or rounds_inputs(recipe) or adapts(recipe))
+    ):
         check_model(model, calibration)
     return knowledge
 
@@ -96,6 +140,10 @@ class Knowledge:
         self._running: tuple[_Key, Generator[float, None, Any]] | None = None
         self._lock = threading.RLock()
 
+    def of(self, model: nn.Module) -> Knowledge:
+        """Knowledge of another version of the network: criteria look again, what layers bear is as for this one."""
+        return Knowledge(model, self._split, self._loss, scan=self._scan, drops=self._drops)
+
     @property
     def split(self) -> Split | None:
         """The images that criteria and ranges are from."""
@@ -115,7 +163,16 @@ class Knowledge:
         """
         if CRITERIA[pruning.criterion].needs == "weights":
             return None
-        key = (pruning.criterion, pruning.seed)
+        return self._known((pruning.criterion, pruning.seed))
+
+    def moments(self, images: int) -> Mapping[str, Tensor]:
+        """Return layer -> (G, K, K), the mean of x x' of what it reads, over so many images; looks now if it has not yet.
+
+        Layers that are not there have none, or one that is too large.
+        """
+        return self._known((_MOMENTS, images)).hessians
+
+    def _known(self, key: _Key) -> Importance:
         while True:
             with self._lock:
                 if key in self._found:
@@ -148,28 +205,33 @@ class Knowledge:
 
     def missing(self, recipe: Recipe) -> bool:
         """True where a criterion of this recipe has to look at images first, or a scan has to be made."""
-        return self._next(recipe.pruning) is not None
+        return self._next(recipe) is not None
 
     def steps(self, recipe: Recipe) -> Generator[tuple[str, float], None, None]:
-        """Find what is missing in steps of some 20 ms; yields the criterion's name (or "sensitivity") and the share that is done.
+        """Find what is missing in steps of some 20 ms; yields the criterion's name (or "sensitivity", "moments") and its share.
 
         Closed early, what was seen so far is kept, and the next call goes on from there.
         """
         while True:
             with self._lock:
-                key = self._next(recipe.pruning)
+                key = self._next(recipe)
                 if key is None:
                     return
                 done = self._advance(key)
             yield key[0], done
 
-    def _next(self, pruning: Pruning | None) -> _Key | None:
-        if pruning is None:
-            return None
-        if needs_pass(pruning) and (pruning.criterion, pruning.seed) not in self._found:
-            return pruning.criterion, pruning.seed
-        scans = pruning.allocation == "sensitivity" and pruning.masks is None and not pruning.removes_nothing
-        return _SCAN if scans and self._drops is None and self._scan is not None else None
+    def _next(self, recipe: Recipe) -> _Key | None:
+        pruning, settings = recipe.pruning, recipe.quantization
+        if pruning is not None:
+            if needs_pass(pruning) and (pruning.criterion, pruning.seed) not in self._found:
+                return pruning.criterion, pruning.seed
+            scans = pruning.allocation == "sensitivity" and pruning.masks is None and not pruning.removes_nothing
+            if scans and self._drops is None and self._scan is not None:
+                return _SCAN
+        if settings is not None and adapts(recipe) and self._split is not None:
+            key = (_MOMENTS, settings.calibration_images)
+            return key if key not in self._found else None
+        return None
 
     def _advance(self, key: _Key) -> float:
         """One step towards what is asked for."""
@@ -189,6 +251,9 @@ class Knowledge:
         if key == _SCAN:
             assert self._scan is not None
             return self._scan()
+        if key[0] == _MOMENTS:
+            assert self._split is not None  # which was checked when it was decided
+            return moments_steps(self._model, self._split, key[1], self._traced)
         return importance_steps(self._model, key[0], self._split, self._loss, key[1], self._traced)
 
     def _keep(self, key: _Key, made: Any) -> None:

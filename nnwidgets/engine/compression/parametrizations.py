@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.pruning import MaskWeights
 from nnwidgets.engine.quantization import FakeQuantize, rounded_inputs
 from nnwidgets.engine.trace import unvisited_copy
 
-__all__ = ["add", "holders", "is_compressed", "taken_off"]
+__all__ = ["add", "holders", "is_compressed", "refuse_compressed", "taken_off"]
 
 _Part = MaskWeights | FakeQuantize
 _Place = tuple[str, str]
@@ -44,6 +45,16 @@ def add(model: nn.Module, places: Sequence[_Place], parts: Callable[[], Sequence
 def is_compressed(model: nn.Module) -> bool:
     """True where masks or fake quantization of this package are registered, of weights or of inputs."""
     return any(True for _ in _ours(model)) or bool(rounded_inputs(model))
+
+
+def refuse_compressed(model: object) -> None:
+    """Raises:
+    ModelError: it is no network, or has masks or grids on it.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
+    if is_compressed(model):
+        raise ModelError("The network has masks or grids on it. Give the network it was made from, or bake(network).")
 
 
 def taken_off(model: nn.Module, quantized: bool) -> nn.Module:

@@ -6,12 +6,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.compression._compress import compressed_by
+from nnwidgets.engine.compression._correct_bias import correcting, network_of
 from nnwidgets.engine.compression._encodings import encodings_of
 from nnwidgets.engine.compression._export import checked_format, decided_export_steps
 from nnwidgets.engine.compression._materialize import materialized_by
@@ -21,11 +23,11 @@ from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.input_ranges import calibrating, gridding, input_grids
 from nnwidgets.engine.compression.inventory import Entry, Inventory
-from nnwidgets.engine.compression.knowledge import Drops, Knowledge, rounds_inputs
+from nnwidgets.engine.compression.knowledge import Drops, Knowledge, adapts, rounds_inputs, without_remedies
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
-from nnwidgets.engine.pruning.channels import ChannelGroups, channel_groups
+from nnwidgets.engine.pruning.channels import ChannelGroups
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import Calibration, Quantized, RoundingReport, round_inputs, rounding_of
 from nnwidgets.engine.trace import Trace, WeightLayer, trace
@@ -33,7 +35,7 @@ from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.records import Cost
 from nnwidgets.engine.values.split import Split
-from nnwidgets.engine.values.steps import result_of
+from nnwidgets.engine.values.steps import result_of, retold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +76,7 @@ class CompressionPlan:
         self.trace: Trace = trace(model, input_shape) if traced is None else traced
         self._model = model
         self.knowledge = Knowledge(model, split, loss, self.trace, scan)
-        self._decider = Decider(model, lambda: channel_groups(model, self.trace.input_shape), self.knowledge)
+        self._decider = Decider(model, lambda: self.trace.input_shape, self.knowledge)
         self._inventory = Inventory(model)
         self._arithmetic = arithmetic(self.trace)
         self._counts: OrderedDict[Recipe, tuple[dict[str, int], int]] = OrderedDict()
@@ -101,16 +103,27 @@ class CompressionPlan:
 
     def compressed(self, recipe: Recipe) -> nn.Module:
         """Return what ``compress`` returns, by what is known already."""
-        return compressed_by(self._model, decide(self._decider, recipe))
+        return compressed_by(decide(self._decider, recipe))
+
+    def trainable(self, recipe: Recipe) -> tuple[nn.Module, Recipe]:
+        """Return what `compressed` does, to be trained, and the recipe that describes it from then on.
+
+        What makes up for rounding without training is in its weights then, and the recipe does not ask for it any more: channels
+        are equalized and biases corrected, and training itself decides which weights go up and which go down.
+        """
+        settings = recipe.quantization
+        nearest = None if settings is None else replace(settings, rounding="nearest")
+        decision = decide(self._decider, Recipe(recipe.pruning, nearest))
+        return compressed_by(decision), decision.recipe
 
     def materialized(self, recipe: Recipe) -> nn.Module | None:
         """Return what ``materialize`` returns, by what is known already; None where nothing gets smaller."""
         decision = decide(self._decider, recipe)
-        return materialized_by(self._model, decision, self.trace.input_shape) if decision.chosen.kept else None
+        return materialized_by(decision, self.trace.input_shape) if decision.chosen.kept else None
 
     def save(self, recipe: Recipe, path: str | os.PathLike[str]) -> int:
         """Write what ``save_packed`` writes, by what is known already; returns the size in bytes."""
-        return write_packed(self._model, decide(self._decider, recipe), path)
+        return write_packed(decide(self._decider, recipe), path)
 
     def exporting(
         self,
@@ -123,16 +136,46 @@ class CompressionPlan:
     ) -> Generator[str, None, Exported]:
         """Write what ``export`` writes, by what is known already, in the steps of ``export_steps``."""
         kind, decision = checked_format(recipe, format, materialized), decide(self._decider, recipe)
-        steps = decided_export_steps(self._model, decision, path, kind, self.trace.input_shape, overwrite, materialized)
+        steps = decided_export_steps(decision, path, kind, self.trace.input_shape, overwrite, materialized)
         return (yield from steps)
 
     def encodings(self, recipe: Recipe) -> Generator[float, None, pd.DataFrame]:
         """Return what ``encodings`` returns, by what is known already; yields the share that is done."""
-        return (yield from encodings_of(self._model, decide(self._decider, recipe)))
+        return (yield from encodings_of(decide(self._decider, recipe)))
+
+    def missing(self, recipe: Recipe) -> bool:
+        """True where `preparing` has something to do for a recipe."""
+        decider = self._decider
+        if _equalizes(recipe):
+            if not decider.is_equalized():
+                return True
+            decider = result_of(decider.equalizing())
+        return decider.knowledge.missing(recipe) or not decider.is_adapted(Recipe(recipe.pruning, without_remedies(recipe)))
+
+    def preparing(self, recipe: Recipe) -> Generator[tuple[str, float], None, None]:
+        """Find what has to be known before a recipe's figures can be told, in steps of some 20 ms.
+
+        Yields what is done (the criterion's name, "sensitivity", "equalize", "moments" or "adaptive") and its share. Closed
+        early, what was seen so far is kept, and the next call goes on from there.
+        """
+        decider = self._decider
+        if _equalizes(recipe):
+            steps = decider.equalizing()
+            while True:
+                try:
+                    yield "equalize", next(steps)
+                except StopIteration as end:
+                    decider = end.value
+                    break
+        yield from decider.knowledge.steps(recipe)
+        if adapts(recipe):
+            decision = decide(self._decider, recipe)
+            yield from (("adaptive", 0.0) for _ in decision.making_up())
+            yield from (("adaptive", share) for share in decision.adapting())
 
     def check(self, recipe: Recipe) -> None:
         """Raise what is wrong with a recipe for this network, as far as that is told without looking at images."""
-        if self.knowledge.missing(recipe):
+        if self.missing(recipe):
             self._decider.check(recipe)
         else:
             decide(self._decider, recipe)
@@ -173,29 +216,33 @@ class CompressionPlan:
         from now on where the recipe says so, and else no longer.
 
         Args:
-            into: a deep copy of the network, or one of the same architecture. Its biases and batch-norm scales are written too,
-                its buffers are not.
+            into: a deep copy of the network, or one of the same architecture. Its biases and batch-norms are written too, their
+                running statistics with them; its other buffers are not.
 
         Raises:
             ModelError: ``into`` is the network itself, has masks or grids on it, or another architecture; nothing is written.
         """
         decision = decide(self._decider, recipe)
+        network = network_of(decision)
         targets = [self._target(into, entry) for entry in self._inventory.entries if entry.is_parameter]
         with torch.no_grad():
+            _write_statistics(network, into)
             for entry, target in targets:
                 if entry.layer is not None:
                     target.copy_(decision.effective(entry.layer))
                     continue
-                value, keep = entry.of(self._model).detach(), decision.vectors.get((entry.module_name, entry.attribute))
+                value, keep = entry.of(network).detach(), decision.vectors.get((entry.module_name, entry.attribute))
                 target.copy_(value if keep is None else torch.where(keep, value, torch.zeros_like(value)))
-        round_inputs(into, input_grids(self._model, decision))
+        round_inputs(into, input_grids(decision))
 
     def making(self, recipe: Recipe) -> Iterator[None]:
         """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, inputs are seen."""
         decision = decide(self._decider, recipe)
-        yield from decision.chosen.steps(self._decider.weights)
+        yield from decision.making_up()
+        yield from retold(decision.adapting(), lambda: None)
+        yield from retold(correcting(decision), lambda: None)
         if rounds_inputs(recipe):
-            yield from gridding(self._model, decision)
+            yield from gridding(decision)
 
     def calibration(self, recipe: Recipe) -> Calibration | None:
         """Return what goes into each layer, looked at now if it was not yet; None where a recipe does not round inputs.
@@ -204,7 +251,7 @@ class CompressionPlan:
             DataError: an input is not finite. And what `compress` raises.
         """
         decision = decide(self._decider, recipe)
-        return result_of(calibrating(self._model, decision)) if rounds_inputs(recipe) else None
+        return result_of(calibrating(decision)) if rounds_inputs(recipe) else None
 
     def effective(self, recipe: Recipe, layer: str) -> Tensor:
         """Return a layer's weight as a recipe leaves it, bit for bit that of ``bake(compress(...))``; it must not be written to.
@@ -221,17 +268,17 @@ class CompressionPlan:
     def quantized(self, recipe: Recipe, layer: str) -> Quantized | None:
         """Return a layer's weight on its grid, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
-        return self._decider.quantized(recipe, name, decision.chosen)
+        return decision.quantized(name)
 
     def rounding(self, recipe: Recipe, layer: str) -> RoundingReport | None:
         """Return what the grid of a layer does to it, None where it is not quantized."""
         name, decision = self._layer(layer), decide(self._decider, recipe)
-        quantized = self._decider.quantized(recipe, name, decision.chosen)
+        quantized = decision.quantized(name)
         if quantized is None:
             return None
         with torch.no_grad():
-            before = decision.chosen.weight(name, self._decider.weights[name], decision.chosen.keep(name))
-            return rounding_of(before, quantized, self._decider.layers[name].out_axis)
+            before = decision.chosen.weight(name, decision.decider.weights[name], decision.chosen.keep(name))
+            return rounding_of(before, quantized, decision.decider.layers[name].out_axis)
 
     def largest_amount(self, pruning: Pruning) -> float:
         """Return the largest ``amount`` for these settings that leaves a unit in each layer, just below 1 for weights."""
@@ -246,7 +293,7 @@ class CompressionPlan:
 
     def _count(self, decision: Decision) -> tuple[dict[str, int], int]:
         with self._lock:
-            known = self._counts.get(decision.recipe)
+            known = self._counts.get(decision.asked)
         if known is not None:
             return known
         nonzero = {name: self._instant(decision, name) for name in self._decider.layers}
@@ -255,7 +302,7 @@ class CompressionPlan:
         counted = {name: decision.count_nonzero(name) if count is None else count for name, count in nonzero.items()}
         others = self._inventory.other_nonzero(self._model, decision.vectors) if decision.vectors else self._dense_others
         with self._lock:
-            self._counts[decision.recipe] = counted, others
+            self._counts[decision.asked] = counted, others
             while len(self._counts) > _KEPT_COUNTS:
                 self._counts.popitem(last=False)
         return counted, others
@@ -282,3 +329,17 @@ class CompressionPlan:
                 "load() was given the network that the plan is for, which must not change. Give a copy.deepcopy(model)."
             )
         return entry, target
+
+
+def _equalizes(recipe: Recipe) -> bool:
+    return recipe.quantization is not None and recipe.quantization.equalize
+
+
+def _write_statistics(network: nn.Module, into: nn.Module) -> None:
+    """Running statistics of batch-norm, which remedies of rounding change."""
+    for name, module in network.named_modules():
+        for attribute in ("running_mean", "running_var"):
+            value = module._buffers.get(attribute)
+            target = into.get_submodule(name)._buffers.get(attribute) if value is not None else None
+            if value is not None and target is not None:
+                target.copy_(value)

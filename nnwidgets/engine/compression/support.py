@@ -13,16 +13,8 @@ __all__ = ["check_supported", "misfit", "misfit_bits"]
 
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
     "method": ("affine", "ternary", "binary"),
-    "rounding": ("nearest",),
-    "equalize": (False,),
-    "bias_correction": (False,),
+    "rounding": ("nearest", "adaptive"),
 }
-
-_FIRST = {
-    "equalize": "E.equalize(model, input_shape)",
-    "bias_correction": "E.correct_bias(model, recipe, calibration)",
-}
-"""What is done to the network itself."""
 
 
 def check_supported(recipe: Recipe) -> None:
@@ -33,11 +25,6 @@ def check_supported(recipe: Recipe) -> None:
     """
     for name, values in _QUANTIZATION.items() if recipe.quantization is not None else ():
         value = getattr(recipe.quantization, name)
-        if name in _FIRST and value:
-            raise UnsupportedError(
-                f"{name}=True is done by compress() and materialize(). Elsewhere do it first, by {_FIRST[name]}, and leave it "
-                "out of the recipe."
-            )
         if value not in values:
             raise UnsupportedError(
                 f"{name}={value!r} cannot be applied by this version yet; "
@@ -53,6 +40,11 @@ def check_supported(recipe: Recipe) -> None:
 
 def misfit_bits(quantization: Quantization) -> str:
     """Say which settings of a quantization exclude each other, "" where they go together."""
+    if quantization.rounding == "adaptive" and quantization.method != "affine":
+        return (
+            f"rounding='adaptive' chooses between the level above and the one below; method={quantization.method!r} has a rule "
+            "of its own. Use rounding='nearest', or method='affine'."
+        )
     needed = {"ternary": 2, "binary": 1}.get(quantization.method)
     if needed is None:
         return ""

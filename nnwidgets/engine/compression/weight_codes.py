@@ -12,14 +12,12 @@ from nnwidgets.engine.trace import unvisited_copy, weight_of
 __all__ = ["codes_of_weights", "with_norm"]
 
 
-def codes_of_weights(
-    model: nn.Module, network: nn.Module, decision: Decision
-) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, str]]:
+def codes_of_weights(network: nn.Module, decision: Decision) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, str]]:
     """Layer -> int8 codes of a materialized network's weight and (O,) float32 scales; and layer -> why it has none.
 
     Codes times scales are the weights, bit for bit.
     """
-    rulers, without = _rulers(model, decision)
+    rulers, without = _rulers(decision)
     found = {}
     for name, layer in decision.decider.layers.items():
         if name in without:
@@ -48,11 +46,11 @@ def with_norm(scale: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return scale * torch.where(most != 0, folded / torch.where(most != 0, most, 1.0), torch.ones_like(most))
 
 
-def _rulers(model: nn.Module, decision: Decision) -> tuple[nn.Module, dict[str, str]]:
+def _rulers(decision: Decision) -> tuple[nn.Module, dict[str, str]]:
     """A network of the shape of the small one whose weights are the steps of their grids; and the layers that have none."""
-    twin, without = unvisited_copy(model), {}
+    twin, without = unvisited_copy(decision.decider.model), {}
     for name, layer in decision.decider.layers.items():
-        on_grid = decision.decider.quantized(decision.recipe, name, decision.chosen)
+        on_grid = decision.quantized(name)
         if on_grid is None:
             without[name] = "its weights are not rounded"
         elif not on_grid.symmetric:

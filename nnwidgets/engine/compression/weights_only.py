@@ -56,10 +56,13 @@ def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | Non
         if keep is None and bits == 32:
             continue
 
-        def parts(keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis) -> list[MaskWeights | FakeQuantize]:
+        def parts(
+            name: str = name, keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis
+        ) -> list[MaskWeights | FakeQuantize]:
             made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
             if quantization is not None and bits != 32:
-                made.append(FakeQuantize(Grid.of(quantization, bits, axis)))
+                up = decision.decider.up(decision.recipe, name, decision.chosen)
+                made.append(FakeQuantize(Grid.of(quantization, bits, axis), up))
             return made
 
         weight = twin.get_submodule(layer.module_name)._parameters[layer.parameter]

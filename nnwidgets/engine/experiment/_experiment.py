@@ -265,7 +265,7 @@ class Experiment:
             asked = self._requests[-1] if self._requests else None
             recipe = self._history.now.recipe if asked is None else asked[0]
         try:
-            for what, done in self.bench(self.state.weights_key).plan.knowledge.steps(recipe):
+            for what, done in self.bench(self.state.weights_key).plan.preparing(recipe):
                 yield Scoring(what, done)
         except Exception:
             with self._lock:
@@ -288,7 +288,7 @@ class Experiment:
                 recipe, merge = self._requests.popleft()
                 last = not self._requests
             plan = self.bench(self.state.weights_key).plan
-            if not last and plan.knowledge.missing(recipe):
+            if not last and plan.missing(recipe):
                 continue  # it was left before its criterion had looked
             try:
                 plan.figures(recipe)

@@ -52,12 +52,12 @@ def start_arithmetic(experiment: Experiment, done: Callable[[Arithmetics, Recipe
         experiment.notice_changes()
         state = experiment.state
         bench, recipe = experiment.bench(state.weights_key), in_bytes(state.recipe)
-        for _ in bench.plan.knowledge.steps(recipe):
+        for _ in bench.plan.preparing(recipe):
             yield Task(_NAME, _LABEL, text="the criterion looks at images")
         for _ in bench.plan.making(recipe):
             yield Task(_NAME, _LABEL, text="ranges are found")
         split = experiment.split(experiment.live.sample)
-        steps = arithmetics_steps(bench.base, bench.plan.decision(recipe), bench.trace, split, chosen_engine(None))
+        steps = arithmetics_steps(bench.plan.decision(recipe), bench.trace, split, chosen_engine(None))
         left = tasks.TimeLeft(0.2)
         while True:
             try:

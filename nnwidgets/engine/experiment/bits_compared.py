@@ -70,7 +70,7 @@ def start_bits(
         state = experiment.state
         plan = experiment.bench(state.weights_key).plan
         pruned = Recipe(state.recipe.pruning)
-        for _ in plan.knowledge.steps(pruned):
+        for _ in plan.preparing(pruned):
             yield Task(_NAME, _LABEL, text="the criterion looks at images")
         yield from (Task(_NAME, _LABEL) for _ in plan.making(pruned))
         pruning, network = state.recipe.pruning, experiment.bench(state.weights_key).base

@@ -43,7 +43,7 @@ def start_spread(experiment: Experiment, average: int, settings: Quantization) -
         experiment.notice_changes()
         state = experiment.state
         plan, pruned = experiment.bench(state.weights_key).plan, Recipe(state.recipe.pruning)
-        for _ in plan.knowledge.steps(pruned):
+        for _ in plan.preparing(pruned):
             yield Task(_NAME, _LABEL, text="the criterion looks at images")
         for _ in plan.making(pruned):
             yield Task(_NAME, _LABEL)

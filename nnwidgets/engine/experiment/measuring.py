@@ -42,7 +42,7 @@ def start_encodings(experiment: Experiment, done: Callable[[Encoded], None]) -> 
         experiment.notice_changes()
         state = experiment.state
         plan = experiment.bench(state.weights_key).plan
-        for _, share in plan.knowledge.steps(state.recipe):
+        for _, share in plan.preparing(state.recipe):
             yield Task("encodings", _ENCODING, 0.1 * share, text="the criterion looks at images")
         for _ in plan.making(state.recipe):
             yield Task("encodings", _ENCODING, 0.1)

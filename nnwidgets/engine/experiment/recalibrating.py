@@ -49,7 +49,7 @@ def start_recalibration(experiment: Experiment) -> Job:
 
 def _commit(experiment: Experiment, measured: _Measured) -> None:
     attempt, network = measured
-    experiment.adopt(State(attempt.recipe, experiment.weights.put(latent_state(network)), attempt))
+    experiment.adopt(State(attempt.result, experiment.weights.put(latent_state(network)), attempt))
 
 
 def _steps(experiment: Experiment, images: int | None) -> Generator[float, None, _Measured]:
@@ -57,18 +57,18 @@ def _steps(experiment: Experiment, images: int | None) -> Generator[float, None,
     state, split = experiment.state, _split(experiment)
     bench = experiment.bench(state.weights_key)
     check_statistics(bench.base)
-    for _ in bench.plan.knowledge.steps(state.recipe):
+    for _ in bench.plan.preparing(state.recipe):
         yield 0.0
     for _ in bench.plan.making(state.recipe):
         yield 0.0
-    network = bench.plan.compressed(state.recipe)
+    network, left = bench.plan.compressed(state.recipe), bench.plan.decision(state.recipe).recipe
     yield 0.0
     macs, began = max(bench.trace.macs, 1), time.perf_counter()
     count = min(_IMAGES, max(_BATCH, int(_MACS / macs))) if images is None else images
     batch = max(16, min(_BATCH, int(_A_BATCH / macs)))
     yield from recalibration(network, split, images=count, batch_size=batch)
     seconds = time.perf_counter() - began
-    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, images=min(count, len(split))), network
+    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, left=left, images=min(count, len(split))), network
 
 
 def _split(experiment: Experiment) -> Split:

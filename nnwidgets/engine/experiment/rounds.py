@@ -156,7 +156,7 @@ def _network(experiment: Experiment, state: State, run: Begun) -> Generator[None
     if not run.done:
         yield None
         return unvisited_copy(bench.base)
-    for _ in bench.plan.knowledge.steps(state.recipe):
+    for _ in bench.plan.preparing(state.recipe):
         yield None
     return bench.plan.compressed(state.recipe)
 

@@ -63,7 +63,7 @@ def start_search(
                 yield step.point
             yield Task(_NAME, _LABEL, step.share, step.seconds_left, text=step.text)
         own = experiment.bench(state.weights_key).plan
-        for _ in own.knowledge.steps(found.best.recipe):  # so that it is shown at once
+        for _ in own.preparing(found.best.recipe):  # so that it is shown at once
             yield Task(_NAME, _LABEL, 1.0, text="the criterion looks at images")
         yield from own.making(found.best.recipe)
         return state, found

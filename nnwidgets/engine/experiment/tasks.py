@@ -61,7 +61,11 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
     setup = default_setup(experiment) if setup is None else setup
     experiment.notice_changes()
     state = experiment.state
-    network = experiment.bench(state.weights_key).plan.compressed(state.recipe)
+    plan = experiment.bench(state.weights_key).plan
+    for steps in (plan.preparing(state.recipe), plan.making(state.recipe)):
+        for _ in steps:
+            yield None
+    network, left = plan.trainable(state.recipe)
     yield None
     losses: list[float] = []
     seconds = 0.0
@@ -72,12 +76,12 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
         yield record
     tenth = max(1, len(losses) // 10)
     first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
-    return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last), network
+    return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last, left=left), network
 
 
 def _commit(experiment: Experiment, trained: _Trained) -> None:
     attempt, network = trained
-    experiment.adopt(State(attempt.recipe, experiment.weights.put(latent_state(network)), attempt))
+    experiment.adopt(State(attempt.result, experiment.weights.put(latent_state(network)), attempt))
 
 
 def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Job:

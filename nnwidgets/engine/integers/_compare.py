@@ -119,13 +119,11 @@ def time_arithmetic(
     decision = decision_for(model, recipe, shape, knowledge_for(model, recipe, calibration, None, None))
     with preserved_rng():
         found = decision.decider.knowledge.traced(shape)
-        return result_of(
-            arithmetics_steps(model, decision, found, calibration if split is None else split, chosen_engine(engine))
-        )
+        return result_of(arithmetics_steps(decision, found, calibration if split is None else split, chosen_engine(engine)))
 
 
 def arithmetics_steps(
-    model: nn.Module, decision: Decision, found: Trace, split: Split, engine: Engine | None
+    decision: Decision, found: Trace, split: Split, engine: Engine | None
 ) -> Generator[float, None, Arithmetics]:
     """Make and time all kinds of a decision about a network; yields the share that is done.
 
@@ -138,14 +136,14 @@ def arithmetics_steps(
         RecipeError: weights or activations have no bits to do it with.
     """
     shape = found.input_shape
-    whole = integer_by(model, decision, shape, engine)
+    whole = integer_by(decision, shape, engine)
     yield 0.05
     with torch.inference_mode(False), torch.no_grad():
         floats = unvisited_copy(whole.network)
         round_inputs(floats, {})
         prepared = Prepared(floats, shape, split.inputs(slice(0, 8)))
         yield 0.1
-        held = _held(model, decision, floats, prepared)
+        held = _held(decision, floats, prepared)
         alone = WeightsOnly(prepared.network, held)
         networks: dict[str, nn.Module] = {
             "float32": _LaidOut(prepared, prepared.network),
@@ -209,10 +207,10 @@ def _agreement(whole: IntegerNetwork, split: Split) -> Generator[float, None, tu
     return float(same.double().mean()), len(few)
 
 
-def _held(model: nn.Module, decision: Decision, floats: nn.Module, prepared: Prepared) -> dict[str, Held]:
+def _held(decision: Decision, floats: nn.Module, prepared: Prepared) -> dict[str, Held]:
     """Codes of the convolutions and linear layers, with batch-norm in their scale where the quick copy has folded it."""
     found = {}
-    for name, (codes, scale) in codes_of_weights(model, floats, decision)[0].items():
+    for name, (codes, scale) in codes_of_weights(floats, decision)[0].items():
         module = decision.decider.layers[name].module_name
         if not isinstance(floats.get_submodule(module), nn.Conv2d | nn.Linear):
             continue

@@ -91,11 +91,11 @@ def integer(
     knowledge = knowledge_for(model, recipe, calibration, loss, None)
     decision = decision_for(model, recipe, calibration.sample_shape, knowledge)
     with preserved_rng():
-        return integer_by(model, decision, calibration.sample_shape, chosen_engine(engine))
+        return integer_by(decision, calibration.sample_shape, chosen_engine(engine))
 
 
-def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int], engine: Engine | None) -> IntegerNetwork:
-    """As `integer`, for a decision about this network; None for an engine simulates all.
+def integer_by(decision: Decision, input_shape: Sequence[int], engine: Engine | None) -> IntegerNetwork:
+    """As `integer`, for a decision about a network; None for an engine simulates all.
 
     Raises:
         RecipeError: weights or activations have no bits to do it with.
@@ -109,11 +109,11 @@ def integer_by(model: nn.Module, decision: Decision, input_shape: Sequence[int],
             f"{32 if settings is None else settings.activation_bits}. Use Quantization(weight_bits=8, activation_bits=8)."
         )
     with torch.inference_mode(False), torch.no_grad():
-        network = materialized_by(model, decision, input_shape).eval()
+        network = materialized_by(decision, input_shape).eval()
         if engine is None:
             why = "no integer operators on this machine, or switched off"
             return IntegerNetwork(network, None, None, dict.fromkeys(names, why))
-        found, simulated = _codes(model, network, decision, engine)
+        found, simulated = _codes(network, decision, engine)
         try:
             graph = compiled(portable_graph(network), found, engine)
         except (UnfitError, UnsupportedError) as error:
@@ -137,10 +137,10 @@ def chosen_engine(name: str | None) -> Engine | None:
     raise InputError(f"engine is {name!r}; this machine has {', '.join(map(repr, [*here, 'simulated']))}.")
 
 
-def _codes(model: nn.Module, network: nn.Module, decision: Decision, engine: Engine) -> tuple[dict[str, Codes], dict[str, str]]:
+def _codes(network: nn.Module, decision: Decision, engine: Engine) -> tuple[dict[str, Codes], dict[str, str]]:
     """What each layer multiplies, and why the others cannot."""
     grids, found, simulated = rounded_inputs(network), {}, {}
-    known, without = codes_of_weights(model, network, decision)
+    known, without = codes_of_weights(network, decision)
     for name, layer in decision.decider.layers.items():
         module = network.get_submodule(layer.module_name)
         why = _unfit(module, layer.parameter, grids.get(layer.module_name), engine) or without.get(name, "")

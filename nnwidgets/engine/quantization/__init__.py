@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnwidgets.engine.quantization.adaptive import adapting
 from nnwidgets.engine.quantization.affine import Quantized, code_range, dequantize
 from nnwidgets.engine.quantization.grid import Grid, quantize
 from nnwidgets.engine.quantization.inputs import (
@@ -28,6 +29,7 @@ __all__ = [
     "RoundInputs",
     "RoundingReport",
     "SeenInputs",
+    "adapting",
     "code_range",
     "dequantize",
     "observing",

@@ -22,7 +22,7 @@ from torch import Tensor
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.quantization.ranges import Ends, ends_of
 
-__all__ = ["Codes", "Quantized", "code_range", "dequantize", "even", "range_ends", "shifted", "signs", "ternary"]
+__all__ = ["Codes", "Quantized", "code_range", "dequantize", "even", "range_ends", "shifted", "signs", "ternary", "turned"]
 
 
 _TERNARY = 0.7  # of the mean |w|; what is smaller becomes zero
@@ -158,6 +158,15 @@ def shifted(values: Tensor, found: Codes, bits: int, symmetric: bool, method: st
         return wider, zero, codes, inside
     low, high = code_range(bits, symmetric)
     return wider, zero, *_codes(values, wider, zero, low, high)
+
+
+def turned(values: Tensor, found: Codes, up: Tensor, bits: int, symmetric: bool) -> Codes:
+    """The same grid with the level above where ``up``, else the level below."""
+    scale, zero, _, _ = found
+    low, high = code_range(bits, symmetric)
+    codes = (values * (1.0 / scale) + zero).floor_().add_(up)
+    inside = (codes >= low) & (codes <= high)
+    return scale, zero, codes.clamp_(low, high), inside
 
 
 def signs(values: Tensor, dims: tuple[int, ...]) -> Codes:

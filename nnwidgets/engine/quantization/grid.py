@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
-from nnwidgets.engine.quantization.affine import Codes, Quantized, even, range_ends, shifted, signs, ternary
+from nnwidgets.engine.quantization.affine import Codes, Quantized, even, range_ends, shifted, signs, ternary, turned
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.values.recipe import Quantization
 
@@ -81,18 +81,23 @@ class Grid:
             values = _kept(weight, mask)
             return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
 
-    def quantize(self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None) -> Quantized:
+    def quantize(
+        self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None, up: Tensor | None = None
+    ) -> Quantized:
         """Put a weight on the grid.
 
         Args:
             weight: any shape and float dtype; computed in float32.
             mask: bool, True where a weight is kept; the others become 0 first. ends: as `ends` gave them, if at hand.
+            up: bool, True where a weight goes to the level above it and not to the one below; None rounds to the nearest.
         """
         with torch.no_grad():
             values = _kept(weight, mask)
             found = self._codes(values, self.ends(weight, mask) if ends is None else ends)
             if self.power_of_two:
                 found = shifted(values, found, self.bits, self.symmetric, self.method)
+            if up is not None:
+                found = turned(values, found, up, self.bits, self.symmetric)
             scale, zero, codes, inside = found
             return Quantized(
                 values=codes.to(torch.int16),

@@ -19,17 +19,21 @@ class FakeQuantize(nn.Module):
     (straight-through estimator, Bengio et al. 2013; Jacob et al. 2018); 1 everywhere at one symmetric bit.
 
     Args:
-        grid: its settings.
+        grid: its settings. up: bool, of the shape of the weight, where it is not rounded to the nearest level: True for the level
+            above. It stays as the weight moves.
     """
 
     order: tuple[str, ...] = ()  # of the module's parameters before it was parametrized, so that bake() can restore it
 
-    def __init__(self, grid: Grid) -> None:
+    up: Tensor | None
+
+    def __init__(self, grid: Grid, up: Tensor | None = None) -> None:
         super().__init__()
         self.grid = grid
+        self.register_buffer("up", up)
 
     def forward(self, weight: Tensor) -> Tensor:
-        found: Tensor = _StraightThrough.apply(weight, self.grid)
+        found: Tensor = _StraightThrough.apply(weight, self.grid, self.up)
         return found
 
     def extra_repr(self) -> str:
@@ -39,12 +43,12 @@ class FakeQuantize(nn.Module):
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
-        found = grid.quantize(weight)
+    def forward(ctx: Any, weight: Tensor, grid: Grid, up: Tensor | None) -> Tensor:
+        found = grid.quantize(weight, up=up)
         ctx.save_for_backward(found.inside)
         return found.dequantized
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (inside,) = ctx.saved_tensors
-        return gradients[0] * inside, None
+        return gradients[0] * inside, None, None

@@ -144,7 +144,7 @@ class Search:
             self._refused[AS_GIVEN] = "; ".join(left_out(self._asked.merit).values())
             return
         try:
-            for _ in self._plan.knowledge.steps(recipe):
+            for _ in self._plan.preparing(recipe):
                 yield None
             visit = yield from self._visit(recipe, None)
             yield from self._look(visit, exact=True)
@@ -157,7 +157,7 @@ class Search:
     def _promise(self, family: Family) -> float:
         """What it may gain for the work: families near to the best one are taken to be about as good."""
         differs = set() if self._best_family is None else set(family.settings) - set(self._best_family.settings)
-        again = family.compensates or self._plan.knowledge.missing(family.recipe(_MIDDLE))
+        again = family.compensates or self._plan.missing(family.recipe(_MIDDLE))
         promise: float = _DIFFERS ** len(differs) * _LOST ** len(differs & self._lost)
         return promise / (1 + family.passes * again)
 
@@ -171,7 +171,7 @@ class Search:
             )
             return False
         try:
-            for _ in self._plan.knowledge.steps(family.recipe(_MIDDLE)):
+            for _ in self._plan.preparing(family.recipe(_MIDDLE)):
                 yield
         except NnwError as error:
             self._refuse(f"anything by {CRITERIA[family.criterion].label}", error, _same("criterion", family))

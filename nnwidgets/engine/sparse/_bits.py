@@ -128,7 +128,7 @@ def _seed_steps(bench: _Bench, seed: int, bits: tuple[int, ...]) -> Iterator[_Sa
     """Yield what is being done after at most one part of a training step, and each cell when it is done."""
     plan = CompressionPlan(bench.model, bench.train.sample_shape, split=bench.train, loss=bench.loss)
     batch = batch_for(bench.model, bench.val)
-    for _ in plan.knowledge.steps(Recipe(bench.pruning)):
+    for _ in plan.preparing(Recipe(bench.pruning)):
         yield "the criterion looks at images", None
     full = plan.compressed(Recipe(bench.pruning))
     words = f"seed {seed}, in full precision"

@@ -113,7 +113,7 @@ def _removed(pruning: Pruning, plan: CompressionPlan) -> Generator[None, None, t
     recipe = Recipe(pruning)
     plan.check(recipe)
     yield
-    for _ in plan.knowledge.steps(recipe):
+    for _ in plan.preparing(recipe):
         yield
     network = plan.compressed(recipe)
     yield

@@ -57,6 +57,6 @@ def recipe_of(network: nn.Module, wanted: Recipe, train: Split, loss: Loss) -> G
 def _compressed(plain: nn.Module, pruning: Pruning, train: Split, loss: Loss) -> Generator[None, None, nn.Module]:
     plan, recipe = CompressionPlan(plain, train.sample_shape, split=train, loss=loss), Recipe(pruning)
     yield
-    for _ in plan.knowledge.steps(recipe):
+    for _ in plan.preparing(recipe):
         yield
     return plan.compressed(recipe)

@@ -98,7 +98,12 @@ def check_schedule(recipe: Recipe, schedule: Schedule) -> None:
     Raises:
         RecipeError, UnsupportedError: it does not.
     """
-    pruning = recipe.pruning
+    pruning, settings = recipe.pruning, recipe.quantization
+    if settings is not None and (settings.equalize or settings.bias_correction or settings.rounding != "nearest"):
+        raise RecipeError(
+            "equalize, bias_correction and rounding='adaptive' make up for rounding without training; got one of them. Leave "
+            "them out where rounds of training follow."
+        )
     if pruning is None:
         raise RecipeError(f"recipe: got {recipe!r:.60}, expected Recipe(Pruning(amount)), which says what is to be removed.")
     if pruning.masks is not None and schedule.kind != "one_shot":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,11 @@ from nnwidgets.engine.trace import Trace, preserved_rng, trace, weight_layers, w
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of
 
-__all__ = ["importance", "importance_steps"]
+__all__ = ["importance", "importance_steps", "moments_steps"]
+
+_T = TypeVar("_T")
+
+_PLACES = 40_000  # of a layer, that its moments are from: some 30 times the largest number of weights an output
 
 _MOST = {"taylor": 256, "obd": 256, "obs": 128}  # images: the first have a backward pass each, of the last each place counts
 
@@ -74,20 +79,8 @@ def importance_steps(
     found = trace(model, split.sample_shape) if traced is None else traced
     if criterion != "movement":  # which is an epoch of training
         split = sample_of(split, found.macs, _MOST.get(criterion, 512), seed)
-    try:
-        entries = yield from _WAYS[criterion](_Look(model, split, found, loss, seed))
-    except NnwError:
-        raise
-    except Exception as error:
-        traceback.clear_frames(error.__traceback__)  # they hold the activations
-        if out_of_memory(error):
-            raise OutOfMemoryError(
-                f"there is not enough memory for criterion={criterion!r}. Free memory (other widgets), or use 'magnitude'."
-            ) from error
-        raise ModelError(
-            f"criterion={criterion!r} cannot look at this network: {type(error).__name__}: {error}. Use another criterion; "
-            "'magnitude' needs nothing but the weights."
-        ) from error
+    looking = _WAYS[criterion](_Look(model, split, found, loss, seed))
+    entries = yield from _guarded(looking, f"criterion={criterion!r}", "criterion 'magnitude'")
     for name, entry in entries.entries.items():
         if not bool(torch.isfinite(entry).all()):
             raise ModelError(
@@ -95,6 +88,36 @@ def importance_steps(
                 "NaN in the images, or use criterion='magnitude'."
             )
     return entries
+
+
+def moments_steps(model: nn.Module, split: Split, images: int, traced: Trace | None = None) -> Generator[float, None, Importance]:
+    """Second moments of what each layer reads (``hessians`` of the result), for a job, over at most so many images.
+
+    Raises:
+        ModelError: the network cannot be looked into. OutOfMemoryError: there is no room.
+    """
+    found = trace(model, split.sample_shape) if traced is None else traced
+    sample = sample_of(split, found.macs, images)
+    moments = yield from _guarded(_moments.moments_of(model, sample, found, _PLACES), "rounding='adaptive'", "rounding='nearest'")
+    return Importance("moments", len(sample), {}, {}, moments)
+
+
+def _guarded(steps: Generator[float, None, _T], who: str, instead: str) -> Generator[float, None, _T]:
+    """The same steps, with an error that says who failed."""
+    try:
+        return (yield from steps)
+    except NnwError:
+        raise
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the activations
+        if out_of_memory(error):
+            raise OutOfMemoryError(
+                f"there is not enough memory for {who}. Free memory (other widgets), or use {instead}."
+            ) from error
+        raise ModelError(
+            f"{who} cannot look at this network: {type(error).__name__}: {error}. Use {instead}, which needs nothing but the "
+            "weights."
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -28,10 +29,15 @@ def width_of(layer: WeightLayer) -> int:
     return layer.numel // max(1, layer.shape[layer.out_axis])
 
 
-def moments_of(model: nn.Module, split: Split, found: Trace) -> Generator[float, None, dict[str, Tensor]]:
+def moments_of(
+    model: nn.Module, split: Split, found: Trace, most: int | None = None
+) -> Generator[float, None, dict[str, Tensor]]:
     """Return layer -> (G, K, K) float64: for each group the mean of x x' over images and places, damped; K weights an output.
 
     Dense layers and two-dimensional convolutions that are not transposed and have at most ``LARGEST`` weights an output.
+
+    Args:
+        most: places of a layer that count, over all images; where there are more, fewer images of each batch do.
     """
     network, layers, weights = with_gradients(model)
     places = {place_of(weight): layers[name] for name, weight in weights.items() if width_of(layers[name]) <= LARGEST}
@@ -39,7 +45,7 @@ def moments_of(model: nn.Module, split: Split, found: Trace) -> Generator[float,
     counts: dict[str, int] = {}
 
     def answer(op: Any, args: Any, kwargs: Any) -> Any:
-        rows = _read(op._schema.name, args, places)
+        rows = _read(op._schema.name, args, places, None if most is None else most / len(split))
         if rows is not None:
             layer, values = rows
             values = exact(values.detach())
@@ -55,8 +61,10 @@ def moments_of(model: nn.Module, split: Split, found: Trace) -> Generator[float,
     return {name: _damped(total / counts[name]) for name, total in sums.items()}
 
 
-def _read(name: str, args: Any, places: dict[tuple[int, int], WeightLayer]) -> tuple[WeightLayer, Tensor] | None:
-    """The layer that an operation belongs to and what it reads, (G, n, K)."""
+def _read(
+    name: str, args: Any, places: dict[tuple[int, int], WeightLayer], most: float | None
+) -> tuple[WeightLayer, Tensor] | None:
+    """The layer that an operation belongs to and what it reads, (G, n, K); about ``most`` places an image, on average."""
     if name in ("aten::addmm", "aten::mm"):
         values, weight = args[:2] if name == "aten::mm" else args[1:3]
         layer = places.get(place_of(weight)) if weight.dim() == 2 else None
@@ -66,7 +74,11 @@ def _read(name: str, args: Any, places: dict[tuple[int, int], WeightLayer]) -> t
         layer = places.get(place_of(args[1]))
         if layer is not None and tuple(args[1].shape) == layer.shape:
             stride, padding, dilation, groups = args[3], args[4], args[5], args[8]
-            patches = F.unfold(args[0].detach(), layer.shape[2:], dilation, padding, stride)  # (B, C kh kw, places)
+            images = args[0].detach()
+            if most is not None:
+                each = math.prod(images.shape[2:]) / math.prod(stride)
+                images = images[: max(1, math.ceil(len(images) * min(1.0, most / each)))]
+            patches = F.unfold(images, layer.shape[2:], dilation, padding, stride)  # (B, C kh kw, places)
             parts = patches.reshape(len(patches), groups, -1, patches.shape[-1])
             return layer, parts.permute(1, 0, 3, 2).reshape(groups, -1, parts.shape[2])
     return None
