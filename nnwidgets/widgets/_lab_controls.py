@@ -28,11 +28,15 @@ CONTROLS = (
     "activation_symmetric",
     "activation_observer",
     "calibration_images",
+    "equalize",
+    "bias_correction",
+    "rounding",
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
 _LEVELS = ("granularity", "symmetric", "observer", "percentile", "range_share", "power_of_two")
 _GRID = (*_LEVELS, "method", "activation_symmetric", "activation_observer", "calibration_images")
+_REMEDIES = ("equalize", "bias_correction", "rounding")
 _LARGEST = 0.99  # end of the slider
 
 
@@ -59,15 +63,17 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
     bits = controls["weight_bits"]
     of_weights = any(width < 32 for width in bits.values()) if isinstance(bits, Mapping) else bits < 32
     if of_weights or controls["activation_bits"] < 32:
-        named = {name: controls[name] for name in ("weight_bits", "activation_bits", *_GRID)}
+        named = {name: controls[name] for name in ("weight_bits", "activation_bits", *_GRID, *_REMEDIES)}
         if not of_weights:
             named |= {"weight_bits": 32, "method": "affine"}
+        if named["method"] != "affine":
+            named["rounding"] = "nearest"  # it has a rule of its own
         quantization = replace(present.quantization or Quantization(), **named)
     return Recipe(pruning, quantization)
 
 
 def grid_of(controls: object) -> Quantization:
-    """How weights and inputs are put on even levels by the controls, all but the bits.
+    """How weights and inputs are put on even levels by the controls, all but the bits and what makes up for rounding.
 
     Args:
         controls: the lab, with its traits.
@@ -93,9 +99,9 @@ def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:
             norm=pruning.norm,
             allocation=pruning.allocation if isinstance(pruning.allocation, str) else dict(pruning.allocation),
         )
-    shown["method"] = "affine"
+    shown |= {"method": "affine"}
     if quantization is not None:
-        shown.update({name: getattr(quantization, name) for name in ("activation_bits", *_GRID)})
+        shown.update({name: getattr(quantization, name) for name in ("activation_bits", *_GRID, *_REMEDIES)})
         bits = quantization.weight_bits
         shown["weight_bits"] = bits if isinstance(bits, int) else dict(bits)
     return shown

@@ -74,6 +74,8 @@ def options_for(
     options["sample"] = [each for each in options["sample"] if sizes[each["value"]] is not None]
     if experiment.train is None and experiment.val is None:
         options["activation_bits"] = options["activation_bits"][:1]  # ranges are found on images, and never on S_test
+        for name in ("bias_correction", "rounding"):
+            options[name][1]["disabled"] = "it looks at images, and there is no S_train to look at"
     if structure not in {each["value"] for each in options["structure"]}:
         options["structure"].append(choice(structure, f"{structure} pattern", "A pattern that was set from code."))
     if layers is not None and any("coupled" in layer for layer in layers):

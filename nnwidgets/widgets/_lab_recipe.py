@@ -53,4 +53,9 @@ class RecipeTraits(traitlets.HasTraits):
     method = traitlets.Enum(values("method"), "affine", help="How weights become codes: affine, ternary or binary.").tag(
         sync=True
     )
+    equalize = traitlets.Bool(False, help="Channels are scaled alike across layers before they are rounded.").tag(sync=True)
+    bias_correction = traitlets.Bool(False, help="Biases take back the mean error of rounding.").tag(sync=True)
+    rounding = traitlets.Enum(values("rounding"), "nearest", help="Each weight to the nearest level, or all together.").tag(
+        sync=True
+    )
     power_of_two = traitlets.Bool(False, help="Steps between levels are powers of two.").tag(sync=True)

@@ -30,7 +30,7 @@ __all__ = ["LabTasks"]
 _BETWEEN = 0.1  # seconds between two publications
 _ROLES = {"done": "good", "cancelled": "muted"}
 _NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
-_IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery", "bits", "arithmetic"})  # shown where they are asked for
+_IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery", "bits", "arithmetic", "remedies"})  # shown where they are asked for
 
 
 class LabTasks:
@@ -58,6 +58,7 @@ class LabTasks:
             **self._widget._lottery.starters(),
             **self._widget._bits.starters(),
             **self._widget._arithmetic.starters(),
+            **self._widget._remedies.starters(),
         }
 
     def start(self, name: str) -> None:

@@ -7,10 +7,19 @@ from typing import Any
 
 from nnwidgets.engine.pruning.criteria import CRITERIA, Facts
 
-__all__ = ["HELP", "OPTIONS", "PATTERNS", "choice"]
+__all__ = ["HELP", "OPTIONS", "PATTERNS", "SCORING", "choice"]
 
 PATTERNS = ("2:4", "1:4", "4:8", "1:2")
 """Patterns that the menu offers; others can be set from code."""
+
+
+SCORING: Mapping[str, str] = {
+    "sensitivity": "Each layer is pruned alone, to see what it bears",
+    "equalize": "Channels are equalized",
+    "moments": "What each layer reads is looked at",
+    "adaptive": "Weights are rounded together",
+}
+"""What is looked at before a recipe can be applied; other names are those of criteria."""
 
 
 def choice(value: object, label: str, what: str, formula: str = "", source: str = "") -> dict[str, Any]:
@@ -190,6 +199,37 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "2^ceil(log2 s)",
         ),
     ],
+    "equalize": [
+        choice(False, "no", "Channels are rounded as they are."),
+        choice(
+            True,
+            "yes",
+            "Channels are scaled where they are made and scaled back where they are read: the same answers, ranges alike.",
+            "s = sqrt(r_out / r_in)",
+            "Nagel et al. 2019",
+        ),
+    ],
+    "bias_correction": [
+        choice(False, "no", "Biases stay as trained."),
+        choice(
+            True,
+            "yes",
+            "What rounding adds to the mean of an output is taken off its bias, or off the mean of the batch-norm behind.",
+            "b' = b - mean((w' - w) x)",
+            "Nagel et al. 2019",
+        ),
+    ],
+    "rounding": [
+        choice("nearest", "to the nearest", "Each weight goes to its nearest level."),
+        choice(
+            "adaptive",
+            "together",
+            "Each weight goes up or down so that the outputs of its layer change least, on images of S_train (AdaRound, by "
+            "search).",
+            "argmin over up, down of (w' - w) H (w' - w)',  H = mean x x'",
+            "Nagel et al. 2020",
+        ),
+    ],
     "schedule": [
         choice("one_shot", "one-shot", "All is removed at once, then the network is trained."),
         choice(
@@ -291,6 +331,9 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "The step between two levels; true fixed point by a power of two.",
         "formula": "w = q 2^-n",
     },
+    "equalize": {"what": "With one scale a layer, large channels no longer take the levels from small ones."},
+    "bias_correction": {"what": "Rounding moves the mean of each channel; this moves it back. Needs images of S_train."},
+    "rounding": {"what": "The error of one weight can make up for that of another. Needs images of S_train."},
     "sample": {"what": "The images that accuracy is measured on."},
     "schedule": {
         "what": "The standard algorithm: score, remove, train, repeat, until the share above is removed. "

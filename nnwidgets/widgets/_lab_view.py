@@ -58,7 +58,12 @@ def _rounded_weights(quantization: Quantization) -> list[str]:
         found.append(f"{text.percent(quantization.range_share, 0)} % of the range")
     elif quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
-    return [" ".join([*found, *shifts])]
+    remedies = [
+        *(["channels equalized"] if quantization.equalize else []),
+        *(["biases corrected"] if quantization.bias_correction else []),
+        *(["rounded together"] if quantization.rounding == "adaptive" else []),
+    ]
+    return [" ".join([*found, *shifts]), *remedies]
 
 
 def _rounded_inputs(quantization: Quantization) -> list[str]:

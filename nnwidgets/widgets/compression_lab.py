@@ -29,10 +29,11 @@ from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
 from nnwidgets.widgets._lab_options import layers_for, options_for, settled
 from nnwidgets.widgets._lab_recipe import RecipeTraits, values
+from nnwidgets.widgets._lab_remedies import REMEDIES_HELP, LabRemedies, RemediesTraits
 from nnwidgets.widgets._lab_rounding import ROUNDING_CONTROLS, ROUNDING_HELP, LabRounding, RoundingTraits
 from nnwidgets.widgets._lab_schedule import NO_REGROWTH
 from nnwidgets.widgets._lab_tasks import LabTasks
-from nnwidgets.widgets._lab_text import HELP
+from nnwidgets.widgets._lab_text import HELP, SCORING
 from nnwidgets.widgets._lab_view import LabView, recipe_words
 from nnwidgets.widgets._saved_figure import send_figure
 
@@ -49,7 +50,9 @@ MORE_CONTROLS = ("sample", "selected_layer", "epochs", "learning_rate", "merit",
 _STOPPED = "stopped"  # notice that the slider was held back
 
 
-class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget):
+class CompressionLab(
+    RecipeTraits, ArithmeticTraits, RemediesTraits, BitsTraits, RoundingTraits, LotteryTraits, FileTraits, LiveWidget
+):
     """A live compression lab over an experiment, which owns the state; the lab mirrors it.
 
     Every control is a trait that can be set, observed and linked (``ipywidgets.link``).
@@ -113,7 +116,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
         self._exp, self._view = experiment, LabView(experiment)
         self._files, self._lottery = LabFiles(self, experiment), LabLottery(self, experiment)
         self._rounding, self._bits = LabRounding(self, experiment), LabBits(self, experiment)
-        self._arithmetic = LabArithmetic(self, experiment)
+        self._arithmetic, self._remedies = LabArithmetic(self, experiment), LabRemedies(self, experiment)
         self._tasks = LabTasks(self, experiment, self._view)
         self._shown: dict[str, dict[str, Any]] = {"figures": {}, "charts": {}}
         self._asked = Recipe()
@@ -141,6 +144,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
         self._rounding.begin()
         self._bits.begin()
         self._arithmetic.show()
+        self._remedies.show()
         self._unsubscribe = experiment.subscribe(self._heard)
         retire_earlier_run(self)
         experiment.live.refresh()
@@ -179,7 +183,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
             },
         )
         self.set_trait("options", self._options())
-        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP, **BITS_HELP, **ARITHMETIC_HELP}
+        words = {**HELP, **FILE_HELP, **LOTTERY_HELP, **ROUNDING_HELP, **BITS_HELP, **ARITHMETIC_HELP, **REMEDIES_HELP}
         self.set_trait("help", {name: dict(told) for name, told in words.items()})
         self.set_trait("layers", layers_for(plan))
 
@@ -363,7 +367,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
         self._last_estimate = 0.0
         self._moved.clear()
         traits = {**self._history_traits(), **self._accuracy_traits(), "layer_rows": view.rows(), "status": self._status()}
-        traits |= {"scoring": None, **self._files.traits(), **self._arithmetic.traits()}
+        traits |= {"scoring": None, **self._files.traits(), **self._arithmetic.traits(), **self._remedies.traits()}
         self.show_records(figures, charts, **traits)
         if not self._exp.pending:
             self._moved.wait(_HEAD_START)
@@ -410,8 +414,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
         if self.scoring is not None and scoring.progress < 1 and now - self._last_scoring < _BETWEEN_SCORING_NEWS:
             return
         self._last_scoring = now
-        scans = scoring.what == "sensitivity"
-        words = "Each layer is pruned alone, to see what it bears" if scans else f"{CRITERIA[scoring.what].label} looks at images"
+        words = SCORING.get(scoring.what) or f"{CRITERIA[scoring.what].label} looks at images"
         told = {"text": words, "progress": scoring.progress, "can_cancel": self._exp.pending}
         with self.publishing():
             self.set_trait("scoring", told)
@@ -476,6 +479,7 @@ class CompressionLab(RecipeTraits, ArithmeticTraits, BitsTraits, RoundingTraits,
             **self._lottery.commands(),
             **self._bits.commands(),
             **self._arithmetic.commands(),
+            **self._remedies.commands(),
             "retry": self._try_again,
             "dismiss": self._dismiss,
             "figure": self._send_figure,

@@ -60,10 +60,11 @@ class RemedyRow:
 
 @dataclass(frozen=True)
 class RemedyProgress:
-    """Share that is done, what is being done, and a row where one was finished."""
+    """Share that is done, what is being done, images that are measured on, and a row where one was finished."""
 
     share: float
     text: str
+    n: int
     row: RemedyRow | None = None
 
 
@@ -135,7 +136,7 @@ def _steps(plan: CompressionPlan, recipe: Recipe, settings: Quantization, sample
         row = RemedyRow(name, label, tried.to_json())
 
         def say(place: int = place, label: str = label) -> RemedyProgress:
-            return RemedyProgress(place / len(asked), label)
+            return RemedyProgress(place / len(asked), label, len(sample))
 
         try:
             right = yield from retold(_right(plan, tried, sample), say)
@@ -149,7 +150,7 @@ def _steps(plan: CompressionPlan, recipe: Recipe, settings: Quantization, sample
                 raise
             row = replace(row, reason=str(error))
         rows.append(row)
-        yield RemedyProgress((place + 1) / len(asked), label, row)
+        yield RemedyProgress((place + 1) / len(asked), label, len(sample), row)
     return tuple(rows)
 
 

@@ -3,7 +3,7 @@ import { strings } from "./strings";
 import type { Allocation, Choice, LayerRow, Layer } from "./wire";
 
 /** Tasks that are shown in the card that asks for them; the others are shown where the network is trained. */
-export const IN_ITS_CARD = new Set(["search", "export", "encodings", "crossover", "lottery", "bits", "arithmetic"]);
+export const IN_ITS_CARD = new Set(["search", "export", "encodings", "crossover", "lottery", "bits", "arithmetic", "remedies"]);
 
 export const BY_HAND = "by hand";
 

@@ -181,6 +181,9 @@ export interface Options {
   symmetric?: Choice[];
   observer?: Choice[];
   power_of_two?: Choice[];
+  equalize?: Choice[];
+  bias_correction?: Choice[];
+  rounding?: Choice[];
   method?: Choice[];
   sample?: Choice[];
   norm?: Choice[];
@@ -351,6 +354,9 @@ export interface Written {
   percentile: number;
   range_share: number;
   power_of_two: boolean;
+  equalize: boolean;
+  bias_correction: boolean;
+  rounding: string;
   method: string;
   sample: string;
   selected_layer: string;
@@ -396,6 +402,7 @@ export interface Read extends Common {
   rounding_view: RoundingView;
   bits_view: BitsView;
   arithmetic_view: BitsView;
+  remedies_view: BitsView;
 }
 
 export type Traits = Written & Read;
@@ -403,16 +410,16 @@ export type Traits = Written & Read;
 export const READ: readonly (keyof Read)[] = [
   "seq", "status", "view", "snapshot_view", "about", "options", "help", "layers", "layer_rows", "history", "scoring", "task",
   "last_task", "error", "notices", "code", "schedule_plan",
-  "exported", "export_view", "file_about", "lottery_view", "rounding_view", "bits_view", "arithmetic_view",
+  "exported", "export_view", "file_about", "lottery_view", "rounding_view", "bits_view", "arithmetic_view", "remedies_view",
 ];
 
 export const WRITTEN: readonly (keyof Written)[] = [
   "sparsity", "structure", "criterion", "allocation", "norm", "weight_bits", "activation_bits", "granularity",
-  "symmetric", "observer", "percentile", "range_share", "power_of_two", "method", "activation_symmetric", "activation_observer", "calibration_images", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
+  "symmetric", "observer", "percentile", "range_share", "power_of_two", "equalize", "bias_correction", "rounding", "method", "activation_symmetric", "activation_observer", "calibration_images", "sample", "selected_layer", "epochs", "learning_rate", "schedule", "rounds", "regrowth", "merit", "budget",
   "export_format", "export_materialized", "export_name",
   "lottery_source", "lottery_measure", "lottery_rounds", "lottery_seeds", "lottery_epochs", "lottery_rewind", "rounding_open", "rounding_of", "followed", "bits_seeds", "bits_epochs",
 ];
 
 export type CommandName =
   | "undo" | "redo" | "reset" | "snapshot_save" | "snapshot_load" | "snapshot_delete" | "fine_tune" | "recalibrate" | "start_untrained" | "spread_bits" | "prune_run" | "prune_step" | "cancel"
-  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "arithmetic_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";
+  | "measure_latency" | "measure_disk" | "scan_layers" | "search" | "lottery_run" | "bits_run" | "arithmetic_run" | "remedies_run" | "export" | "measure_encodings" | "measure_crossover" | "cancel_scoring" | "retry" | "dismiss" | "figure" | "resync";

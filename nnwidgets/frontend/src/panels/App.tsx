@@ -16,6 +16,7 @@ import { Lottery } from "./Lottery";
 import { Pruning } from "./Pruning";
 import { Quantization } from "./Quantization";
 import { Recover } from "./Recover";
+import { Remedies } from "./Remedies";
 import { Rounding } from "./Rounding";
 import { Skeleton } from "./Skeleton";
 import { Toolbar } from "./Toolbar";
@@ -60,6 +61,7 @@ export function App({ store }: { store: LabStore }) {
                 <Charts choose={choose} />
                 <Layers open={byHand} onToggle={setByHand} />
                 <Rounding />
+                <Remedies />
                 <FewerBits />
                 <Arithmetic />
                 <Lottery />
