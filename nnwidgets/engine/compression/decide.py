@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import DataError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups
 from nnwidgets.engine.quantization import Calibration, Grid, Quantized
-from nnwidgets.engine.quantization.ranges import Ends
+from nnwidgets.engine.quantization.grid import Fit
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.mask import Mask
@@ -41,7 +41,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
-        self._ends = Lately[dict[str, Ends | None]]()
+        self._fits = Lately[dict[str, Fit | None]]()
         self.calibrations = Lately[Calibration]()
 
     def check(self, recipe: Recipe) -> None:
@@ -112,17 +112,34 @@ class Decider:
         return min((quantization.bits_of(other) for other in names), default=32)
 
     def quantized(self, recipe: Recipe, name: str, chosen: Chosen) -> Quantized | None:
-        """Return the weight on its grid, None where it is stored as it is. Where grids end is remembered for the last recipes."""
+        """Return the weight on its grid, None where it is stored as it is. The fit is remembered for the last recipes."""
+        grid = self._grid(recipe, name)
+        if grid is None:
+            return None
+        kept = chosen.keep(name)
+        return grid.quantize(chosen.weight(name, self.weights[name], kept), kept, self._fit(recipe, name, chosen, grid))
+
+    def fitting(self, recipe: Recipe, chosen: Chosen) -> Iterator[None]:
+        """Fit the grids that take long to fit, a layer a step; a codebook takes some 40 ms for a million weights."""
+        grids = {name: grid for name in self.layers if (grid := self._grid(recipe, name)) is not None and grid.is_fitted}
+        if grids:
+            yield from chosen.steps(self.weights)
+        for name, grid in grids.items():
+            self._fit(recipe, name, chosen, grid)
+            yield
+
+    def _grid(self, recipe: Recipe, name: str) -> Grid | None:
         bits = self.bits(recipe.quantization, name)
         if recipe.quantization is None or bits == 32:
             return None
-        kept = chosen.keep(name)
-        weight = chosen.weight(name, self.weights[name], kept)
-        grid = Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
-        known = self._ends.get((recipe, self.knowledge.scans), dict)
+        return Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
+
+    def _fit(self, recipe: Recipe, name: str, chosen: Chosen, grid: Grid) -> Fit | None:
+        known = self._fits.get((recipe, self.knowledge.scans), dict)
         if name not in known:
-            known[name] = grid.ends(weight, kept)
-        return grid.quantize(weight, kept, known[name])
+            kept = chosen.keep(name)
+            known[name] = grid.fit(chosen.weight(name, self.weights[name], kept), kept)
+        return known[name]
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""

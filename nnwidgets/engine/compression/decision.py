@@ -62,5 +62,7 @@ def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:
     bits = decider.bits(quantization, name)
     if quantization is None or bits == 32:
         return Stored(8 * decider.weights[name].element_size())
+    if quantization.method == "codebook":
+        return Stored.shared(bits)
     scales = layer.shape[layer.out_axis] if quantization.granularity == "channel" else 1
     return Stored(bits, scales, quantization.symmetric)

@@ -191,11 +191,19 @@ class CompressionPlan:
         round_inputs(into, input_grids(self._model, decision))
 
     def making(self, recipe: Recipe) -> Iterator[None]:
-        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, inputs are seen."""
+        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, grids are fitted, inputs
+        are seen.
+        """
         decision = decide(self._decider, recipe)
         yield from decision.chosen.steps(self._decider.weights)
+        yield from self._decider.fitting(recipe, decision.chosen)
         if rounds_inputs(recipe):
             yield from gridding(self._model, decision)
+
+    def fitting(self, recipe: Recipe) -> Iterator[None]:
+        """Do what ``figures`` would take long for, in steps: ranges by some observers and codebooks are found, a layer a step."""
+        decision = decide(self._decider, recipe)
+        yield from self._decider.fitting(recipe, decision.chosen)
 
     def calibration(self, recipe: Recipe) -> Calibration | None:
         """Return what goes into each layer, looked at now if it was not yet; None where a recipe does not round inputs.

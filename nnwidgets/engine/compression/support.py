@@ -12,7 +12,6 @@ from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 __all__ = ["check_supported", "misfit", "misfit_bits"]
 
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
-    "method": ("affine", "ternary", "binary"),
     "rounding": ("nearest",),
     "equalize": (False,),
     "bias_correction": (False,),
@@ -53,6 +52,8 @@ def check_supported(recipe: Recipe) -> None:
 
 def misfit_bits(quantization: Quantization) -> str:
     """Say which settings of a quantization exclude each other, "" where they go together."""
+    if quantization.method == "codebook" and quantization.power_of_two:
+        return "method='codebook' has values at uneven places and no step; use power_of_two=False, or method='affine'."
     needed = {"ternary": 2, "binary": 1}.get(quantization.method)
     if needed is None:
         return ""
