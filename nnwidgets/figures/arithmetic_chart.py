@@ -65,10 +65,11 @@ def arithmetic_words(found: Arithmetics) -> list[str]:
         one = found.ratio("integer", "float32", 1)
         if one is not None and one < 1 and batch > 1:
             lines.append(f"One image at a time they are slower here: {_times(one)} the speed of float32, for calls cost more.")
-    lines.append(
+    alone_words = (
         f"Weights alone in few bits take {' '.join(text.size(weights.weight_bytes))} instead of "
         f"{' '.join(text.size(full.weight_bytes))}; making them float32 again at each pass leaves {_times(alone)} the speed."
     )
+    lines.append(alone_words if found.held <= 8 else "No weights are held in few bits: none has symmetric codes and a step.")
     if found.held != found.bits and found.held <= 8:
         lines.append(f"Codes of {found.bits} bit are held in {found.held} there: fewer would straddle bytes.")
     lines.append(

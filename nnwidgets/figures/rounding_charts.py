@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from nnwidgets.engine.quantization import Calibration, Followed, RoundingReport
 from nnwidgets.engine.values.recipe import Quantization
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Tick
+from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Tick, Ticks
 
 __all__ = ["decibels", "number", "occupancy_chart", "ranges_chart"]
 
@@ -24,6 +25,8 @@ def decibels(value: float) -> str:
 
 def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | None, what: str = "weights") -> Chart:
     """Weights on each level, over all scales together; the level of the followed weight is marked. Or inputs."""
+    if report.quantized.codebook is not None:
+        return _shared_chart(layer, report, followed)
     codes, counts = report.codes.tolist(), report.counts.tolist()
     total = max(1, report.n)
     shares = [count / total for count in counts]
@@ -47,6 +50,30 @@ def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | Non
     y = Axis((0.0, top), f"{what}, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
     used = f"{text.percent(report.used, 0)} % of the levels of a scale have {'a weight' if what == 'weights' else 'an input'}"
     return Chart("occupancy", f"{what.capitalize()} on each level of {layer}", x, y, (bars,), used, 330, 190)
+
+
+def _shared_chart(layer: str, report: RoundingReport, followed: Followed | None) -> Chart:
+    """Weights on each value of a codebook that some have, where they lie: a bar reaches half-way to the next of these values."""
+    assert report.quantized.codebook is not None
+    values, counts = report.quantized.codebook.tolist(), report.counts.tolist()
+    used = [code for code, count in enumerate(counts) if count]
+    shares = [counts[code] / max(1, report.n) for code in used]
+    low, high = float(report.weight.min()) if report.n else -1.0, float(report.weight.max()) if report.n else 1.0
+    low, high = min(low, 0.0), max(high, 0.0)
+    edges = [low, *((values[a] + values[b]) / 2 for a, b in itertools.pairwise(used)), high]
+    top = max([*shares, 1e-9]) * 1.1
+    roles: list[Role] = ["alt" if followed is not None and code == followed.code else "accent" for code in used]
+    titles = [f"c[{code}] = {number(values[code])}: {text.count(counts[code])} weights" for code in used]
+    left, right = edges[: len(used)], edges[1 : len(used) + 1]
+    bars = Bars(left, right, [0.0] * len(used), shares, roles=roles, opacity=0.85, titles=titles)
+    ticks = tuple(Tick(at, number(at, 2)) for at in dict.fromkeys((low, 0.0, high)))
+    margin = 0.02 * (high - low)
+    x = Axis((low - margin, high + margin), "value of the codebook", ticks=ticks)
+    y = Axis((0.0, top), "weights, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
+    said = f"{len(used)} of {len(values)} values have a weight"
+    said += ", one more is zero for what is removed" if report.n < report.weight.numel() else ""
+    series: tuple[Series, ...] = (bars, Ticks(report.quantized.levels().tolist()))
+    return Chart("occupancy", f"Weights on each value of {layer}", x, y, series, said, 330, 190)
 
 
 def ranges_chart(layer: str, report: RoundingReport) -> Chart:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
-__all__ = ["BITS_OF", "CONTROLS", "controls_of", "grid_of", "recipe_of"]
+__all__ = ["BITS_OF", "CODEBOOK_BITS", "CONTROLS", "controls_of", "grid_of", "recipe_of"]
 
 CONTROLS = (
     "sparsity",
@@ -34,6 +34,8 @@ CONTROLS = (
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
+CODEBOOK_BITS = 5
+"""Where a codebook is chosen and weights are not rounded yet: as Han et al. 2016 for linear layers."""
 _LEVELS = ("granularity", "symmetric", "observer", "percentile", "range_share", "power_of_two")
 _GRID = (*_LEVELS, "method", "activation_symmetric", "activation_observer", "calibration_images")
 _REMEDIES = ("equalize", "bias_correction", "rounding")
@@ -73,12 +75,13 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
 
 
 def grid_of(controls: object) -> Quantization:
-    """How weights and inputs are put on even levels by the controls, all but the bits and what makes up for rounding.
+    """How weights and inputs are rounded by the controls, all but the bits and what makes up for rounding.
 
     Args:
         controls: the lab, with its traits.
     """
-    return Quantization(**{name: getattr(controls, name) for name in _GRID if name != "method"})
+    named = {name: getattr(controls, name) for name in _GRID}
+    return Quantization(**{**named, "method": "affine" if named["method"] in BITS_OF else named["method"]})
 
 
 def controls_of(recipe: Recipe, allocation: object) -> dict[str, Any]:

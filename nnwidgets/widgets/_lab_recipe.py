@@ -50,9 +50,9 @@ class RecipeTraits(traitlets.HasTraits):
     observer = traitlets.Enum(values("observer"), "minmax", help="What sets the range of the levels.").tag(sync=True)
     percentile = traitlets.Float(99.9, min=50.1, max=100.0, help="Per cent of the weights that the range holds.").tag(sync=True)
     range_share = traitlets.Float(1.0, min=0.05, max=1.0, help="Share of the whole range, by hand.").tag(sync=True)
-    method = traitlets.Enum(values("method"), "affine", help="How weights become codes: affine, ternary or binary.").tag(
-        sync=True
-    )
+    method = traitlets.Enum(
+        values("method"), "affine", help="How weights become codes: affine, codebook, ternary or binary."
+    ).tag(sync=True)
     equalize = traitlets.Bool(False, help="Channels are scaled alike across layers before they are rounded.").tag(sync=True)
     bias_correction = traitlets.Bool(False, help="Biases take back the mean error of rounding.").tag(sync=True)
     rounding = traitlets.Enum(values("rounding"), "nearest", help="Each weight to the nearest level, or all together.").tag(

@@ -26,6 +26,7 @@ __all__ = ["ROUNDING_CONTROLS", "ROUNDING_HELP", "LabRounding", "RoundingTraits"
 
 ROUNDING_CONTROLS = ("rounding_open", "rounding_of", "followed")
 _NOTHING: dict[str, list[str]] = {"rows": [], "steps": [], "notes": []}
+_NONE = "none"
 _BITS = 8  # shown where weights are not rounded
 
 ROUNDING_HELP = {
@@ -151,22 +152,30 @@ class LabRounding:
 
 
 def _row(choice: dict[str, Any], report: RoundingReport, now: bool, clipped: str) -> dict[str, Any]:
-    """A line of the table: one observer."""
-    scale = report.quantized.scale
-    steps = number(float(scale[0])) if len(scale) == 1 else f"{number(float(scale.min()))} to {number(float(scale.max()))}"
+    """A line of the table: one observer, or one rule."""
+    shared = report.quantized.codebook is not None
     return {
         "value": choice["value"],
         "label": choice["label"],
-        "step": steps,
+        "step": _NONE if shared else _step(report),
         "sqnr": decibels(report.sqnr_db),
-        "clipped": clipped,
+        "clipped": _NONE if shared else clipped,
         "used": f"{text.percent(report.used, 0)} %",
         "now": now,
     }
 
 
+def _step(report: RoundingReport) -> str:
+    scale = report.quantized.scale
+    return number(float(scale[0])) if len(scale) == 1 else f"{number(float(scale.min()))} to {number(float(scale.max()))}"
+
+
 def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
-    """What the largest weight costs."""
+    """What the largest weight costs, and what a codebook does not have."""
+    values = report.quantized.codebook
+    if values is not None:
+        zero = ", one of them zero for what is removed" if report.n < report.weight.numel() else ""
+        return [f"One list of {len(values)} values for the layer{zero}: no step, no zero point, and nothing is clipped."]
     if report.outlier < 1.05 or report.n < 2:
         return []
     where = "the layer" if report.quantized.axis is None else f"channel {report.outlier_channel}"
@@ -179,6 +188,8 @@ def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
 def _followed(one: Followed, report: RoundingReport, method: str, name: str) -> list[str]:
     """Quantize and dequantize with the numbers of one weight, or of one input."""
     found = report.quantized
+    if one.scale is None or one.ratio is None:
+        return _looked_up(one, report)
     where = "" if found.axis is None else f", in channel {one.channel} of {found.n_scales}"
     low, high = number(float(report.codes[0]), 4), number(float(report.codes[-1]), 4)
     minus = f" {text.MINUS} {one.zero_point}" if one.zero_point else ""
@@ -199,3 +210,14 @@ def _followed(one: Followed, report: RoundingReport, method: str, name: str) -> 
     clipped = "; clipped, it lies beyond the last level" if one.clipped else ""
     lines += [f"error {name}′ {text.MINUS} {name} = {number(error)}, {abs(error) / one.scale:.2f} of a step{clipped}"]
     return lines
+
+
+def _looked_up(one: Followed, report: RoundingReport) -> list[str]:
+    """The same with a codebook: find the nearest value, keep its place, look it up again."""
+    zero = " over what is not zero" if report.n < report.weight.numel() else ""
+    return [
+        f"w = {number(one.weight)}",
+        f"q = argmin |w {text.MINUS} c[k]|{zero} = {one.code}",
+        f"w′ = c[{one.code}] = {number(one.value)}, shared by {text.count(int(report.counts[one.code]))} weights",
+        f"error w′ {text.MINUS} w = {number(one.value - one.weight)}",
+    ]

@@ -19,6 +19,7 @@ from nnwidgets.engine.search import SearchPoint, SearchResult
 from nnwidgets.figures import text
 from nnwidgets.figures.compression_charts import loss_chart
 from nnwidgets.figures.records import to_wire
+from nnwidgets.widgets._lab_controls import BITS_OF
 from nnwidgets.widgets._lab_schedule import LabSchedule
 from nnwidgets.widgets._lab_view import LabView
 
@@ -83,7 +84,7 @@ class LabTasks:
         bits = widget.weight_bits
         if not isinstance(bits, int) or bits == 32 or present is None:
             raise RecipeError("bits by layer need bits for all first, 1 to 8: they are the average that is not exceeded.")
-        if present.method != "affine":
+        if present.method in BITS_OF:
             raise RecipeError(f"{present.method} weights have their own bits. Choose even steps first.")
         start_spread(self._exp, bits, present)
 

@@ -132,6 +132,14 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "method": [
         choice("affine", "even steps", "Levels lie at even steps; their number is that of the bits."),
         choice(
+            "codebook",
+            "codebook",
+            "Each layer has a list of 2^b values, which lie where its weights do; a weight keeps the place of the nearest. "
+            "One is zero where weights were removed.",
+            "w' = c[q], q = argmin |w - c[k]|; c by k-means; n b / 8 + 4 · 2^b bytes",
+            "Han et al. 2016",
+        ),
+        choice(
             "ternary",
             "ternary",
             "Minus, zero, plus: two bits. Small weights become zero.",
@@ -319,7 +327,10 @@ HELP: Mapping[str, dict[str, str]] = {
         "what": "What sets the range of inputs. A few large inputs make all steps coarse; clipping them costs those few."
     },
     "calibration_images": {"what": "How many images of S_train the ranges are from, at most (fewer where a network is large)."},
-    "method": {"what": "How weights become codes. Ternary and binary have rules of their own for the scale, and their own bits."},
+    "method": {
+        "what": "How weights become codes. Ternary and binary have rules of their own for the scale, and their own bits; a "
+        "codebook has neither scale nor zero point."
+    },
     "granularity": {"what": "How many scales a layer has."},
     "symmetric": {"what": "Where the levels lie."},
     "observer": {

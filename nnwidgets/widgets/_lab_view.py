@@ -15,6 +15,7 @@ from nnwidgets.engine.experiment.bench import Bench
 from nnwidgets.engine.experiment.scanning import Scan
 from nnwidgets.engine.experiment.tasks import Timing
 from nnwidgets.engine.pruning.criteria import CRITERIA
+from nnwidgets.engine.quantization import Quantized
 from nnwidgets.engine.search import SearchPoint
 from nnwidgets.engine.trace.weights import weight_of
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
@@ -51,9 +52,11 @@ def _rounded_weights(quantization: Quantization) -> list[str]:
     if bits == 32:
         return []
     shifts = ["steps of powers of two"] if quantization.power_of_two else []
+    found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
+    if quantization.method == "codebook":
+        return [f"{found[0]} codebook" if isinstance(bits, int) else "codebook with bits by layer"]
     if quantization.method != "affine":
         return [" with ".join([quantization.method, *shifts])]
-    found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
     if quantization.observer == "hand":
         found.append(f"{text.percent(quantization.range_share, 0)} % of the range")
     elif quantization.observer != "minmax":
@@ -269,10 +272,7 @@ class LabView:
         quantized = bench.plan.quantized(state.recipe, name)
         levels, words = None, f"{text.count(int(bins.counts.sum()) + bins.zeros)} weights"
         if quantized is not None:
-            channel = quantized.widest
-            levels = quantized.levels(channel)
-            where = "" if channel is None else f" of channel {channel}, the widest"
-            words = f"{len(levels)} levels{where}, scale {quantized.scale_of(channel):.3g}"
+            levels, words = _levels(quantized)
         return {"histogram": charts.histogram_chart(name, bins, threshold, levels, words)}
 
     def _weight_bins(self, state: State, name: str) -> charts.WeightBins:
@@ -286,6 +286,16 @@ class LabView:
         bins = _binned(values, float(np.abs(values).max(initial=0.0)) or 1.0)
         self._bins = {**({} if len(self._bins) > 64 else self._bins), key: (weakref.ref(bench), bins)}
         return bins
+
+
+def _levels(quantized: Quantized) -> tuple[npt.NDArray[np.float64], str]:
+    """Levels of the widest channel, and what they are in words."""
+    channel = quantized.widest
+    levels = quantized.levels(channel)
+    if quantized.codebook is not None:
+        return levels, f"{len(levels)} values of a codebook, by k-means"
+    where = "" if channel is None else f" of channel {channel}, the widest"
+    return levels, f"{len(levels)} levels{where}, scale {quantized.scale_of(channel):.3g}"
 
 
 def _binned(values: npt.NDArray[np.float32], reach: float) -> charts.WeightBins:

@@ -23,7 +23,7 @@ from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_arithmetic import ARITHMETIC_HELP, ArithmeticTraits, LabArithmetic
 from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
-from nnwidgets.widgets._lab_controls import BITS_OF, CONTROLS, controls_of, recipe_of
+from nnwidgets.widgets._lab_controls import BITS_OF, CODEBOOK_BITS, CONTROLS, controls_of, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
@@ -234,20 +234,24 @@ class CompressionLab(
         self._exp.request(recipe, self._merge)
 
     def _fit_method(self, moved: str) -> None:
-        """A way to round brings its bits; other bits or levels bring even steps back."""
-        bits = BITS_OF.get(self.method)
-        if bits is None or (self.weight_bits == bits and self.symmetric):
+        """A way to round brings what it needs; other bits or levels bring even steps back."""
+        needed = self._needed(moved)
+        if all(getattr(self, name) == value for name, value in needed.items()):
             return
         self._settling = True
         try:
             with self.publishing():
-                if moved == "method":
-                    self.set_trait("weight_bits", bits)
-                    self.set_trait("symmetric", True)
-                else:
-                    self.set_trait("method", "affine")
+                for name, value in needed.items() if moved == "method" else [("method", "affine")]:
+                    self.set_trait(name, value)
         finally:
             self._settling = False
+
+    def _needed(self, moved: str) -> dict[str, Any]:
+        """What goes with the present way to round, by control."""
+        if self.method == "codebook":
+            bits = {"weight_bits": CODEBOOK_BITS} if moved == "method" and self.weight_bits == 32 else {}
+            return {**bits, "power_of_two": False}
+        return {"weight_bits": BITS_OF[self.method], "symmetric": True} if self.method in BITS_OF else {}
 
     def _schedule_moved(self, change: Any) -> None:
         with self.publishing():

@@ -35,6 +35,7 @@ STATIC = {
     "per channel, least squares": Quantization(observer="mse"),
     "per channel, KL": Quantization(observer="kl"),
     "per channel, powers of two": Quantization(power_of_two=True),
+    "codebook": Quantization(method="codebook"),
 }
 
 

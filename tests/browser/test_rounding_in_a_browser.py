@@ -62,6 +62,12 @@ def test_one_layer_is_rounded_step_by_step(notebook: Callable[..., Notebook]) ->
     assert book.python("[lab.weight_bits, lab.experiment.recipe.quantization.method]") == [2, "ternary"]
     expect(widget.control("observer")).to_have_count(0)  # it has a rule of its own
     expect(card.locator("tbody tr")).to_have_count(1)
+    widget.set("method", "codebook")
+    assert book.python("lab.wait(60)") is True
+    assert book.python("lab.experiment.recipe.quantization.method") == "codebook"
+    for name in ("granularity", "symmetric", "observer", "power_of_two"):
+        expect(widget.control(name)).to_have_count(0)  # it has neither steps nor scales
+    expect(card.locator("ol.steps li")).to_have_count(4)
     while book.python("lab.experiment.position"):
         widget.action("undo").click()
         assert book.python("lab.wait(60)") is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,35 @@ def entropy_free_bytes(weight: Tensor, bits: int) -> dict[str, int]:
         "bitmask": values + math.ceil(count / 8),
         "csr": values + index * nonzero + index * (len(rows) + 1),
     }
+
+
+def lloyd(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float64]:
+    """Lloyd's algorithm with the full table of distances."""
+    centres = np.linspace(values.min(), values.max(), size, dtype=np.float64)
+    for _ in range(100):
+        nearest = np.abs(values[:, None] - centres).argmin(1)
+        moved = np.array(
+            [values[nearest == i].mean(dtype=np.float64) if (nearest == i).any() else centres[i] for i in range(size)]
+        )
+        if np.array_equal(moved, centres):
+            break
+        centres = np.sort(moved)
+    return centres
+
+
+def shared(weight: Tensor, bits: int) -> tuple[list[float], list[float]]:
+    """A codebook of k-means and each weight on it, one after the other: zeros apart, the rest by distance."""
+    numbers = weight.reshape(-1).tolist()
+    rest = np.array([number for number in numbers if number != 0], np.float32)
+    zeros = len(rest) < len(numbers)
+    size = 2**bits - zeros
+    distinct = sorted({float(number) for number in rest})
+    if len(distinct) <= size:
+        means = distinct + [distinct[-1] if distinct else 0.0] * (size - len(distinct))
+    else:
+        means = [float(np.float32(value)) for value in lloyd(rest, size)]
+    on_it = [0.0 if number == 0 else min(means, key=lambda value: (abs(value - number), value)) for number in numbers]
+    return sorted([*means, *([0.0] if zeros else [])]), on_it
 
 
 def same_bits(a: nn.Module, b: nn.Module) -> bool:

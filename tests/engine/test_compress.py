@@ -28,6 +28,8 @@ RECIPES = [
     Recipe(None, Quantization(1)),
     Recipe(Pruning(0.4), Quantization(2, method="ternary")),
     Recipe(None, Quantization({"conv1": 1, "out": 32}, method="binary", granularity="tensor")),
+    Recipe(Pruning(0.6), Quantization(3, method="codebook")),
+    Recipe(None, Quantization({"conv1": 8, "hidden": 5}, method="codebook", symmetric=False)),
     Recipe(Pruning(0.5), Quantization(4, observer="mse", granularity="tensor")),
     Recipe(Pruning(0.3), Quantization(3, symmetric=False, observer="percentile", percentile=95)),
     Recipe(None, Quantization(5, observer="kl", power_of_two=True)),
@@ -104,9 +106,9 @@ def test_any_training_loop_keeps_masks_and_grids(recipe: Recipe) -> None:
             parts = [weight] if found.axis is None else list(weight.movedim(found.axis, 0))
             assert all(len(part.unique()) <= max(3, 2**found.bits) for part in parts)
             if recipe.quantization is not None and recipe.quantization.observer == "minmax" and found.bits > 2:
-                again = quantize(
-                    weight, found.bits, "tensor" if found.axis is None else "channel", found.symmetric, layer.out_axis
-                )
+                kind = "tensor" if found.axis is None else "channel"
+                method = recipe.quantization.method
+                again = quantize(weight, found.bits, kind, found.symmetric, layer.out_axis, method=method)
                 assert torch.allclose(again.dequantized, weight, atol=1e-6)
     assert not same_bits(before, after)
     if recipe.pruning is not None and recipe.pruning.structure == "filter":
@@ -179,7 +181,6 @@ def test_attention_and_its_fast_path() -> None:
 
 
 UNSUPPORTED = [
-    Recipe(None, Quantization(8, method="codebook")),
     Recipe(None, Quantization(8, rounding="stochastic")),
 ]
 
@@ -203,6 +204,7 @@ MISFITS = [
     (Recipe(None, Quantization(4, method="ternary")), "Use weight_bits=2"),
     (Recipe(None, Quantization({"conv1": 8}, method="binary")), "Use weight_bits=1"),
     (Recipe(None, Quantization(2, method="ternary", symmetric=False)), "use symmetric=True"),
+    (Recipe(None, Quantization(4, method="codebook", power_of_two=True)), "use power_of_two=False"),
 ]
 
 

@@ -10,12 +10,11 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_plan import Small
+from oracle_plan import Small, lloyd
 from torch import nn
 
 from nnwidgets.engine.compression import CompressionPlan, bake, compress, cost, encodings
@@ -92,20 +91,6 @@ def read_bit_by_bit(stream: HuffmanStream, count: int, alphabet: int) -> list[in
         found.append(next(s for c, s in codes.items() if text.startswith(c)))
         text = text[lengths[found[-1]] :]
     return found
-
-
-def lloyd(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float64]:
-    """Lloyd's algorithm with the full table of distances."""
-    centres = np.linspace(values.min(), values.max(), size, dtype=np.float64)
-    for _ in range(100):
-        nearest = np.abs(values[:, None] - centres).argmin(1)
-        moved = np.array(
-            [values[nearest == i].mean(dtype=np.float64) if (nearest == i).any() else centres[i] for i in range(size)]
-        )
-        if np.array_equal(moved, centres):
-            break
-        centres = np.sort(moved)
-    return centres
 
 
 def codes_of_bytes(data: bytes, width: int, bits: int) -> WeightCodes:
@@ -357,8 +342,11 @@ def test_figures_of_a_300_by_784_layer_at_90_percent_zeros() -> None:
         Recipe(Pruning(0.7), Quantization(1)),
         Recipe(Pruning(0.5), Quantization(4, symmetric=False)),
         Recipe(Pruning(0.5), Quantization(4, observer="mse", power_of_two=True)),
+        Recipe(Pruning(0.5), Quantization(4, method="codebook")),
+        Recipe(None, Quantization(2, method="codebook")),
+        Recipe(None, Quantization(1)),
     ],
-    ids=["dense", "pruned", "one bit", "affine", "shifted"],
+    ids=["dense", "pruned", "one bit", "affine", "shifted", "codebook", "codebook without zeros", "binary"],
 )
 def test_every_size_is_that_of_real_bytes_that_decode(recipe: Recipe) -> None:
     """Layer by layer, against encoders; dense, bitmask and CSR agree with `cost`."""
@@ -376,7 +364,11 @@ def test_every_size_is_that_of_real_bytes_that_decode(recipe: Recipe) -> None:
         if grid is None:
             assert decode_relative(encode_relative(codes, 4)).codes.tobytes() == value.numpy().tobytes()
             assert decode_huffman(encode_huffman(codes)).codes.tobytes() == value.numpy().tobytes()
+        for encoded, decode in ((encode_relative(codes, 4), decode_relative), (encode_huffman(codes), decode_huffman)):
+            back = decode(encoded)
+            assert np.array_equal(back.codes, codes.codes) and np.array_equal(back.positions, codes.positions)
         scales = 0 if grid is None else len(grid.scale) * (4 if grid.symmetric else 5)
+        scales += 0 if grid is None or grid.codebook is None else 4 * len(grid.codebook)
         assert row["relative_index"] == encode_relative(codes, 4).total + scales
         assert row["huffman"] == encode_huffman(codes).total + scales
         if layer.encoding != "dense" or recipe.quantization is None:
@@ -427,3 +419,17 @@ def test_malformed_arguments_are_refused(arguments: dict[str, Any], error: type[
     """What was got, what was expected."""
     with pytest.raises(error, match=message):
         encodings(Small(), **arguments)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.6])
+@pytest.mark.parametrize(("bits", "method"), [(1, "binary"), (1, "codebook"), (3, "codebook")])
+def test_codes_without_a_zero_tell_all_values_apart(bits: int, method: str, amount: float) -> None:
+    """As many codes as values; with zeros 0 is theirs, and one symmetric bit becomes two."""
+    weight = compressed_linear(amount)
+    grid = quantize(weight, bits, "tensor", True, 0, weight != 0, method=method)
+    codes = weight_codes(grid.dequantized, grid)
+    pairs = {(int(q), float(w)) for q, w in zip(codes.codes[:, 0], grid.dequantized.reshape(-1), strict=True)}
+    assert len(pairs) == len({q for q, _ in pairs}) == len({w for _, w in pairs}) == len(grid.dequantized.unique())
+    assert codes.has_zero == (amount > 0) and ((0, 0.0) in pairs) == codes.has_zero
+    assert codes.bits == (2 if method == "binary" and amount else bits)
+    assert len(codes.positions) == int(torch.count_nonzero(grid.dequantized))

@@ -61,6 +61,7 @@ def answers(path: Path, images: Tensor) -> Tensor:
         ({"activation_bits": 5, "weight_bits": 4, "observer": "mse", "activation_symmetric": True}, None),
         ({"granularity": "tensor", "activation_observer": "percentile"}, Pruning(0.4, "filter", allocation="uniform")),
         ({"symmetric": False}, None),
+        ({"method": "codebook", "weight_bits": 5}, None),
     ],
 )
 def test_onnx_runtime_gives_the_simulated_answers(tmp_path: Path, settings: dict[str, Any], pruning: Pruning | None) -> None:
@@ -83,7 +84,9 @@ def test_onnx_runtime_gives_the_simulated_answers(tmp_path: Path, settings: dict
     assert kinds.count("QuantizeLinear") == 4 and "BatchNormalization" not in kinds  # twice has two inputs
     assert (kinds.count("Clip") == 4) == (recipe.quantization is not None and recipe.quantization.activation_bits == 5)
     codes = [dtype for name, dtype in types.items() if name.endswith(".weight_codes")]
-    assert codes == ([] if settings.get("symmetric") is False else [np.int8] * 3)
+    floats = settings.get("symmetric") is False or "method" in settings
+    assert codes == ([] if floats else [np.int8] * 3)
+    assert any("Values of a codebook lie on no grid" in note for note in exported.notes) == ("method" in settings)
 
 
 @pytest.mark.slow

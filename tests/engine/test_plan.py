@@ -40,6 +40,8 @@ QUANTIZATIONS = [
     Quantization(1),
     Quantization(4, observer="mse"),
     Quantization(2, method="ternary", observer="kl"),
+    Quantization(5, method="codebook"),
+    Quantization({"hidden": 1, "conv1": 2, "out": 8}, method="codebook", granularity="tensor"),
     Quantization(3, symmetric=False, observer="percentile", percentile=90),
     Quantization(6, granularity="tensor", observer="kl", power_of_two=True),
     Quantization(1, symmetric=False, granularity="tensor"),
@@ -204,15 +206,19 @@ def test_figures_can_be_asked_for_from_several_threads() -> None:
     assert wrong == []
 
 
-def test_where_grids_end_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures, weights and a look at a layer of one recipe share it, also where nothing is removed; another has its own."""
+@pytest.mark.parametrize("settings", [Quantization(4, observer="mse"), Quantization(4, method="codebook")])
+def test_a_grid_is_fitted_once(monkeypatch: pytest.MonkeyPatch, settings: Quantization) -> None:
+    """Figures, weights and a look at a layer of one recipe share it; another has its own. It may be done before, by layer."""
     net, asked = Small(), list[str]()
-    plan, ends = CompressionPlan(net, net.shape), Grid.ends
-    monkeypatch.setattr(Grid, "ends", lambda grid, *args: asked.append(grid.observer) or ends(grid, *args))
-    for recipe in (Recipe(None, Quantization(4, observer="mse")), Recipe(Pruning(0.5), Quantization(4, observer="mse"))):
+    plan, fit = CompressionPlan(net, net.shape), Grid.fit
+    monkeypatch.setattr(Grid, "fit", lambda grid, *args: asked.append(grid.method) or fit(grid, *args))
+    for recipe in (Recipe(None, settings), Recipe(Pruning(0.5), settings)):
+        if recipe.pruning is not None:
+            assert [len(asked) for _ in plan.fitting(recipe)] == [1, 2, 3, 4, 5]
         plan.figures(recipe)
         once = len(asked)
         assert once == len(plan.layers)
+        assert len(list(plan.making(recipe))) == once and len(asked) == once
         plan.load(recipe, copy.deepcopy(net))
         assert plan.rounding(recipe, plan.layers[0].name) is not None and len(asked) == once
         asked.clear()

@@ -245,6 +245,6 @@ def test_methods_need_their_bits() -> None:
     weight = numbers(3, 40)
     binary, plain = quantize(weight, 1, method="binary"), quantize(weight, 1)
     assert torch.equal(binary.dequantized, plain.dequantized)
-    for bits, symmetric, method in ((4, True, "ternary"), (2, False, "ternary"), (2, True, "binary"), (4, True, "codebook")):
+    for bits, symmetric, method in ((4, True, "ternary"), (2, False, "ternary"), (2, True, "binary"), (4, True, "vectors")):
         with pytest.raises(InputError, match="'ternary' with 2 symmetric"):
             quantize(weight, bits, "channel", symmetric, 0, method=method)

@@ -61,6 +61,11 @@ def test_it_starts_with_the_dense_network_measured_exactly(lab: Any) -> None:
             E.Recipe(E.Pruning(0.0, allocation={"fc1": 0.95, "fc2": 0.5, "fc3": 0.0})),
         ),
         ({"sparsity": 0.8, "weight_bits": 4}, E.Recipe(E.Pruning(0.8), E.Quantization(4))),
+        ({"method": "codebook"}, E.Recipe(None, E.Quantization(5, method="codebook"))),
+        (
+            {"weight_bits": 1, "sparsity": 0.3, "method": "codebook"},
+            E.Recipe(E.Pruning(0.3), E.Quantization(1, method="codebook")),
+        ),
         ({"method": "ternary"}, E.Recipe(None, E.Quantization(2, method="ternary"))),
         ({"weight_bits": 4, "observer": "mse"}, E.Recipe(None, E.Quantization(4, observer="mse"))),
         (

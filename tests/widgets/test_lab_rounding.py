@@ -84,6 +84,54 @@ def test_a_method_brings_its_bits_and_other_bits_bring_even_steps_back(lab: Any)
     assert lab.wait(60) and (lab.method, lab.weight_bits) == ("affine", 32)
 
 
+def test_a_codebook_is_told_as_values_and_a_weight_is_looked_up(lab: Any) -> None:
+    """Its values stand where they are, with what each has; what it does not have is said; it goes with all bits but no shifts."""
+    moved(lab, power_of_two=True, weight_bits=4, rounding_open=True, sparsity=0.5)
+    moved(lab, method="codebook")
+    recipe = E.Recipe(E.Pruning(0.5), E.Quantization(4, method="codebook"))
+    assert lab.experiment.recipe == recipe and lab.power_of_two is False and lab.error is None
+    report = lab.experiment.bench(None).plan.rounding(recipe, "0")
+    values, view = report.quantized.codebook, lab.rounding_view
+    (row,) = view["rows"]
+    assert (row["label"], row["step"], row["clipped"], row["now"]) == ("codebook", "none", "none", True)
+    assert row["sqnr"] == f"{report.sqnr_db:.1f} dB"
+    (note,) = view["notes"]
+    assert note.startswith("One list of 16 values for the layer, one of them zero for what is removed: no step, no zero point")
+    one = report.follow(lab.followed)
+    assert [step.split(" = ")[0] for step in view["steps"]] == ["w", "q", "w′", "error w′ − w"]
+    assert "argmin |w − c[k]| over what is not zero" in view["steps"][1] and view["steps"][1].endswith(f" = {one.code}")
+    assert view["steps"][2].endswith(f"shared by {int(report.counts[one.code])} weights")
+    bars, marks = lab._shown["charts"]["occupancy"]["series"]
+    used = [code for code in range(16) if report.counts[code]]
+    assert marks["at"] == report.quantized.levels().tolist() and len(bars["x0"]) == len(used)
+    assert all(left <= values[code] <= right for code, left, right in zip(used, bars["x0"], bars["x1"], strict=True))
+    assert bars["y1"] == [int(report.counts[code]) / report.n for code in used] and bars["roles"].index("alt") == used.index(
+        one.code
+    )
+    histogram = lab._shown["charts"]["histogram"]
+    assert f"{len(marks['at'])} values of a codebook" in repr(histogram) and marks["at"] == histogram["series"][-1]["at"]
+    assert "4 bit codebook" in repr(lab._shown["charts"]["pareto"])
+    assert "E.Quantization(weight_bits=4, method='codebook')" in lab.code
+    for bits in range(1, 9):
+        moved(lab, weight_bits=bits)
+        assert lab.experiment.recipe == E.Recipe(E.Pruning(0.5), E.Quantization(bits, method="codebook"))
+        assert lab.accuracy == E.evaluate(lab.experiment.compressed, lab.experiment.test).accuracy
+    lab.power_of_two = True
+    assert lab.wait(60) and lab.method == "affine" and lab.experiment.recipe.quantization == E.Quantization(8, power_of_two=True)
+    lab.experiment.undo()
+    assert lab.wait(60) and (lab.method, lab.power_of_two) == ("codebook", False)
+
+
+def test_a_codebook_of_what_is_not_rounded_yet(lab: Any) -> None:
+    """Choosing it brings 5 bits; at 32 the card shows it as with 8."""
+    moved(lab, method="codebook", rounding_open=True)
+    assert lab.weight_bits == 5 and "none" in lab.rounding_view["rows"][0]["step"]
+    assert lab.rounding_view["notes"][0].startswith("One list of 32 values for the layer: no step")
+    moved(lab, weight_bits=32)
+    assert lab.experiment.recipe == E.Recipe() and lab.method == "codebook"
+    assert "shown as with 8 bits" in lab.rounding_view["notes"][0] and "256 values" in lab.rounding_view["notes"][1]
+
+
 def test_what_the_screen_sends_is_cleaned(lab: Any) -> None:
     """Out of range is clamped, no number is refused."""
     moved(lab, followed=7, rounding_open=True)

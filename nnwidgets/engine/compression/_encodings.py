@@ -55,7 +55,7 @@ def encodings(
 ) -> pd.DataFrame:
     """Return the bytes of each weight in every encoding, a row a layer and a last row "total".
 
-    Without loss, with the values of the recipe (32-bit floats, or codes of few bits with their scales):
+    Without loss, with the values of the recipe (32-bit floats, or codes of few bits with their scales or codebook):
 
     - dense: all values. bitmask: nonzero values, a bit for each weight. csr: nonzero values, columns, row offsets.
     - relative_index: nonzero values and gaps of a few bits; a filler zero where a gap is too long (Han et al. 2015).
@@ -127,21 +127,35 @@ def _steps(
 def weight_codes(value: Tensor, quantized: Quantized | None) -> WeightCodes:
     """Return a weight as the bytes of its numbers (-0 becomes 0), or as codes in which the zero point is 0.
 
-    Codes of one symmetric bit are -1 and 1; where some are zero they take two bits.
+    Codes of one symmetric bit are -1 and 1: 0 and 1 where none is zero, else they take two bits. Of a codebook without a zero the
+    codes are its own.
     """
     if quantized is None:
         flat = torch.where(value == 0, torch.zeros_like(value), value).detach().cpu().contiguous().reshape(-1)
         width = flat.element_size()
         raw = flat.view(torch.uint8).numpy() if flat.numel() else np.zeros(0, np.uint8)
         return WeightCodes(raw.reshape(-1, width), 8 * width)
+    if quantized.codebook is not None:
+        return _places(value, quantized, quantized.codebook)
     shape = [1] * quantized.values.ndim
     if quantized.axis is not None:
         shape[quantized.axis] = -1
     codes = (quantized.values - quantized.zero_point.reshape(shape)).reshape(-1).cpu().numpy()
     bits = quantized.bits
-    if quantized.symmetric and bits == 1 and not codes.all():
+    if quantized.symmetric and bits == 1:
+        if codes.all():
+            return WeightCodes((codes > 0).astype(np.uint8)[:, None], 1, has_zero=False)
         bits = 2
     return WeightCodes((codes & (2**bits - 1)).astype(np.uint8)[:, None], bits)
+
+
+def _places(value: Tensor, quantized: Quantized, codebook: Tensor) -> WeightCodes:
+    """Codes of a codebook, counted from its first zero in the dtype of the weight."""
+    codes, zeros = quantized.values.reshape(-1).cpu().numpy(), (value == 0).reshape(-1).cpu().numpy()
+    if zeros.any():
+        first = int((codebook.to(value.dtype) < 0).sum())
+        codes = np.where(zeros, 0, (codes - first) & (2**quantized.bits - 1))
+    return WeightCodes(codes.astype(np.uint8)[:, None], quantized.bits, bool(zeros.any()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,6 +161,10 @@ def decided_export_steps(
         notes += [] if rounds_inputs(decision.recipe) else _what_is_simulated(decision.recipe)
     if rounds_inputs(decision.recipe):
         network, rounded = rounded_parts(network, decision)
+        if any(stored.codebook for stored in decision.stored.values()):
+            notes.append(
+                "Values of a codebook lie on no grid of integers: such weights are written as floats, their inputs as bytes."
+            )
     _check_sound(network, kind)
     with written_whole(path, overwrite) as spare:
         yield "writing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import DataError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import channel_groups
 from nnwidgets.engine.quantization import Calibration, Grid, Quantized, adapting
-from nnwidgets.engine.quantization.ranges import Ends
+from nnwidgets.engine.quantization.grid import Fit
 from nnwidgets.engine.trace import weight_layers, weight_of
 from nnwidgets.engine.values._fields import nearest
 from nnwidgets.engine.values.mask import Mask
@@ -34,7 +34,7 @@ class _OnGrid:
     weight: Tensor
     keep: Tensor | None
     grid: Grid
-    ends: Ends | None
+    fit: Fit | None
 
     @property
     def kept_weight(self) -> Tensor:
@@ -42,7 +42,7 @@ class _OnGrid:
         return self.weight if self.keep is None else torch.where(self.keep, self.weight, torch.zeros_like(self.weight))
 
     def quantize(self, up: Tensor | None = None) -> Quantized:
-        return self.grid.quantize(self.weight, self.keep, self.ends, up)
+        return self.grid.quantize(self.weight, self.keep, self.fit, up)
 
 
 class Decider:
@@ -63,7 +63,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, lambda: channel_groups(model, shape()), knowledge)
         self._finite: bool | None = None
-        self._ends = Lately[dict[str, Ends | None]]()
+        self._fits = Lately[dict[str, Fit | None]]()
         self.calibrations = Lately[Calibration]()
         self.corrected = Lately[nn.Module]()
         self._ups = Lately[dict[str, Tensor]]()
@@ -161,6 +161,15 @@ class Decider:
         parts = self._parts(recipe, name, chosen)
         return None if parts is None else parts.quantize(self.up(recipe, name, chosen))
 
+    def fitting(self, recipe: Recipe, chosen: Chosen) -> Iterator[None]:
+        """Fit the grids that take long to fit, a layer a step; a codebook takes some 40 ms for a million weights."""
+        fitted = [name for name in self.layers if (grid := self._grid(recipe, name)) is not None and grid.is_fitted]
+        if fitted:
+            yield from chosen.steps(self.weights)
+        for name in fitted:
+            self._parts(recipe, name, chosen)
+            yield
+
     def adapting(self, recipe: Recipe, chosen: Chosen) -> Generator[float, None, None]:
         """Choose which weights of all layers are rounded up, where a recipe asks for that; yields the share of layers done."""
         for done, name in enumerate(self.layers):
@@ -196,16 +205,22 @@ class Decider:
             known[name] = yield from adapting(parts.kept_weight, parts.quantize(), hessians[name])
         return known[name]
 
+    def _grid(self, recipe: Recipe, name: str) -> Grid | None:
+        bits = self.bits(recipe.quantization, name)
+        if recipe.quantization is None or bits == 32:
+            return None
+        return Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
+
     def _parts(self, recipe: Recipe, name: str, chosen: Chosen) -> _OnGrid | None:
-        """What is put on which grid; where grids end is remembered for the last recipes."""
-        settings = recipe.quantization
-        if settings is None or (bits := self.bits(settings, name)) == 32:
+        """What is put on which grid; the fit is remembered for the last recipes."""
+        grid, settings = self._grid(recipe, name), recipe.quantization
+        if grid is None or settings is None:
             return None
         keep = chosen.keep(name)
-        weight, grid = chosen.weight(name, self.weights[name], keep), Grid.of(settings, bits, self.layers[name].out_axis)
-        known = self._ends.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
+        weight = chosen.weight(name, self.weights[name], keep)
+        known = self._fits.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
         if name not in known:
-            known[name] = grid.ends(weight, keep)
+            known[name] = grid.fit(weight, keep)
         return _OnGrid(weight, keep, grid, known[name])
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:

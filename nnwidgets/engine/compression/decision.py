@@ -50,6 +50,10 @@ class Decision:
         """Let kept weights make up for removed ones, in steps of some 20 ms, where the criterion does."""
         yield from self.chosen.steps(self.decider.weights)
 
+    def fitting(self) -> Iterator[None]:
+        """Find the ranges and codebooks that take long to find, a layer a step."""
+        yield from self.decider.fitting(self.recipe, self.chosen)
+
     def adapting(self) -> Generator[float, None, None]:
         """Choose which weights are rounded up, in steps, where the recipe asks for that; yields the share that is done."""
         yield from self.decider.adapting(self.recipe, self.chosen)
@@ -86,5 +90,7 @@ def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:
     bits = decider.bits(quantization, name)
     if quantization is None or bits == 32:
         return Stored(8 * decider.weights[name].element_size())
+    if quantization.method == "codebook":
+        return Stored.shared(bits)
     scales = layer.shape[layer.out_axis] if quantization.granularity == "channel" else 1
     return Stored(bits, scales, quantization.symmetric)

@@ -61,8 +61,8 @@ def save_packed(
     """Write what a recipe leaves of a network and return the size of the file in bytes.
 
     The file is safetensors with a few streams: values at their own number of bits, positions (bitmask or compressed sparse rows,
-    whichever is smallest for each weight), scales, zero points, and everything else as it is. Its size is ``bytes_encoded`` of
-    `cost`. It holds no code. Writing is all or nothing.
+    whichever is smallest for each weight), scales or codebooks, zero points, and everything else as it is. Its size is
+    ``bytes_encoded`` of `cost`. It holds no code. Writing is all or nothing.
 
     Args:
         model: plain, or what `compress` gave (its masks are then baked in). overwrite: replace a file that is there.
@@ -148,7 +148,8 @@ def _pack_weight(entry: Entry, decision: Decision, streams: dict[str, list[npt.N
         numbers = quantized.values.reshape(-1).cpu().numpy()
         # One symmetric bit: -1 and 1 become 0 and 1; zeros are never written.
         codes = (numbers > 0 if stored.symmetric and stored.bits == 1 else numbers - low).astype(np.uint8)
-        streams["scales"].append(quantized.scale.cpu().numpy())
+        floats = quantized.scale if quantized.codebook is None else quantized.codebook
+        streams["scales"].append(floats.cpu().numpy())
         if stored.zero_points:
             streams["zero_points"].append(quantized.zero_point.cpu().numpy().astype(np.uint8))
     if encoded.encoding != "dense":
@@ -213,7 +214,7 @@ def _unpack_weight(entry: Entry, axis: int, reader: _Reader, encoding: int, bits
     if (
         encoding not in range(len(_ENCODINGS))
         or not 0 <= nonzero <= count
-        or scheme not in range(5)
+        or scheme not in range(6)
         or bits not in ((8 * entry.dtype.itemsize,) if scheme == 0 else range(1, 9))
     ):
         raise ValueError(f"a row of the table is impossible: {(encoding, bits, nonzero, scheme)}")
@@ -223,6 +224,9 @@ def _unpack_weight(entry: Entry, axis: int, reader: _Reader, encoding: int, bits
     if scheme == 0:
         found = _from_raw(packed, (written,), entry.dtype)
         return _spread(found, flags).reshape(entry.shape)
+    if scheme == Stored.shared(bits).scheme:
+        book = reader.take("scales", 2**bits)
+        return _spread(torch.from_numpy(book[unpack_bits(packed, bits, written)]).to(entry.dtype), flags).reshape(entry.shape)
     symmetric, by_channel = scheme in (1, 3), scheme > 2
     scales = entry.shape[axis] if by_channel else 1
     stored = Stored(bits, scales, symmetric)

@@ -46,11 +46,22 @@ class Entry:
 
 @dataclass(frozen=True)
 class Stored:
-    """How one weight is stored: bits a value, with how many scales, symmetric or not (None: the numbers as they are)."""
+    """How one weight is stored.
+
+    Attributes:
+        bits: a value. n_scales: float32 numbers that go with them: scales, or the values of a codebook.
+        symmetric: codes, or not; None for the numbers as they are. codebook: codes are places in one.
+    """
 
     bits: int
     n_scales: int = 0
     symmetric: bool | None = None
+    codebook: bool = False
+
+    @classmethod
+    def shared(cls, bits: int) -> Stored:
+        """Codes of so many bits and their codebook."""
+        return cls(bits, 2**bits, False, True)
 
     def encode(self, shape: tuple[int, ...], nonzero: int) -> Encoded:
         """Return the best encoding for this many nonzero weights."""
@@ -59,11 +70,13 @@ class Stored:
     @property
     def zero_points(self) -> int:
         """Bytes of zero points, one each."""
-        return self.n_scales if self.symmetric is False else 0
+        return self.n_scales if self.symmetric is False and not self.codebook else 0
 
     @property
     def scheme(self) -> int:
-        """0 as stored, 1 symmetric, 2 affine; 2 more for a scale a channel. (One channel is a tensor.)"""
+        """0 as stored, 1 symmetric, 2 affine; 2 more for a scale a channel (one channel is a tensor); 5 for a codebook."""
+        if self.codebook:
+            return 5
         return 0 if self.symmetric is None else (1 if self.symmetric else 2) + (2 if self.n_scales > 1 else 0)
 
 

@@ -170,7 +170,8 @@ class CompressionPlan:
         yield from decider.knowledge.steps(recipe)
         if adapts(recipe):
             decision = decide(self._decider, recipe)
-            yield from (("adaptive", 0.0) for _ in decision.making_up())
+            for steps in (decision.making_up(), decision.fitting()):
+                yield from (("adaptive", 0.0) for _ in steps)
             yield from (("adaptive", share) for share in decision.adapting())
 
     def check(self, recipe: Recipe) -> None:
@@ -236,13 +237,20 @@ class CompressionPlan:
         round_inputs(into, input_grids(decision))
 
     def making(self, recipe: Recipe) -> Iterator[None]:
-        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, inputs are seen."""
+        """Do what ``load`` would take long for, in steps of some 20 ms: kept weights make up for others, grids are fitted, inputs
+        are seen.
+        """
         decision = decide(self._decider, recipe)
         yield from decision.making_up()
+        yield from decision.fitting()
         yield from retold(decision.adapting(), lambda: None)
         yield from retold(correcting(decision), lambda: None)
         if rounds_inputs(recipe):
             yield from gridding(decision)
+
+    def fitting(self, recipe: Recipe) -> Iterator[None]:
+        """Do what ``figures`` would take long for, in steps: ranges by some observers and codebooks are found, a layer a step."""
+        yield from decide(self._decider, recipe).fitting()
 
     def calibration(self, recipe: Recipe) -> Calibration | None:
         """Return what goes into each layer, looked at now if it was not yet; None where a recipe does not round inputs.

@@ -12,7 +12,6 @@ from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 __all__ = ["check_supported", "misfit", "misfit_bits"]
 
 _QUANTIZATION: Mapping[str, tuple[object, ...]] = {
-    "method": ("affine", "ternary", "binary"),
     "rounding": ("nearest", "adaptive"),
 }
 
@@ -45,6 +44,8 @@ def misfit_bits(quantization: Quantization) -> str:
             f"rounding='adaptive' chooses between the level above and the one below; method={quantization.method!r} has a rule "
             "of its own. Use rounding='nearest', or method='affine'."
         )
+    if quantization.method == "codebook" and quantization.power_of_two:
+        return "method='codebook' has values at uneven places and no step; use power_of_two=False, or method='affine'."
     needed = {"ternary": 2, "binary": 1}.get(quantization.method)
     if needed is None:
         return ""

@@ -53,6 +53,8 @@ def _rulers(decision: Decision) -> tuple[nn.Module, dict[str, str]]:
         on_grid = decision.quantized(name)
         if on_grid is None:
             without[name] = "its weights are not rounded"
+        elif on_grid.codebook is not None:
+            without[name] = "its weights are places in a codebook, whose values lie on no grid (method='codebook')"
         elif not on_grid.symmetric:
             without[name] = "its weights have a zero point (symmetric=False)"
         else:

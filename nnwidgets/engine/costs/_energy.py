@@ -109,12 +109,15 @@ def energy(
 
 
 def energy_of(cost: Cost, recipe: Recipe) -> Energy:
-    """As `energy`, with the bits that a recipe leaves; where layers differ, the most."""
+    """As `energy`, with the bits that a recipe leaves; where layers differ, the most.
+
+    Values of a codebook are floats, and multiplied as such.
+    """
     rounding = recipe.quantization
     if rounding is None:
         return energy(cost)
     weights = max((rounding.bits_of(name) for name in cost.layers), default=32)
-    return energy(cost, weights, rounding.activation_bits)
+    return energy(cost, weights, 32 if rounding.method == "codebook" else rounding.activation_bits)
 
 
 def _bits(name: str, value: object) -> int:

@@ -43,11 +43,12 @@ class WeightCodes:
 
     Attributes:
         codes: (n, W) bytes: numbers as they are in memory (W bytes, bits = 8 W), or codes below 2**bits (W = 1). Zero is all 0.
-        bits: of a number, without padding.
+        bits: of a number, without padding. has_zero: False where no number is zero, so that 0 is a code like any other.
     """
 
     codes: _Codes
     bits: int
+    has_zero: bool = True
     positions: npt.NDArray[np.int64] = field(init=False)  # of what is not zero, ascending
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class WeightCodes:
             raise InputError(
                 f"codes are {self.codes.dtype} {self.codes.shape} of {self.bits} bits; expected uint8 (n, ceil(bits / 8))."
             )
-        object.__setattr__(self, "positions", np.flatnonzero(self.codes.any(axis=1)))
+        object.__setattr__(self, "positions", np.flatnonzero(self.codes.any(axis=1) | (not self.has_zero)))
 
     @property
     def count(self) -> int:
@@ -78,8 +79,8 @@ class EncodedWeight:
     """One weight as bytes.
 
     Attributes:
-        streams: by name, all that is counted. count, bits: of the numbers. entries: nonzero numbers and fillers, or ``count``.
-        gap_bits: of a gap, None without gaps.
+        streams: by name, all that is counted. count, bits, has_zero: of the numbers. entries: nonzero numbers and fillers, or
+            ``count``. gap_bits: of a gap, None without gaps.
     """
 
     streams: Mapping[str, bytes]
@@ -87,6 +88,7 @@ class EncodedWeight:
     bits: int
     entries: int
     gap_bits: int | None = None
+    has_zero: bool = True
 
     @property
     def total(self) -> int:
@@ -116,7 +118,7 @@ def encode_relative(weight: WeightCodes, gap_bits: int) -> EncodedWeight:
     """Encode nonzero numbers and fillers, and the gaps before them."""
     gaps, entries = _entries(weight, gap_bits)
     streams = {"values": _packed(entries, weight.bits), "gaps": pack_bits(gaps, gap_bits).tobytes()}
-    return EncodedWeight(streams, weight.count, weight.bits, len(gaps), gap_bits)
+    return EncodedWeight(streams, weight.count, weight.bits, len(gaps), gap_bits, weight.has_zero)
 
 
 def decode_relative(encoded: EncodedWeight) -> WeightCodes:
@@ -141,7 +143,7 @@ def encode_huffman(weight: WeightCodes) -> EncodedWeight:
     for place, column in enumerate(weight.codes.T):
         stream = huffman.encode(column, weight.alphabet)
         streams |= {f"table{place}": stream.table, f"codes{place}": stream.codes}
-    return EncodedWeight(streams, weight.count, weight.bits, weight.count)
+    return EncodedWeight(streams, weight.count, weight.bits, weight.count, None, weight.has_zero)
 
 
 def decode_huffman(encoded: EncodedWeight) -> WeightCodes:
@@ -151,7 +153,7 @@ def decode_huffman(encoded: EncodedWeight) -> WeightCodes:
         huffman.decode(HuffmanStream(encoded.streams[f"table{i}"], encoded.streams[f"codes{i}"]), encoded.count, alphabet)
         for i in range(encoded.width)
     ]
-    return WeightCodes(np.stack(columns, axis=1), encoded.bits)
+    return WeightCodes(np.stack(columns, axis=1), encoded.bits, encoded.has_zero)
 
 
 # Relative index, then Huffman for values and gaps
@@ -173,7 +175,7 @@ def encode_deep(weight: WeightCodes, gap_bits: int) -> EncodedWeight:
     gaps, entries = _entries(weight, gap_bits)
     codes, places = huffman.encode(entries[:, 0], weight.alphabet), huffman.encode(gaps, 1 << gap_bits)
     streams = {"code_table": codes.table, "codes": codes.codes, "gap_table": places.table, "gaps": places.codes}
-    return EncodedWeight(streams, weight.count, weight.bits, len(gaps), gap_bits)
+    return EncodedWeight(streams, weight.count, weight.bits, len(gaps), gap_bits, weight.has_zero)
 
 
 def decode_deep(encoded: EncodedWeight) -> WeightCodes:
@@ -198,7 +200,7 @@ def _entries(weight: WeightCodes, gap_bits: int) -> tuple[_Codes, _Codes]:
 def _placed(encoded: EncodedWeight, gaps: _Codes, entries: _Codes) -> WeightCodes:
     codes = np.zeros((encoded.count, encoded.width), np.uint8)
     codes[positions_of(gaps, encoded.count)] = entries
-    return WeightCodes(codes, encoded.bits)
+    return WeightCodes(codes, encoded.bits, encoded.has_zero)
 
 
 def _packed(codes: _Codes, bits: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["codebook_of", "codes_of"]
+__all__ = ["codebook_of", "codes_of", "middles_of"]
 
 _ROUNDS = 100
 _F64 = npt.NDArray[np.float64]
@@ -21,8 +21,9 @@ def codebook_of(values: npt.NDArray[np.floating], size: int, rounds: int = _ROUN
     ordered = np.sort(values)
     if not len(ordered):
         return np.zeros(size, np.float32)
-    distinct = np.unique(ordered)
-    if len(distinct) <= size:
+    rises = ordered[1:] != ordered[:-1]
+    if np.count_nonzero(rises) < size:
+        distinct = ordered[np.concatenate([[True], rises])]
         return np.concatenate([distinct, np.full(size - len(distinct), distinct[-1])]).astype(np.float32)
     sums = np.concatenate([[0.0], np.cumsum(ordered, dtype=np.float64)])
     centres: _F64 = np.linspace(ordered[0], ordered[-1], size)
@@ -40,10 +41,20 @@ def codebook_of(values: npt.NDArray[np.floating], size: int, rounds: int = _ROUN
 
 def codes_of(values: npt.NDArray[np.floating], codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Return the place of the nearest value of an ascending codebook for (n,) values, the lower of two that are equally near."""
-    middles = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
-    return np.searchsorted(middles, values, side="left").astype(np.uint8)
+    return np.searchsorted(middles_of(codebook.astype(np.float64), values.dtype), values, side="left").astype(np.uint8)
+
+
+def middles_of(centres: _F64, dtype: npt.DTypeLike) -> npt.NDArray[np.floating]:
+    """Return what lies between (K,) ascending values: (K - 1,) in a dtype, the next number below where it does not hold them.
+
+    A number of that dtype is above a middle if and only if it is above what is returned. Searching one dtype for another would
+    convert all of it, each time.
+    """
+    middles = (centres[1:] + centres[:-1]) / 2
+    held = middles.astype(dtype)
+    return np.where(held > middles, np.nextafter(held, np.array(-np.inf, held.dtype)), held)
 
 
 def _edges(ordered: npt.NDArray[np.floating], centres: _F64) -> npt.NDArray[np.int64]:
-    inner = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2, side="right")
+    inner = np.searchsorted(ordered, middles_of(centres, ordered.dtype), side="right")
     return np.concatenate([[0], inner, [len(ordered)]]).astype(np.int64)

@@ -129,6 +129,7 @@ class Live:
         yield
         state, sample = self._exp.state, self._sample
         bench = self._exp.bench(state.weights_key)
+        yield from bench.plan.fitting(state.recipe)
         cost = bench.plan.figures(state.recipe)
         if self.dense_cost is None:
             self.dense_cost = self._exp.bench(None).plan.figures(State().recipe)

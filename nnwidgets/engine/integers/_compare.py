@@ -58,7 +58,8 @@ class Arithmetics:
         kinds: that could run. engine: of the integers, "simulated" where none was done: then there is no such kind.
         done: how many layers are done in integers. simulated: layer -> why it is not.
         agreement: share of images on which integer and simulated predictions are the same; n: how many were looked at.
-        bits, held: of a weight, and what it takes in memory where it is made into float32 at each pass (the most of a layer).
+        bits, held: of a weight, and what it takes in memory where it is made into float32 at each pass (the most of a layer; 32
+            where no layer has codes to make it from).
         processor, instructions, threads: of this machine.
     """
 
@@ -174,17 +175,19 @@ def arithmetics_steps(
         sizes["integer"] = whole.weight_bytes
     settings = decision.recipe.quantization
     bits = max((decision.decider.bits(settings, name) for name in decision.decider.layers), default=32)
+    in_memory = max((own.bits for own in held.values()), default=32)
     labels = {
         "float32": "float32",
         "bfloat16": "bfloat16",
-        "weights_only": f"weights of {bits} bit, made float32 at each pass",
+        "weights_only": "float32: no weights have codes and a step"
+        if in_memory == 32
+        else f"weights of {bits} bit, made float32 at each pass",
         "integer": f"integers ({whole.engine})",
     }
     kinds = tuple(
         Arithmetic(name, labels[name], {batch: latency_of(times[name, batch], batch) for batch in batches}, int(sizes[name]))
         for name in networks
     )
-    in_memory = max((own.bits for own in held.values()), default=32)
     return Arithmetics(kinds, whole.engine, len(whole.done), FrozenDict(whole.simulated), agree, n, bits, in_memory)
 
 

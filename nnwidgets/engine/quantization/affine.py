@@ -33,10 +33,12 @@ class Quantized:
     """A weight on its grid.
 
     Attributes:
-        values: int16 codes q, of the shape of the weight. scale: float32, (1,) or (C,). zero_point: int16, the same shape.
-        dequantized: (q - z) * s, of the shape and dtype of the weight.
+        values: int16 codes q, of the shape of the weight. scale: float32, (1,) or (C,). zero_point: int16, the same shape. Both
+            are empty with a codebook.
+        dequantized: (q - z) * s, or codebook[q], of the shape and dtype of the weight.
         bits; symmetric; axis: the channel axis, None where the tensor shares one scale.
         inside: bool, False where a code had to be clamped.
+        codebook: (2**bits,) float32 values by code, ascending; None where levels lie at even steps.
     """
 
     values: Tensor
@@ -47,10 +49,11 @@ class Quantized:
     symmetric: bool
     axis: int | None
     inside: Tensor
+    codebook: Tensor | None = None
 
     @property
     def n_scales(self) -> int:
-        """1, or the number of channels."""
+        """1, or the number of channels; 0 with a codebook."""
         return len(self.scale)
 
     @property
@@ -59,11 +62,19 @@ class Quantized:
         return None if self.axis is None else int(self.scale.argmax())
 
     def scale_of(self, channel: int | None = None) -> float:
-        """Return the step between levels, of a channel where each has its own (the widest if not said)."""
+        """Return the step between levels, of a channel where each has its own (the widest if not said).
+
+        Raises:
+            InputError: no such channel, or a codebook, whose values lie at uneven steps.
+        """
+        if self.codebook is not None:
+            raise InputError("scale_of: the values of a codebook lie at uneven steps. Look at codebook or levels().")
         return float(self.scale[self._place(channel)])
 
     def levels(self, channel: int | None = None) -> npt.NDArray[np.float64]:
         """Return all values that a weight can have, ascending; of the widest channel where none is said."""
+        if self.codebook is not None:
+            return np.unique(self.codebook.cpu().double().numpy())
         low, high = code_range(self.bits, self.symmetric)
         codes = torch.tensor([-1, 0, 1] if self.symmetric and self.bits == 1 else list(range(low, high + 1)))
         place = self._place(channel)

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.quantization.affine import Codes, Quantized, even, range_ends, shifted, signs, ternary, turned
+from nnwidgets.engine.quantization.codebook import codebook_for, nearest_codes
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.values.recipe import Quantization
 
-__all__ = ["Grid", "quantize"]
+__all__ = ["Fit", "Grid", "quantize"]
 
-_METHODS = {"affine": None, "ternary": 2, "binary": 1}  # with the bits that a rule of its own needs
+Fit = Ends | Tensor
+"""Where a grid ends, or its codebook."""
+
+_BITS = {"ternary": 2, "binary": 1}  # that a rule of its own needs
 _OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand")
 
 
@@ -27,7 +31,8 @@ class Grid:
         symmetric: levels lie alike on both sides of zero; axis: of the channels.
         observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends. percentile: of the weights that it holds, by
             that observer, above 50 and up to 100. share: of the whole range, by hand. power_of_two: scales are.
-        method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale.
+        method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale;
+            "codebook", one for the whole tensor, whatever granularity, symmetric, observer, percentile and share say.
 
     Raises:
         InputError: a setting out of range, or settings that do not go together.
@@ -51,12 +56,13 @@ class Grid:
                 f"Got observer={self.observer!r}, percentile={self.percentile!r}, share={self.share!r}; expected 'minmax', "
                 "'percentile', 'mse', 'kl' or 'hand', a percentile above 50, up to 100, and a share above 0, up to 1."
             )
-        own = self.method != "affine"
-        if self.method not in _METHODS or (own and (self.bits, self.symmetric) != (_METHODS[self.method], True)):
+        if self.method not in ("affine", "codebook") and (self.bits, self.symmetric) != (_BITS.get(self.method), True):
             raise InputError(
-                f"Got method={self.method!r} with {self.bits} bits, symmetric={self.symmetric}; expected 'affine', 'ternary' "
-                "with 2 symmetric bits, or 'binary' with 1."
+                f"Got method={self.method!r} with {self.bits} bits, symmetric={self.symmetric}; expected 'affine', 'codebook', "
+                "'ternary' with 2 symmetric bits, or 'binary' with 1."
             )
+        if self.method == "codebook" and self.power_of_two:
+            raise InputError("Got method='codebook', power_of_two=True; a codebook has no step. Leave power_of_two out.")
 
     @classmethod
     def of(cls, settings: Quantization, bits: int, axis: int) -> Grid:
@@ -73,27 +79,37 @@ class Grid:
             settings.range_share,
         )
 
-    def ends(self, weight: Tensor, mask: Tensor | None = None) -> Ends | None:
-        """Where the grid ends, which takes longer than the rest for some observers; None where that is known at once."""
-        if self.observer == "minmax" or self.method != "affine" or (self.symmetric and self.bits == 1):
+    @property
+    def is_fitted(self) -> bool:
+        """True where `fit` takes longer than all the rest."""
+        return self.method == "codebook" or (
+            self.method == "affine" and self.observer != "minmax" and not (self.symmetric and self.bits == 1)
+        )
+
+    def fit(self, weight: Tensor, mask: Tensor | None = None) -> Fit | None:
+        """Return where the grid ends, or its codebook; None where that is known at once."""
+        if not self.is_fitted:
             return None
         with torch.no_grad():
             values = _kept(weight, mask)
+            if self.method == "codebook":
+                return codebook_for(values, self.bits)
             return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
 
-    def quantize(
-        self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None, up: Tensor | None = None
-    ) -> Quantized:
+    def quantize(self, weight: Tensor, mask: Tensor | None = None, fit: Fit | None = None, up: Tensor | None = None) -> Quantized:
         """Put a weight on the grid.
 
         Args:
             weight: any shape and float dtype; computed in float32.
-            mask: bool, True where a weight is kept; the others become 0 first. ends: as `ends` gave them, if at hand.
+            mask: bool, True where a weight is kept; the others become 0 first. fit: as `fit` gave it, if at hand.
             up: bool, True where a weight goes to the level above it and not to the one below; None rounds to the nearest.
         """
+        fit = self.fit(weight, mask) if fit is None else fit
+        if isinstance(fit, Tensor):
+            return self._shared(weight, mask, fit)
         with torch.no_grad():
             values = _kept(weight, mask)
-            found = self._codes(values, self.ends(weight, mask) if ends is None else ends)
+            found = self._codes(values, fit)
             if self.power_of_two:
                 found = shifted(values, found, self.bits, self.symmetric, self.method)
             if up is not None:
@@ -108,6 +124,21 @@ class Grid:
                 symmetric=self.symmetric,
                 axis=self.axis if self.granularity == "channel" else None,
                 inside=inside,
+            )
+
+    def _shared(self, weight: Tensor, mask: Tensor | None, codebook: Tensor) -> Quantized:
+        with torch.no_grad():
+            codes = nearest_codes(_kept(weight, mask), codebook)
+            return Quantized(
+                values=codes,
+                scale=codebook.new_zeros(0),
+                zero_point=torch.zeros(0, dtype=torch.int16, device=codes.device),
+                dequantized=codebook.index_select(0, codes.reshape(-1).int()).reshape(codes.shape).to(weight.dtype),
+                bits=self.bits,
+                symmetric=False,
+                axis=None,
+                inside=torch.ones_like(codes, dtype=torch.bool),
+                codebook=codebook,
             )
 
     def _codes(self, values: Tensor, ends: Ends | None) -> Codes:

@@ -73,7 +73,7 @@ class SeenInputs:
         bits, symmetric = settings.activation_bits, settings.activation_symmetric
         low, high = self.ends(bits, symmetric, settings.activation_observer, settings.percentile)
         row = self.sample[None]
-        on_grid = Grid(bits, "tensor", symmetric).quantize(row, ends=(torch.tensor([[low]]), torch.tensor([[high]])))
+        on_grid = Grid(bits, "tensor", symmetric).quantize(row, fit=(torch.tensor([[low]]), torch.tensor([[high]])))
         return rounding_of(row, on_grid, 0)
 
 

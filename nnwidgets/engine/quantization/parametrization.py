@@ -15,8 +15,9 @@ __all__ = ["FakeQuantize"]
 class FakeQuantize(nn.Module):
     """A torch parametrization: the forward pass sees the weight on its grid, the gradient passes straight through.
 
-    The scale is taken from the present weight at every call. Gradient: 1 where the code is in range, 0 where it was clamped
-    (straight-through estimator, Bengio et al. 2013; Jacob et al. 2018); 1 everywhere at one symmetric bit.
+    The scale, or the codebook, is taken from the present weight at every call. Gradient: 1 where the code is in range, 0 where it
+    was clamped (straight-through estimator, Bengio et al. 2013; Jacob et al. 2018); 1 everywhere at one symmetric bit and with a
+    codebook.
 
     Args:
         grid: its settings. up: bool, of the shape of the weight, where it is not rounded to the nearest level: True for the level

@@ -20,14 +20,15 @@ class Followed:
 
     Attributes:
         weight: w. channel: its place along the axis of the scales. scale, zero_point: s and z of that channel.
-        ratio: w / s. code: q. value: w' = (q - z) s. clipped: w lies beyond the last level.
+        ratio: w / s. All three are None with a codebook c, which has none of them.
+        code: q. value: w' = (q - z) s, or c[q]. clipped: w lies beyond the last level.
     """
 
     weight: float
     channel: int
-    scale: float
-    zero_point: int
-    ratio: float
+    scale: float | None
+    zero_point: int | None
+    ratio: float | None
     code: int
     value: float
     clipped: bool
@@ -43,7 +44,8 @@ class RoundingReport:
         sqnr_db: 10 log10 of the power of the weights by that of the error; infinite where nothing is lost.
         codes: (K,) int64 all codes, ascending. counts: (K,) weights on each, zeros not counted.
         used: mean over the scales of the share of levels that some weight has, in (0, 1].
-        low, high: (C,) smallest and largest weight of each channel. ends: (S, 2) first and last level of each scale.
+        low, high: (C,) smallest and largest weight of each channel. ends: (S, 2) first and last level of each scale;
+            (1, 2) with a codebook.
         outlier: largest |w| by the next of its scale, for the scale where that is most: how much finer its steps would be without
             it; 1.0 where no scale has two weights. outlier_channel: where that is.
     """
@@ -79,9 +81,11 @@ class RoundingReport:
         if axis is not None:
             inner = math.prod(self.weight.shape[axis + 1 :])
             channel = place // inner % self.weight.shape[axis]
-        scale, zero = float(found.scale[channel]), int(found.zero_point[channel])
         weight, code = float(flat[place]), int(found.values.reshape(-1)[place])
         value = float(found.dequantized.reshape(-1)[place])
+        if found.codebook is not None:
+            return Followed(weight, channel, None, None, None, code, value, False)
+        scale, zero = float(found.scale[channel]), int(found.zero_point[channel])
         return Followed(weight, channel, scale, zero, weight / scale, code, value, not bool(found.inside.reshape(-1)[place]))
 
 
@@ -106,8 +110,6 @@ def rounding_of(weight: Tensor, quantized: Quantized, axis: int) -> RoundingRepo
         rows = before.movedim(axis, 0).flatten(1)
         sizes = (before[None] if quantized.axis is None else before.movedim(quantized.axis, 0)).flatten(1).abs()
         outlier, channel = _outlier(sizes)
-        zero, scale = quantized.zero_point.long().cpu(), quantized.scale.cpu()
-        ends = torch.stack([(codes[0] - zero) * scale, (codes[-1] - zero) * scale], dim=1)
         return RoundingReport(
             quantized=quantized,
             weight=before,
@@ -119,10 +121,17 @@ def rounding_of(weight: Tensor, quantized: Quantized, axis: int) -> RoundingRepo
             used=float((per_scale > 0).double().mean(1).mean()) if per_scale.numel() else 0.0,
             low=rows.amin(1) if rows.numel() else rows.new_zeros(len(rows)),
             high=rows.amax(1) if rows.numel() else rows.new_zeros(len(rows)),
-            ends=ends,
+            ends=_ends(quantized, codes),
             outlier=outlier,
             outlier_channel=channel,
         )
+
+
+def _ends(quantized: Quantized, codes: Tensor) -> Tensor:
+    if quantized.codebook is not None:
+        return quantized.codebook[[0, -1]].cpu()[None]
+    zero, scale = quantized.zero_point.long().cpu(), quantized.scale.cpu()
+    return torch.stack([(codes[0] - zero) * scale, (codes[-1] - zero) * scale], dim=1)
 
 
 def _counted(codes: Tensor, kept: Tensor, all_codes: Tensor) -> Tensor:

@@ -73,7 +73,11 @@ class Allocation(str, Enum):
 
 
 class Method(str, Enum):
-    """How weights become codes of few bits."""
+    """How weights become codes of few bits.
+
+    "affine" has levels at even steps. "codebook" has one list of 2^bits float32 values a layer, by k-means of its weights that
+    are not zero; one value is zero where weights are (Han et al. 2016). "ternary" and "binary" have one size of weights.
+    """
 
     AFFINE = "affine"
     CODEBOOK = "codebook"
@@ -165,7 +169,8 @@ class Quantization:
 
     Attributes:
         weight_bits: 1 to 8, 32 (as stored), or {layer: bits}; layers not named keep 32.
-        activation_bits: 2 to 8, or 32. method: see `Method`. granularity: see `Granularity`.
+        activation_bits: 2 to 8, or 32. method: see `Method`; to "codebook" granularity, symmetric, observer, percentile and
+            range_share do not matter, and power_of_two does not go with it. granularity: see `Granularity`.
         symmetric: levels of weights lie symmetrically about zero and no zero point is stored.
         observer: how the range of weights is chosen, see `Observer`.
         activation_symmetric, activation_observer: the same of activations, but for "hand".

@@ -24,7 +24,7 @@ function Bits({ trait, label, list }: { trait: "weight_bits" | "activation_bits"
 function Spread() {
   const store = useLab();
   const bits = store.value("weight_bits", 32);
-  if (typeof bits !== "number" || bits === 32 || store.value("method", "affine") !== "affine") return null;
+  if (typeof bits !== "number" || bits === 32 || !["affine", "codebook"].includes(store.value("method", "affine"))) return null;
   return (
     <div class="row at-start">
       <span class="name"><CommandButton command="spread_bits" disabled={!!store.get("task")}>{strings.spreadBits}</CommandButton>
@@ -56,6 +56,7 @@ export function Quantization() {
   const options = store.get("options") ?? {};
   const method = store.value("method", "affine");
   const even = method === "affine"; // the others have their own rule for the range
+  const scaled = method !== "codebook"; // its values are those of the whole layer
   const observer = store.value("observer", "minmax");
   const bits = numbers(options.weight_bits);
   const activation = numbers(options.activation_bits);
@@ -67,7 +68,7 @@ export function Quantization() {
       <Spread />
       {options.method && <Select control="method" label={strings.method} choices={options.method} value={method}
         onValue={(v) => store.write("method", String(v), { discrete: true })} />}
-      {options.granularity && <Segmented control="granularity" label={strings.granularity} choices={options.granularity}
+      {options.granularity && scaled && <Segmented control="granularity" label={strings.granularity} choices={options.granularity}
         value={store.value("granularity", "channel")} onValue={(v) => store.write("granularity", String(v), { discrete: true })} />}
       {options.symmetric && even && <Segmented control="symmetric" label={strings.symmetric} choices={options.symmetric}
         value={store.value("symmetric", true)} onValue={(v) => store.write("symmetric", Boolean(v), { discrete: true })} />}
@@ -77,7 +78,7 @@ export function Quantization() {
         onValue={(v) => store.write("range_share", v)} />}
       {((observer === "percentile" && even) || clips) && <NumberInput control="percentile" label={strings.percentile} value={store.value("percentile", 99.9)} min={50.1} max={100} step={0.1}
         onValue={(v) => store.write("percentile", v, { discrete: true })} />}
-      {options.power_of_two && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
+      {options.power_of_two && scaled && <Segmented control="power_of_two" label={strings.powerOfTwo} choices={options.power_of_two}
         value={store.value("power_of_two", false)} onValue={(v) => store.write("power_of_two", Boolean(v), { discrete: true })} />}
       {activation.length > 1 && <Inputs list={activation} />}
     </section>
