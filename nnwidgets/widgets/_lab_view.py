@@ -56,6 +56,8 @@ def _rounded_weights(quantization: Quantization) -> list[str]:
     found = [f"{bits} bit" if isinstance(bits, int) else "bits by layer"]
     if quantization.observer == "hand":
         found.append(f"{text.percent(quantization.range_share, 0)} % of the range")
+    elif quantization.observer == "learned":
+        found.append("steps not learned yet" if quantization.scales is None else "steps learned")
     elif quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
     return [" ".join([*found, *shifts])]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nnwidgets.engine.pruning import MaskWeights
-from nnwidgets.engine.quantization import FakeQuantize, rounded_inputs
-from nnwidgets.engine.trace import unvisited_copy
+from nnwidgets.engine.quantization import FakeQuantize, LearnedSteps, rounded_inputs
+from nnwidgets.engine.trace import unvisited_copy, weight_layers
 
-__all__ = ["add", "holders", "is_compressed", "taken_off"]
+__all__ = ["add", "holders", "is_compressed", "learned_steps", "taken_off"]
 
 _Part = MaskWeights | FakeQuantize
 _Place = tuple[str, str]
@@ -44,6 +44,18 @@ def add(model: nn.Module, places: Sequence[_Place], parts: Callable[[], Sequence
 def is_compressed(model: nn.Module) -> bool:
     """True where masks or fake quantization of this package are registered, of weights or of inputs."""
     return any(True for _ in _ours(model)) or bool(rounded_inputs(model))
+
+
+def learned_steps(model: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Layer -> the steps that its grid has now, of those layers whose steps are learned."""
+    found = {
+        (name, attribute): part.found
+        for name, attribute, parts in _ours(model)
+        for part in parts
+        if isinstance(part, LearnedSteps)
+    }
+    places = {layer.name: (layer.module_name, layer.parameter) for layer in weight_layers(model)} if found else {}
+    return {name: found[place] for name, place in places.items() if place in found}
 
 
 def taken_off(model: nn.Module, quantized: bool) -> nn.Module:

@@ -53,6 +53,8 @@ def check_supported(recipe: Recipe) -> None:
 
 def misfit_bits(quantization: Quantization) -> str:
     """Say which settings of a quantization exclude each other, "" where they go together."""
+    if why := _misfit_steps(quantization):
+        return why
     needed = {"ternary": 2, "binary": 1}.get(quantization.method)
     if needed is None:
         return ""
@@ -65,6 +67,21 @@ def misfit_bits(quantization: Quantization) -> str:
         )
     if not quantization.symmetric:
         return f"method={quantization.method!r} has levels on both sides of zero and no zero point; use symmetric=True."
+    return ""
+
+
+def _misfit_steps(quantization: Quantization) -> str:
+    """The same of steps that are learned."""
+    if quantization.observer != "learned":
+        if quantization.scales is None:
+            return ""
+        return (
+            f"scales are of steps that were learned; got observer={quantization.observer!r}. Use observer='learned', or leave "
+            "scales out."
+        )
+    for name, wanted in (("method", "affine"), ("symmetric", True), ("power_of_two", False)):
+        if (got := getattr(quantization, name)) != wanted:
+            return f"observer='learned' trains even, symmetric steps of any size; got {name}={got!r}. Use {name}={wanted!r}."
     return ""
 
 

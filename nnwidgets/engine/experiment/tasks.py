@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import nn
 
-from nnwidgets.engine.compression import latent_state, load_packed
+from nnwidgets.engine.compression import latent_state, load_packed, trained_recipe
 from nnwidgets.engine.costs import latency_of, latency_runs
 from nnwidgets.engine.errors import DataError, FileError
 from nnwidgets.engine.experiment.events import Event, Task
@@ -72,12 +72,14 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
         yield record
     tenth = max(1, len(losses) // 10)
     first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
-    return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last), network
+    trained = trained_recipe(network, state.recipe)
+    left = None if trained == state.recipe else trained
+    return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last, left=left), network
 
 
 def _commit(experiment: Experiment, trained: _Trained) -> None:
     attempt, network = trained
-    experiment.adopt(State(attempt.recipe, experiment.weights.put(latent_state(network)), attempt))
+    experiment.adopt(State(attempt.result, experiment.weights.put(latent_state(network)), attempt))
 
 
 def start_fine_tuning(experiment: Experiment, setup: TrainingSetup | None = None) -> Job:

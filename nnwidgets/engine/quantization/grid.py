@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
-from nnwidgets.engine.quantization.affine import Codes, Quantized, even, range_ends, shifted, signs, ternary
+from nnwidgets.engine.quantization.affine import Codes, Quantized, code_range, even, range_ends, shifted, signs, ternary
+from nnwidgets.engine.quantization.learned import first_steps, on_steps
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.values.recipe import Quantization
 
 __all__ = ["Grid", "quantize"]
 
 _METHODS = {"affine": None, "ternary": 2, "binary": 1}  # with the bits that a rule of its own needs
-_OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand")
+_OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand", "learned")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Grid:
     Attributes:
         bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
         symmetric: levels lie alike on both sides of zero; axis: of the channels.
-        observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends. percentile: of the weights that it holds, by
-            that observer, above 50 and up to 100. share: of the whole range, by hand. power_of_two: scales are.
+        observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends; "learned": its steps are given, or begin as
+            `learned` says. percentile: of the weights that it holds, by that observer, above 50 and up to 100. share: of the
+            whole range, by hand. power_of_two: scales are.
         method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale.
 
     Raises:
@@ -49,13 +51,18 @@ class Grid:
         if self.observer not in _OBSERVERS or not 50 < self.percentile <= 100 or not 0 < self.share <= 1:
             raise InputError(
                 f"Got observer={self.observer!r}, percentile={self.percentile!r}, share={self.share!r}; expected 'minmax', "
-                "'percentile', 'mse', 'kl' or 'hand', a percentile above 50, up to 100, and a share above 0, up to 1."
+                "'percentile', 'mse', 'kl', 'hand' or 'learned', a percentile above 50, up to 100, and a share above 0, up to 1."
             )
         own = self.method != "affine"
         if self.method not in _METHODS or (own and (self.bits, self.symmetric) != (_METHODS[self.method], True)):
             raise InputError(
                 f"Got method={self.method!r} with {self.bits} bits, symmetric={self.symmetric}; expected 'affine', 'ternary' "
                 "with 2 symmetric bits, or 'binary' with 1."
+            )
+        if self.observer == "learned" and (own or not self.symmetric or self.power_of_two):
+            raise InputError(
+                f"Got observer='learned' with method={self.method!r}, symmetric={self.symmetric}, power_of_two="
+                f"{self.power_of_two}; expected 'affine', True and False: steps that are learned have no zero point and any size."
             )
 
     @classmethod
@@ -75,22 +82,28 @@ class Grid:
 
     def ends(self, weight: Tensor, mask: Tensor | None = None) -> Ends | None:
         """Where the grid ends, which takes longer than the rest for some observers; None where that is known at once."""
-        if self.observer == "minmax" or self.method != "affine" or (self.symmetric and self.bits == 1):
+        if self.observer in ("minmax", "learned") or self.method != "affine" or (self.symmetric and self.bits == 1):
             return None
         with torch.no_grad():
             values = _kept(weight, mask)
-            return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
+            return range_ends(values, self.shared(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
 
-    def quantize(self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None) -> Quantized:
+    def quantize(
+        self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None, steps: Tensor | None = None
+    ) -> Quantized:
         """Put a weight on the grid.
 
         Args:
             weight: any shape and float dtype; computed in float32.
             mask: bool, True where a weight is kept; the others become 0 first. ends: as `ends` gave them, if at hand.
+            steps: float32, above zero, (1,) or (C,): those that were learned; None for where they begin.
         """
         with torch.no_grad():
             values = _kept(weight, mask)
-            found = self._codes(values, self.ends(weight, mask) if ends is None else ends)
+            if self.observer == "learned":
+                found = self._learned(values, steps)
+            else:
+                found = self._codes(values, self.ends(weight, mask) if ends is None else ends)
             if self.power_of_two:
                 found = shifted(values, found, self.bits, self.symmetric, self.method)
             scale, zero, codes, inside = found
@@ -106,16 +119,25 @@ class Grid:
             )
 
     def _codes(self, values: Tensor, ends: Ends | None) -> Codes:
-        dims = self._dims(values)
+        dims = self.shared(values)
         if self.method == "ternary":
             return ternary(values, dims)
         if self.symmetric and self.bits == 1:
             return signs(values, dims)
         return even(values, dims, self.bits, self.symmetric, ends)
 
-    def _dims(self, values: Tensor) -> tuple[int, ...]:
-        """The axes that share a scale."""
-        return tuple(d for d in range(values.dim()) if self.granularity == "tensor" or d != self.axis)
+    def _learned(self, values: Tensor, steps: Tensor | None) -> Codes:
+        most = code_range(self.bits, self.symmetric)[1]
+        scale = first_steps(values, self.shared(values), most, self.bits) if steps is None else self.shaped(steps, values)
+        return scale, torch.zeros_like(scale), *on_steps(values, scale, most, self.bits)
+
+    def shared(self, weight: Tensor) -> tuple[int, ...]:
+        """The axes of a weight that share a scale."""
+        return tuple(d for d in range(weight.dim()) if self.granularity == "tensor" or d != self.axis)
+
+    def shaped(self, scales: Tensor, weight: Tensor) -> Tensor:
+        """(1,) or (C,) scales with as many axes as a weight, to multiply it."""
+        return scales.reshape([-1 if d not in self.shared(weight) else 1 for d in range(weight.dim())])
 
 
 def _kept(weight: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.compression import CompressionPlan, compress
+from nnwidgets.engine.compression import CompressionPlan, compress, trained_recipe
 from nnwidgets.engine.compression.parametrizations import is_compressed, taken_off
 from nnwidgets.engine.errors import DataError, InputError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.sparse._deciding import decided, recipe_of
@@ -215,7 +215,7 @@ class _Work:
     def _give_back(self) -> None:
         """Take the masks off; what was removed starts at zero."""
         plain = taken_off(self._network, quantized=False)
-        self._network = compress(plain, Recipe(None, self.recipe.quantization)).eval()
+        self._network = compress(plain, trained_recipe(self._network, Recipe(None, self.recipe.quantization))).eval()
 
     def _accuracy(self) -> Generator[None, None, float | None]:
         if self.val is None:
@@ -272,7 +272,7 @@ class _Work:
             before=before,
             accuracy=accuracy,
             masks=masks_of(self._network),
-            recipe=recipe,
+            recipe=trained_recipe(self._network, recipe),
             state={
                 name: value.detach().clone() for name, value in taken_off(self._network, quantized=False).state_dict().items()
             },

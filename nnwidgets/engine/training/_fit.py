@@ -88,7 +88,7 @@ class Run(Iterator[StepRecord]):
         check_model(model, train)
         self._model, self._train, self._test, self._setup, self._loss = model, train, test, setup, loss
         self._batches = steps_an_epoch(train.n, setup.batch_size)
-        self._optimizer = optimizer_for(self._parameters, setup)
+        self._optimizer = optimizer_for(self._parameters, setup, model)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)
