@@ -61,6 +61,7 @@ def answers(path: Path, images: Tensor) -> Tensor:
         ({"activation_bits": 5, "weight_bits": 4, "observer": "mse", "activation_symmetric": True}, None),
         ({"granularity": "tensor", "activation_observer": "percentile"}, Pruning(0.4, "filter", allocation="uniform")),
         ({"symmetric": False}, None),
+        ({"weight_bits": 3, "observer": "learned"}, None),
     ],
 )
 def test_onnx_runtime_gives_the_simulated_answers(tmp_path: Path, settings: dict[str, Any], pruning: Pruning | None) -> None:

@@ -39,6 +39,11 @@ class LearnedSteps(FakeQuantize):
         found: Tensor = _Learned.apply(weight, self.steps, self.grid)
         return found
 
+    def begin(self, weight: Tensor) -> None:
+        """Put the steps where training begins for this weight; what is pruned is zero."""
+        with torch.no_grad():
+            self.steps.copy_(self.grid.quantize(weight).scale)
+
     @property
     def found(self) -> tuple[float, ...]:
         """The steps as they are now."""

@@ -14,7 +14,7 @@ from nnwidgets.engine.compression.parametrizations import is_compressed, taken_o
 from nnwidgets.engine.errors import DataError, InputError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.sparse._deciding import decided, recipe_of
 from nnwidgets.engine.sparse._measure import batch_for, measuring
-from nnwidgets.engine.sparse._places import masks_of, narrow, sparsity_of
+from nnwidgets.engine.sparse._places import begin_steps, masks_of, narrow, sparsity_of
 from nnwidgets.engine.sparse._regrow import regrow
 from nnwidgets.engine.sparse.records import RoundRecord, TuneStep
 from nnwidgets.engine.trace import unvisited_copy
@@ -210,6 +210,9 @@ class _Work:
         if not pruning.removes_nothing:
             wanted = yield from decided(self._network, pruning, self.train, self.loss)
             narrow(self._network, wanted, run, makes_up=pruning.criterion == "obs")
+            settings = self.recipe.quantization
+            if number == 0 and run is None and settings is not None and not settings.scales:
+                begin_steps(self._network)
         self._sparsity = sparsity_of(self._network)
 
     def _give_back(self) -> None:

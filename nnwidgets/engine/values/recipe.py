@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
@@ -199,7 +199,7 @@ class Quantization:
     power_of_two: bool = False
     calibration_images: int = 256
     range_share: float = 1.0
-    scales: Mapping[str, tuple[float, ...]] | None = None
+    scales: Mapping[str, Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
