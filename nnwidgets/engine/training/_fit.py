@@ -44,7 +44,7 @@ def fit(
     """Train a network in place, the only function that does. Iterate over the result: one record a step; stop whenever you like.
 
     The same seed gives the same weights, and the global random state is left alone. Masks and fake quantization that ``compress``
-    put on hold in every step.
+    put on hold in every step; weight decay leaves steps that are learned alone.
 
     Args:
         model: trained where it is; parameters without ``requires_grad`` are left alone.
