@@ -12,6 +12,9 @@ from nnwidgets.engine.values.setup import TrainingSetup
 
 __all__ = ["code_for", "recipe_code", "steps_code"]
 
+_LONG = {"masks": "pruning", "scales": "quantization"}
+"""Settings that are a number for each weight or channel: taken from the state that training led to."""
+
 
 def code_for(experiment: Experiment, state: State) -> str:
     """Lines of Python that lead from the dense network to ``state``, training runs included."""
@@ -76,8 +79,8 @@ def _call(name: str, value: Any, default: Any, always: tuple[str, ...] = ()) -> 
     arguments = []
     for field in value.__dataclass_fields__:
         given = getattr(value, field)
-        if field == "masks" and given:
-            arguments.append("masks=exp.recipe.pruning.masks")
+        if field in _LONG and given:
+            arguments.append(f"{field}=exp.recipe.{_LONG[field]}.{field}")
         elif field in always or given != getattr(default, field):
             arguments.append(f"{field}={_literal(given)}")
     return f"{name}({', '.join(arguments)})"

@@ -29,7 +29,8 @@ BITS_HELP = {
     "bits": {
         "what": "Static: the weights are rounded as they are. With training: the network is trained with rounded weights in "
         "every step, and gradients pass straight through the rounding. The control is trained as long, in full precision, and "
-        "then rounded. Measured on S_val, from the present weights and what is removed; scale, levels and range as chosen above.",
+        "then rounded. Measured on S_val, from the present weights and what is removed; scale, levels and range as chosen above: "
+        "with learned steps (LSQ), training with rounding trains them too.",
         "formula": "forward: w' = (q - z) s; backward: dL/dw = dL/dw' inside the range, 0 outside",
         "source": "Bengio et al. 2013; Jacob et al. 2018; Menghani 2021",
     },

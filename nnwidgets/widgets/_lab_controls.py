@@ -8,7 +8,7 @@ from typing import Any
 
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
-__all__ = ["BITS_OF", "CODEBOOK_BITS", "CONTROLS", "controls_of", "grid_of", "recipe_of"]
+__all__ = ["BITS_OF", "CONTROLS", "controls_of", "fitted", "grid_of", "recipe_of"]
 
 CONTROLS = (
     "sparsity",
@@ -34,8 +34,8 @@ CONTROLS = (
 )
 BITS_OF = {"ternary": 2, "binary": 1}
 """Ways to round that have their own number of bits."""
-CODEBOOK_BITS = 5
-"""Where a codebook is chosen and weights are not rounded yet: as Han et al. 2016 for linear layers."""
+_CODEBOOK_BITS = 5  # where weights are not rounded yet: as Han et al. 2016 for linear layers
+_OF_LEARNED = {"method": "affine", "symmetric": True, "power_of_two": False}  # what steps that are learned go with
 _LEVELS = ("granularity", "symmetric", "observer", "percentile", "range_share", "power_of_two")
 _GRID = (*_LEVELS, "method", "activation_symmetric", "activation_observer", "calibration_images")
 _REMEDIES = ("equalize", "bias_correction", "rounding")
@@ -43,7 +43,8 @@ _LARGEST = 0.99  # end of the slider
 
 
 def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
-    """The recipe that the controls stand for. What they do not show is kept from the present one, masks excepted.
+    """The recipe that the controls stand for. What they do not show is kept from the present one, masks excepted, and learned
+    scales only where nothing moved that they were found for.
 
     Args:
         controls: a value for each name in ``CONTROLS``; present: the recipe that they are moved away from.
@@ -68,10 +69,27 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
         named = {name: controls[name] for name in ("weight_bits", "activation_bits", *_GRID, *_REMEDIES)}
         if not of_weights:
             named |= {"weight_bits": 32, "method": "affine"}
-        if named["method"] != "affine":
+        if named["method"] != "affine" or named["observer"] == "learned":
             named["rounding"] = "nearest"  # it has a rule of its own
-        quantization = replace(present.quantization or Quantization(), **named)
+        quantization = (present.quantization or Quantization()).moved(**named)
     return Recipe(pruning, quantization)
+
+
+def fitted(controls: Mapping[str, Any], moved: str) -> dict[str, Any]:
+    """What has to follow the control that moved: a way to round brings its bits, and other bits or levels bring even steps back;
+    steps that are learned bring levels that they go with, and other levels bring min-max back.
+    """
+    now = dict(controls)
+    bits = BITS_OF.get(now["method"])
+    if bits is not None and (now["weight_bits"] != bits or not now["symmetric"]):
+        now |= {"weight_bits": bits, "symmetric": True} if moved == "method" else {"method": "affine"}
+    if now["method"] == "codebook":
+        now |= {"power_of_two": False} if moved == "method" else {}
+        now |= {"weight_bits": _CODEBOOK_BITS} if moved == "method" and now["weight_bits"] == 32 else {}
+        now |= {"method": "affine"} if now["power_of_two"] else {}
+    if now["observer"] == "learned" and any(now[name] != value for name, value in _OF_LEARNED.items()):
+        now |= _OF_LEARNED if moved == "observer" else {"observer": "minmax"}
+    return {name: value for name, value in now.items() if value != controls[name]}
 
 
 def grid_of(controls: object) -> Quantization:

@@ -28,6 +28,7 @@ ROUNDING_CONTROLS = ("rounding_open", "rounding_of", "followed")
 _NOTHING: dict[str, list[str]] = {"rows": [], "steps": [], "notes": []}
 _NONE = "none"
 _BITS = 8  # shown where weights are not rounded
+_NOT_TOLD = ("hand", "learned")  # unless it is set: no rule that finds a range by itself
 
 ROUNDING_HELP = {
     "rounding": {
@@ -93,13 +94,13 @@ class LabRounding:
 
     def _of_weights(self, plan: CompressionPlan, pruning: Pruning | None, settings: Quantization, layer: str) -> Iterator[None]:
         rounded = settings.bits_of(layer) != 32
-        shown = settings if rounded else replace(settings, weight_bits=_BITS)
+        shown = settings if rounded else settings.moved(weight_bits=_BITS)
         rows, now = [], None
         own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
-        even = [each for each in OPTIONS["observer"] if each["value"] != "hand" or shown.observer == "hand"]
+        even = [each for each in OPTIONS["observer"] if each["value"] not in _NOT_TOLD or each["value"] == shown.observer]
         for each in even if shown.method == "affine" else own:
             observer = each["value"] if shown.method == "affine" else shown.observer
-            report = plan.rounding(Recipe(pruning, replace(shown, observer=observer)), layer)
+            report = plan.rounding(Recipe(pruning, shown.moved(observer=observer)), layer)
             if report is None:
                 return
             is_now = observer == shown.observer
@@ -113,7 +114,8 @@ class LabRounding:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
         one = now.follow(self._widget.followed) if now.n else None
         charts = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
-        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown.method, "w"))
+        learned = shown.observer == "learned"
+        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown.method, "w", learned))
 
     def _of_inputs(self, plan: CompressionPlan, pruning: Pruning | None, settings: Quantization, layer: str) -> Iterator[None]:
         rounded = settings.activation_bits != 32
@@ -185,7 +187,7 @@ def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
     return [told + "."]
 
 
-def _followed(one: Followed, report: RoundingReport, method: str, name: str) -> list[str]:
+def _followed(one: Followed, report: RoundingReport, method: str, name: str, learned: bool = False) -> list[str]:
     """Quantize and dequantize with the numbers of one weight, or of one input."""
     found = report.quantized
     if one.scale is None or one.ratio is None:
@@ -200,7 +202,7 @@ def _followed(one: Followed, report: RoundingReport, method: str, name: str) -> 
         lines += [f"s = mean of |w| above D = 0.7 mean |w|: {number(one.scale)}"]
         lines += [f"q = sign(w) where |w| > D, else 0: {number(one.code)}"]
     elif found.symmetric and found.bits == 1:
-        lines += [f"s = mean |w| = {number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
+        lines += [f"s = {'' if learned else 'mean |w| = '}{number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
     else:
         ratio = f"{one.ratio:.2f}".replace("-", text.MINUS)
         lines += [f"{name} / s = {number(one.weight)} / {number(one.scale)} = {ratio}"]

@@ -31,6 +31,7 @@ __all__ = ["LabTasks"]
 _BETWEEN = 0.1  # seconds between two publications
 _ROLES = {"done": "good", "cancelled": "muted"}
 _NEXT = {"export": "Nothing was written. Retry, or choose another name or format.", "encodings": "Retry.", "crossover": "Retry."}
+_LOSS = {"fine_tune": "Loss while fine-tuning", "prune": "Loss while fine-tuning", "bits": "Loss of the training at work"}
 _IN_ITS_CARD = frozenset({*_NEXT, "search", "lottery", "bits", "arithmetic", "remedies"})  # shown where they are asked for
 
 
@@ -151,6 +152,6 @@ class LabTasks:
             "progress": task.progress,
             "text": (task.text + left).lstrip(", "),
         }
-        if task.records:
-            shown["chart"] = to_wire(loss_chart(task.records))
+        if task.name in _LOSS:  # drawn before there is a step, so that nothing moves when there is
+            shown["chart"] = to_wire(loss_chart(task.records, _LOSS[task.name]))
         self._widget.show_task(shown)

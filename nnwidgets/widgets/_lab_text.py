@@ -197,6 +197,14 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
             "Migacz 2017",
         ),
         choice("hand", "by hand", "The ends are drawn in by your hand, alike for every scale; what is beyond is clipped."),
+        choice(
+            "learned",
+            "learned (LSQ)",
+            "Fine-tune trains the steps between the levels with the weights; until then they stand where training begins. What "
+            "is beyond the last level is clipped. Even, symmetric levels.",
+            "w' = s clamp(round(w / s), -Q, Q), first s = 2 mean|w| / sqrt(Q); dw'/ds = round(w / s) - w / s inside, ±Q outside",
+            "Esser et al. 2020",
+        ),
     ],
     "power_of_two": [
         choice(False, "any", "The step between levels is what the range asks for."),

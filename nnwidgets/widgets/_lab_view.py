@@ -59,6 +59,8 @@ def _rounded_weights(quantization: Quantization) -> list[str]:
         return [" with ".join([quantization.method, *shifts])]
     if quantization.observer == "hand":
         found.append(f"{text.percent(quantization.range_share, 0)} % of the range")
+    elif quantization.observer == "learned":
+        found.append("steps not learned yet" if quantization.scales is None else "steps learned")
     elif quantization.observer != "minmax":
         found.append(f"range by {_OBSERVERS[quantization.observer]}")
     remedies = [

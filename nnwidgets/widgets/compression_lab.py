@@ -23,7 +23,7 @@ from nnwidgets.widgets._cells import retire_earlier_run
 from nnwidgets.widgets._code import code_for
 from nnwidgets.widgets._lab_arithmetic import ARITHMETIC_HELP, ArithmeticTraits, LabArithmetic
 from nnwidgets.widgets._lab_bits import BITS_CONTROLS, BITS_HELP, BitsTraits, LabBits
-from nnwidgets.widgets._lab_controls import BITS_OF, CODEBOOK_BITS, CONTROLS, controls_of, recipe_of
+from nnwidgets.widgets._lab_controls import CONTROLS, controls_of, fitted, recipe_of
 from nnwidgets.widgets._lab_files import FILE_CONTROLS, FileTraits, LabFiles
 from nnwidgets.widgets._lab_files_text import FILE_HELP
 from nnwidgets.widgets._lab_lottery import LOTTERY_CONTROLS, LOTTERY_HELP, LabLottery, LotteryTraits
@@ -222,7 +222,7 @@ class CompressionLab(
         applied = self._exp.recipe
         if change["name"] == "structure" and (applied.pruning is None or self._recipe() != applied):  # not mirrored from there
             self._settle()
-        self._fit_method(change["name"])
+        self._fit_levels(change["name"])
         recipe = self._recipe()
         if recipe == self._asked:
             return
@@ -233,25 +233,18 @@ class CompressionLab(
         self._merge = (id(self), self.gesture) if self._from_front == threading.get_ident() else None
         self._exp.request(recipe, self._merge)
 
-    def _fit_method(self, moved: str) -> None:
-        """A way to round brings what it needs; other bits or levels bring even steps back."""
-        needed = self._needed(moved)
-        if all(getattr(self, name) == value for name, value in needed.items()):
+    def _fit_levels(self, moved: str) -> None:
+        """Controls of the levels that do not go with the one that moved follow it."""
+        follow = fitted({name: getattr(self, name) for name in CONTROLS}, moved)
+        if not follow:
             return
         self._settling = True
         try:
             with self.publishing():
-                for name, value in needed.items() if moved == "method" else [("method", "affine")]:
+                for name, value in follow.items():
                     self.set_trait(name, value)
         finally:
             self._settling = False
-
-    def _needed(self, moved: str) -> dict[str, Any]:
-        """What goes with the present way to round, by control."""
-        if self.method == "codebook":
-            bits = {"weight_bits": CODEBOOK_BITS} if moved == "method" and self.weight_bits == 32 else {}
-            return {**bits, "power_of_two": False}
-        return {"weight_bits": BITS_OF[self.method], "symmetric": True} if self.method in BITS_OF else {}
 
     def _schedule_moved(self, change: Any) -> None:
         with self.publishing():

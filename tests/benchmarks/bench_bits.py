@@ -1,9 +1,10 @@
 """Bits of the weights: rounded as it is, and trained with rounding. ``python tests/benchmarks/bench_bits.py [net ...]``.
 
 Bundled, trained networks; every training is one epoch of the images of S_train without S_val, the same for all arms of a seed.
-"tuned" is the control of quantization-aware training: as much training in full precision, and then rounding. Accuracy is of
-S_test; nothing is chosen by it. Differences are paired by seed, with Student's 95 % interval. ResNet-20 takes about a quarter of
-an hour of one core with five seeds, the small VGG ten minutes, LeNet-5 three.
+"tuned" is the control of quantization-aware training: as much training in full precision, and then rounding. "learned steps" is
+training with rounding in which the steps between levels are trained too (LSQ), against ranges from the smallest to the largest
+weight of each moment. Accuracy is of S_test; nothing is chosen by it. Differences are paired by seed, with Student's 95 %
+interval. ResNet-20 takes about half an hour of one core with five seeds, the small VGG twenty minutes, LeNet-5 six.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from run import machine  # noqa: E402
 from nnwidgets.engine import Quantization, Recipe, TrainingSetup, compare_bits, compress, evaluate, sensitivity_scan, spread_bits  # noqa: E402
 from nnwidgets.engine.values.intervals import student  # noqa: E402
 from nnwidgets.engine.zoo import example_parts  # noqa: E402
+from nnwidgets.engine.zoo.examples import ExampleParts  # noqa: E402
 
 NETS = {"lenet5": "digits/lenet5", "resnet20": "digits/resnet20", "vgg_small": "shapes/vgg_small"}
 BITS = (8, 6, 5, 4, 3, 2, 1)
 TRAINED = (8, 4, 3, 2, 1)
+LEARNED = (4, 3, 2, 1)
 STATIC = {
     "per tensor, min-max": Quantization(granularity="tensor"),
     "per tensor, least squares": Quantization(granularity="tensor", observer="mse"),
@@ -64,17 +67,45 @@ def mixed(net: str) -> str:
 
 def trained(net: str, seeds: int, folder: Path | None) -> str:
     """Markdown: a row for each number of bits: static, tuned, aware (least to largest), and the paired differences in points."""
-    parts = example_parts(NETS[net])
-    setup = TrainingSetup(lr=5e-4, epochs=1, schedule="cosine", augmentation=None if net == "vgg_small" else "shift")
-    kept, began = None if folder is None else folder / f"{net}.jsonl", time.monotonic()
-    found = compare_bits(parts.model, parts.train, parts.test, TRAINED, None, setup, range(seeds), resume=kept)
+    parts, began = example_parts(NETS[net]), time.monotonic()
+    found = _compared(net, parts, TRAINED, None, seeds, folder, net)
     lines = ["| bits | static | tuned, then rounded | trained with rounding | aware - static | aware - tuned |", "|---" * 6 + "|"]
     for bits, own in found.groupby("bits", sort=False):
         apart = [_difference(own["aware"] - own[other], len(parts.test)) for other in ("static", "tuned")]
         lines.append(
             f"| {bits} | {_range(own['static'])} | {_range(own['tuned'])} | {_range(own['aware'])} | {' | '.join(apart)} |"
         )
-    return "\n".join(lines) + f"\n\n{seeds} seeds, {time.monotonic() - began:.0f} s"
+    return "\n".join(
+        [*lines, "", *_learned(net, parts, found, seeds, folder), "", f"{seeds} seeds, {time.monotonic() - began:.0f} s"]
+    )
+
+
+def _learned(net: str, parts: ExampleParts, plain: pd.DataFrame, seeds: int, folder: Path | None) -> list[str]:
+    """Lines of Markdown: steps where they begin and trained, and the paired differences to training with min-max ranges."""
+    found = _compared(net, parts, LEARNED, Quantization(observer="learned"), seeds, folder, f"{net}-learned")
+    both = found.merge(plain, on=["bits", "seed"], suffixes=("", "_plain"))
+    lines = [
+        "| bits | steps where they begin | trained with rounding | with learned steps | learned - min-max |",
+        "|---" * 5 + "|",
+    ]
+    for bits, own in both.groupby("bits", sort=False):
+        ranges = " | ".join(_range(own[name]) for name in ("static", "aware_plain", "aware"))
+        lines.append(f"| {bits} | {ranges} | {_difference(own['aware'] - own['aware_plain'], len(parts.test))} |")
+    return lines
+
+
+def _compared(
+    net: str,
+    parts: ExampleParts,
+    bits: tuple[int, ...],
+    settings: Quantization | None,
+    seeds: int,
+    folder: Path | None,
+    name: str,
+) -> pd.DataFrame:
+    setup = TrainingSetup(lr=5e-4, epochs=1, schedule="cosine", augmentation=None if net == "vgg_small" else "shift")
+    kept = None if folder is None else folder / f"{name}.jsonl"
+    return compare_bits(parts.model, parts.train, parts.test, bits, settings, setup, range(seeds), resume=kept)
 
 
 def _range(values: pd.Series) -> str:

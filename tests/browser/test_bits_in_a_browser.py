@@ -16,6 +16,11 @@ def rounded(bits):
     recipe = E.Recipe(None, E.Quantization(bits))
     return E.evaluate(E.compress(lab.experiment.model, recipe), lab.experiment.val).accuracy
 lab"""
+# Heights of the running task, frame by frame, once its chart has been laid out.
+_HEIGHTS = """() => { window.heights = new Set(); const look = () => {
+  const task = document.querySelector('[data-nnw-task="bits"]');
+  if (task?.querySelector('[data-nnw-chart="loss"] svg')) window.heights.add(Math.round(task.getBoundingClientRect().height));
+  requestAnimationFrame(look); }; look(); }"""
 
 
 def test_bits_are_compared(notebook: Callable[..., Notebook]) -> None:
@@ -30,12 +35,16 @@ def test_bits_are_compared(notebook: Callable[..., Notebook]) -> None:
     widget.set("bits_seeds", 1)
     widget.input("bits_seeds").press("Enter")
     expect(card.locator('[data-nnw-plan="ready"]')).to_contain_text("6 trainings of")
+    book.page.evaluate(_HEIGHTS)
     widget.action("bits_run").focus()
     book.page.keyboard.press("Enter")
+    expect(card.locator('[data-nnw-task="bits"] [data-nnw-chart="loss"] path').first).to_be_visible(timeout=30_000)
     expect(card).to_contain_text("5 trainings with rounding; the network and its state are as they were", timeout=90_000)
     expect(card.locator(".verdict li")).to_have_count(5)
     expect(card.locator(".verdict")).to_contain_text("2 bits:")
     expect(widget.chart("bits").locator(".legend")).to_contain_text("trained with rounding")
+    heights = book.page.evaluate("[...window.heights]")
+    assert heights and max(heights) - min(heights) <= 1, f"the loss of each training is drawn in its place: {heights}"
     assert widget.root.locator(".recover [data-nnw-task]").count() == 0, "it is shown in its own card"
     assert book.python("lab.experiment.position") == 0
     assert book.python("[cell.static for cell in lab._bits._cells]") == book.python("[rounded(b) for b in (8, 4, 3, 2, 1)]")

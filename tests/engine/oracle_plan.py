@@ -28,6 +28,23 @@ def affine(weight: Tensor, bits: int) -> tuple[float, int]:
     return float(scale), zero
 
 
+def learned(weight: Tensor, steps: Tensor, bits: int) -> Tensor:
+    """LSQ of a weight whose steps are shaped to multiply it, as its paper writes it: autograd finds the gradients, and what it is
+    not to see is detached.
+    """
+    most = max(1, 2 ** (bits - 1) - 1)
+    shared = [d for d in range(weight.dim()) if steps.shape[d] == 1]
+    own = steps.abs()
+    slowed = own / ((weight != 0).sum(shared, keepdim=True).clamp(min=1) * most).sqrt()
+    own = slowed + (own - slowed).detach()
+    if bits == 1:
+        signs: Tensor = weight.sign().detach() * own
+        return signs + (weight - weight.detach())
+    inside = (weight / own).clamp(-most, most)
+    codes: Tensor = inside + (inside.round() - inside).detach()
+    return codes * own
+
+
 def entropy_free_bytes(weight: Tensor, bits: int) -> dict[str, int]:
     """Bytes of a weight in each encoding, counted element by element."""
     rows = weight.reshape(weight.shape[0], -1).tolist()

@@ -10,7 +10,7 @@ from oracle_plan import Small, same_bits, smallest
 from torch import nn
 from torch.nn.utils import parametrizations as torch_parametrizations
 
-from nnwidgets.engine.compression import CompressionPlan, bake, compress, cost, latent_state
+from nnwidgets.engine.compression import CompressionPlan, bake, compress, cost, latent_state, trained_recipe
 from nnwidgets.engine.errors import ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.quantization import quantize
 from nnwidgets.engine.trace import fingerprint, weight_layers, weight_of
@@ -33,6 +33,8 @@ RECIPES = [
     Recipe(Pruning(0.5), Quantization(4, observer="mse", granularity="tensor")),
     Recipe(Pruning(0.3), Quantization(3, symmetric=False, observer="percentile", percentile=95)),
     Recipe(None, Quantization(5, observer="kl", power_of_two=True)),
+    Recipe(Pruning(0.5), Quantization({"conv1": 4, "up": 2, "hidden": 1, "out": 8}, observer="learned")),
+    Recipe(Pruning(0.3, "filter"), Quantization(3, granularity="tensor", observer="learned")),
 ]
 
 
@@ -128,7 +130,7 @@ def test_latent_weights_give_the_same_network_again(recipe: Recipe) -> None:
     train(twin)
     fresh = Small(seed=9)
     fresh.load_state_dict(latent_state(twin))
-    assert same_bits(bake(compress(fresh, recipe)), bake(twin))
+    assert same_bits(bake(compress(fresh, trained_recipe(twin, recipe))), bake(twin))
 
 
 def test_zeros_that_are_there_go_first_and_are_counted() -> None:
@@ -205,6 +207,14 @@ MISFITS = [
     (Recipe(None, Quantization({"conv1": 8}, method="binary")), "Use weight_bits=1"),
     (Recipe(None, Quantization(2, method="ternary", symmetric=False)), "use symmetric=True"),
     (Recipe(None, Quantization(4, method="codebook", power_of_two=True)), "use power_of_two=False"),
+    (Recipe(None, Quantization(2, method="ternary", observer="learned")), "Use method='affine'"),
+    (Recipe(None, Quantization(4, symmetric=False, observer="learned")), "Use symmetric=True"),
+    (Recipe(None, Quantization(4, power_of_two=True, observer="learned")), "Use power_of_two=False"),
+    (Recipe(None, Quantization(4, scales={"conv1": 0.1})), "Use observer='learned'"),
+    (Recipe(None, Quantization(4, observer="learned", scales={"conv9": 0.1})), "did you mean 'conv"),
+    (Recipe(None, Quantization(4, observer="learned", scales={"out": [0.1, 0.2]})), r"scales\['out'\] has 2 steps; expected 5"),
+    (Recipe(None, Quantization(4, granularity="tensor", observer="learned", scales={"up": [0.1] * 4})), "4 steps; expected 1"),
+    (Recipe(None, Quantization({"out": 4}, observer="learned", scales={"conv1": [0.1] * 6})), "are not rounded"),
 ]
 
 

@@ -345,8 +345,9 @@ def test_figures_of_a_300_by_784_layer_at_90_percent_zeros() -> None:
         Recipe(Pruning(0.5), Quantization(4, method="codebook")),
         Recipe(None, Quantization(2, method="codebook")),
         Recipe(None, Quantization(1)),
+        Recipe(Pruning(0.5), Quantization(3, observer="learned", scales={"up": [0.11, 0.07]})),
     ],
-    ids=["dense", "pruned", "one bit", "affine", "shifted", "codebook", "codebook without zeros", "binary"],
+    ids=["dense", "pruned", "one bit", "affine", "shifted", "codebook", "codebook without zeros", "binary", "learned"],
 )
 def test_every_size_is_that_of_real_bytes_that_decode(recipe: Recipe) -> None:
     """Layer by layer, against encoders; dense, bitmask and CSR agree with `cost`."""

@@ -62,6 +62,7 @@ def answers(path: Path, images: Tensor) -> Tensor:
         ({"granularity": "tensor", "activation_observer": "percentile"}, Pruning(0.4, "filter", allocation="uniform")),
         ({"symmetric": False}, None),
         ({"method": "codebook", "weight_bits": 5}, None),
+        ({"weight_bits": 3, "observer": "learned"}, None),
     ],
 )
 def test_onnx_runtime_gives_the_simulated_answers(tmp_path: Path, settings: dict[str, Any], pruning: Pruning | None) -> None:

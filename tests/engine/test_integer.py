@@ -157,7 +157,9 @@ class Residual(nn.Module):
 
 
 @pytest.mark.parametrize("bits", [8, 6, 3])
-@pytest.mark.parametrize("settings", [{}, {"granularity": "tensor"}, {"activation_symmetric": True}, {"observer": "mse"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"granularity": "tensor"}, {"activation_symmetric": True}, {"observer": "mse"}, {"observer": "learned"}]
+)
 def test_a_network_of_all_kinds_answers_as_the_simulated_one(engine: Any, bits: int, settings: dict[str, Any]) -> None:
     """Every layer in integers; what differs are numbers that fell on the other side of a step."""
     model, split = seeded(Residual, (3, 16, 16)), data((3, 16, 16), 64)

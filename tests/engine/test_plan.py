@@ -46,6 +46,7 @@ QUANTIZATIONS = [
     Quantization(6, granularity="tensor", observer="kl", power_of_two=True),
     Quantization(1, symmetric=False, granularity="tensor"),
     Quantization({"hidden": 2, "up": 5}),
+    Quantization({"hidden": 2, "up": 5, "out": 1}, observer="learned", scales={"tied": [0.02 + i / 999 for i in range(128)]}),
 ]
 RECIPES = [Recipe(p, q) for p in PRUNINGS for q in QUANTIZATIONS]
 

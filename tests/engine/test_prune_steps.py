@@ -17,6 +17,7 @@ from nnwidgets.engine.sparse._places import parts_of
 from nnwidgets.engine.trace import weight_layers, weight_of
 
 SETUP = E.TrainingSetup(lr=0.01, batch_size=32, weight_decay=1e-3, seed=3)
+LEARNED = E.Quantization(3, observer="learned")
 SGD = E.TrainingSetup("sgd", 0.05, batch_size=40, momentum=0.9, weight_decay=1e-3, augmentation="shift", schedule="cosine")
 
 
@@ -149,7 +150,7 @@ def test_closing_at_any_time_changes_nothing(schedule: E.Schedule) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-@pytest.mark.parametrize("quantization", [None, E.Quantization(4)], ids=["plain", "quantized"])
+@pytest.mark.parametrize("quantization", [None, E.Quantization(4), LEARNED], ids=["plain", "quantized", "learned"])
 def test_any_round_can_be_gone_back_to(schedule: E.Schedule, quantization: E.Quantization | None) -> None:
     """Weights and recipe of a record give the network that was measured, with its masks."""
     model, train, val = net(), data(), data(80, 1)
@@ -311,7 +312,7 @@ def test_what_cannot_be_is_said_at_the_call(change: dict[str, Any], error: type[
         E.prune_and_tune(**given)
 
 
-@pytest.mark.parametrize("quantization", [None, E.Quantization(4)], ids=["full precision", "4 bit"])
+@pytest.mark.parametrize("quantization", [None, E.Quantization(4), LEARNED], ids=["full precision", "4 bit", "learned"])
 @pytest.mark.parametrize(
     ("schedule", "criterion"),
     [

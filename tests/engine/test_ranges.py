@@ -200,7 +200,7 @@ def test_ends_by_hand_are_a_share_of_the_range(symmetric: bool, share: float) ->
 
 def test_unknown_observers_are_refused() -> None:
     """With what there is."""
-    with pytest.raises(InputError, match="'minmax', 'percentile', 'mse', 'kl' or 'hand'"):
+    with pytest.raises(InputError, match="'percentile', 'mse', 'kl', 'hand' or 'learned'"):
         quantize(torch.ones(3), 4, observer="best")
     for percentile in (50.0, 100.5, math.nan):
         with pytest.raises(InputError, match="percentile"):

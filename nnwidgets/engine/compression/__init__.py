@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnwidgets.engine.compression._calibrate import calibrate
-from nnwidgets.engine.compression._compress import bake, compress, latent_state
+from nnwidgets.engine.compression._compress import bake, compress, latent_state, trained_recipe
 from nnwidgets.engine.compression._correct_bias import correct_bias
 from nnwidgets.engine.compression._cost import cost
 from nnwidgets.engine.compression._encodings import encodings
@@ -30,4 +30,5 @@ __all__ = [
     "load_packed",
     "materialize",
     "save_packed",
+    "trained_recipe",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.input_ranges import input_grids
 from nnwidgets.engine.compression.knowledge import knowledge_for
-from nnwidgets.engine.compression.parametrizations import taken_off
+from nnwidgets.engine.compression.parametrizations import learned_steps, taken_off
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.quantization import round_inputs
@@ -22,7 +23,7 @@ from nnwidgets.engine.values.split import Split
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bake", "compress", "compressed_by", "latent_state"]
+__all__ = ["bake", "compress", "compressed_by", "latent_state", "trained_recipe"]
 
 
 def compress(
@@ -37,9 +38,10 @@ def compress(
     """Return a copy with masks and fake quantization registered as torch parametrizations, that of activations as hooks.
 
     Any training loop keeps them: what was removed stays exactly zero and gets no gradient, and grids follow the weights with a
-    straight-through gradient; grids of inputs stay as they are. Inputs are those of modules with weights; where other code uses a
-    weight (such as out_proj of torch's attention), what goes into it is not rounded. The network itself is not touched. ``bake``
-    turns the copy into a network with plain weights, ``materialize`` makes one with smaller tensors.
+    straight-through gradient; by the observer "learned" their steps are parameters that are trained too. Grids of inputs stay as
+    they are. Inputs are those of modules with weights; where other code uses a weight (such as out_proj of torch's attention),
+    what goes into it is not rounded. The network itself is not touched. ``bake`` turns the copy into a network with plain
+    weights, ``materialize`` makes one with smaller tensors.
 
     Removed filters, neurons and heads go with all that is coupled to them: what adds to them, normalises them and reads them.
 
@@ -86,6 +88,22 @@ def latent_state(compressed: nn.Module) -> dict[str, Tensor]:
     """Return the state dict of the network behind the grids: masked weights are zero, the others as trained, not rounded.
 
     Compressing a network with these weights by the same recipe gives the same masks (zeros are the smallest magnitudes, so that
-    they go first) and the same grids.
+    they go first) and the same grids; where steps are learned, by the recipe that `trained_recipe` gives.
     """
     return taken_off(compressed, quantized=False).state_dict()
+
+
+def trained_recipe(compressed: nn.Module, recipe: Recipe) -> Recipe:
+    """Return the recipe that with `latent_state` gives the compressed network again, bit for bit, trained as it is now.
+
+    Steps that were learned are in its ``scales``; what was done to the network before (``equalize``, ``bias_correction``) is left
+    out.
+
+    Args:
+        compressed: what `compress` made by this recipe, trained or not.
+    """
+    settings = recipe.quantization
+    if settings is None:
+        return recipe
+    scales = learned_steps(compressed) or settings.scales
+    return replace(recipe, quantization=replace(settings, scales=scales, equalize=False, bias_correction=False))

@@ -34,7 +34,8 @@ class _OnGrid:
     weight: Tensor
     keep: Tensor | None
     grid: Grid
-    fit: Fit | None
+    fit: Fit | None = None
+    steps: Tensor | None = None
 
     @property
     def kept_weight(self) -> Tensor:
@@ -42,7 +43,7 @@ class _OnGrid:
         return self.weight if self.keep is None else torch.where(self.keep, self.weight, torch.zeros_like(self.weight))
 
     def quantize(self, up: Tensor | None = None) -> Quantized:
-        return self.grid.quantize(self.weight, self.keep, self.fit, up)
+        return self.grid.quantize(self.weight, self.keep, self.fit, up, self.steps)
 
 
 class Decider:
@@ -81,6 +82,9 @@ class Decider:
             self._check_masks(pruning.masks or {})
         if quantization is not None and isinstance(quantization.weight_bits, Mapping):
             self._check_names("weight_bits", quantization.weight_bits)
+        if quantization is not None and quantization.scales is not None:
+            self._check_names("scales", quantization.scales)
+            self._check_scales(quantization)
         if not recipe.is_dense:
             self._check_finite()
         self._check_images(recipe)
@@ -98,6 +102,18 @@ class Decider:
             if mask.shape != shape:
                 raise RecipeError(
                     f"The mask of {name!r} has shape {mask.shape}, its weight has {shape}: it was made for another network."
+                )
+
+    def _check_scales(self, quantization: Quantization) -> None:
+        for name, steps in (quantization.scales or {}).items():
+            own = self.chooser.own(name)
+            if self.bits(quantization, own) == 32:
+                raise RecipeError(f"scales names {name!r}, whose weights are not rounded. Leave it out, or give it weight_bits.")
+            wanted = self.n_scales(quantization, own)
+            if len(steps) != wanted:
+                raise RecipeError(
+                    f"scales[{name!r}] has {len(steps)} steps; expected {wanted} for granularity={quantization.granularity!r} "
+                    f"and a weight of shape {self.layers[own].shape}: they were found for other settings, or another network."
                 )
 
     def _check_finite(self) -> None:
@@ -155,6 +171,11 @@ class Decider:
             return 32
         names = (name, *self.layers[name].aliases)
         return min((quantization.bits_of(other) for other in names), default=32)
+
+    def n_scales(self, quantization: Quantization, name: str) -> int:
+        """Return how many scales a layer has."""
+        layer = self.layers[name]
+        return layer.shape[layer.out_axis] if quantization.granularity == "channel" else 1
 
     def quantized(self, recipe: Recipe, name: str, chosen: Chosen) -> Quantized | None:
         """Return the weight on its grid, None where it is stored as it is."""
@@ -218,10 +239,17 @@ class Decider:
             return None
         keep = chosen.keep(name)
         weight = chosen.weight(name, self.weights[name], keep)
+        if grid.observer == "learned":
+            return _OnGrid(weight, keep, grid, steps=self._steps(settings, name))
         known = self._fits.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
         if name not in known:
             known[name] = grid.fit(weight, keep)
         return _OnGrid(weight, keep, grid, known[name])
+
+    def _steps(self, quantization: Quantization, name: str) -> Tensor | None:
+        """The steps that were learned for a layer, None where they begin."""
+        steps = self.chooser.named(quantization.scales or {}).get(name)
+        return None if steps is None else torch.tensor(steps, dtype=torch.float32, device=self.weights[name].device)
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""

@@ -86,11 +86,10 @@ def decide(decider: Decider, recipe: Recipe) -> Decision:
 
 
 def _stored(decider: Decider, recipe: Recipe, name: str) -> Stored:
-    quantization, layer = recipe.quantization, decider.layers[name]
+    quantization = recipe.quantization
     bits = decider.bits(quantization, name)
     if quantization is None or bits == 32:
         return Stored(8 * decider.weights[name].element_size())
     if quantization.method == "codebook":
         return Stored.shared(bits)
-    scales = layer.shape[layer.out_axis] if quantization.granularity == "channel" else 1
-    return Stored(bits, scales, quantization.symmetric)
+    return Stored(bits, decider.n_scales(quantization, name), quantization.symmetric)

@@ -11,10 +11,10 @@ from torch.nn.utils import parametrize
 
 from nnwidgets.engine.errors import ModelError
 from nnwidgets.engine.pruning import MaskWeights
-from nnwidgets.engine.quantization import FakeQuantize, rounded_inputs
-from nnwidgets.engine.trace import unvisited_copy
+from nnwidgets.engine.quantization import FakeQuantize, LearnedSteps, rounded_inputs
+from nnwidgets.engine.trace import unvisited_copy, weight_layers
 
-__all__ = ["add", "holders", "is_compressed", "refuse_compressed", "taken_off"]
+__all__ = ["add", "holders", "is_compressed", "learned_steps", "refuse_compressed", "taken_off"]
 
 _Part = MaskWeights | FakeQuantize
 _Place = tuple[str, str]
@@ -55,6 +55,18 @@ def refuse_compressed(model: object) -> None:
         raise ModelError(f"Got {type(model).__name__}; expected a torch.nn.Module.")
     if is_compressed(model):
         raise ModelError("The network has masks or grids on it. Give the network it was made from, or bake(network).")
+
+
+def learned_steps(model: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Layer -> the steps that its grid has now, of those layers whose steps are learned."""
+    found = {
+        (name, attribute): part.found
+        for name, attribute, parts in _ours(model)
+        for part in parts
+        if isinstance(part, LearnedSteps)
+    }
+    places = {layer.name: (layer.module_name, layer.parameter) for layer in weight_layers(model)} if found else {}
+    return {name: found[place] for name, place in places.items() if place in found}
 
 
 def taken_off(model: nn.Module, quantized: bool) -> nn.Module:

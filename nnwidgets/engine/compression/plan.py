@@ -170,8 +170,8 @@ class CompressionPlan:
         yield from decider.knowledge.steps(recipe)
         if adapts(recipe):
             decision = decide(self._decider, recipe)
-            for steps in (decision.making_up(), decision.fitting()):
-                yield from (("adaptive", 0.0) for _ in steps)
+            yield from (("adaptive", 0.0) for _ in decision.making_up())
+            yield from (("adaptive", 0.0) for _ in decision.fitting())
             yield from (("adaptive", share) for share in decision.adapting())
 
     def check(self, recipe: Recipe) -> None:

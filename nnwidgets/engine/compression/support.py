@@ -39,10 +39,13 @@ def check_supported(recipe: Recipe) -> None:
 
 def misfit_bits(quantization: Quantization) -> str:
     """Say which settings of a quantization exclude each other, "" where they go together."""
-    if quantization.rounding == "adaptive" and quantization.method != "affine":
+    if why := _misfit_steps(quantization):
+        return why
+    if quantization.rounding == "adaptive" and (quantization.method != "affine" or quantization.observer == "learned"):
+        own = "observer='learned'" if quantization.observer == "learned" else f"method={quantization.method!r}"
         return (
-            f"rounding='adaptive' chooses between the level above and the one below; method={quantization.method!r} has a rule "
-            "of its own. Use rounding='nearest', or method='affine'."
+            f"rounding='adaptive' chooses between the level above and the one below; {own} has a rule of its own. Use "
+            "rounding='nearest', or method='affine' with another observer."
         )
     if quantization.method == "codebook" and quantization.power_of_two:
         return "method='codebook' has values at uneven places and no step; use power_of_two=False, or method='affine'."
@@ -58,6 +61,21 @@ def misfit_bits(quantization: Quantization) -> str:
         )
     if not quantization.symmetric:
         return f"method={quantization.method!r} has levels on both sides of zero and no zero point; use symmetric=True."
+    return ""
+
+
+def _misfit_steps(quantization: Quantization) -> str:
+    """The same of steps that are learned."""
+    if quantization.observer != "learned":
+        if quantization.scales is None:
+            return ""
+        return (
+            f"scales are of steps that were learned; got observer={quantization.observer!r}. Use observer='learned', or leave "
+            "scales out."
+        )
+    for name, wanted in (("method", "affine"), ("symmetric", True), ("power_of_two", False)):
+        if (got := getattr(quantization, name)) != wanted:
+            return f"observer='learned' trains even, symmetric steps of any size; got {name}={got!r}. Use {name}={wanted!r}."
     return ""
 
 

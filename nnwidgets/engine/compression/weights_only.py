@@ -10,7 +10,7 @@ from nnwidgets.engine.compression.decision import Decision
 from nnwidgets.engine.compression.parametrizations import add, holders, is_compressed
 from nnwidgets.engine.errors import UnsupportedError
 from nnwidgets.engine.pruning import MaskWeights
-from nnwidgets.engine.quantization import FakeQuantize, Grid
+from nnwidgets.engine.quantization import FakeQuantize, Grid, LearnedSteps
 from nnwidgets.engine.trace import unvisited_copy, weight_of
 
 __all__ = ["weights_compressed_by"]
@@ -56,17 +56,31 @@ def _register(twin: nn.Module, decision: Decision, masks: dict[str, Tensor | Non
         if keep is None and bits == 32:
             continue
 
-        def parts(
-            name: str = name, keep: Tensor | None = keep, bits: int = bits, axis: int = layer.out_axis
-        ) -> list[MaskWeights | FakeQuantize]:
-            made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
-            if quantization is not None and bits != 32:
-                up = decision.decider.up(decision.recipe, name, decision.chosen)
-                made.append(FakeQuantize(Grid.of(quantization, bits, axis), up))
-            return made
-
         weight = twin.get_submodule(layer.module_name)._parameters[layer.parameter]
         assert weight is not None
+        grid = None if quantization is None or bits == 32 else Grid.of(quantization, bits, layer.out_axis)
+        steps = None if grid is None or grid.observer != "learned" else _steps(decision, name, weight.requires_grad)
+
+        up = decision.decider.up(decision.recipe, name, decision.chosen)
+
+        def parts(
+            keep: Tensor | None = keep,
+            grid: Grid | None = grid,
+            steps: nn.Parameter | None = steps,
+            up: Tensor | None = up,
+        ) -> list[MaskWeights | FakeQuantize]:
+            made: list[MaskWeights | FakeQuantize] = [] if keep is None else [MaskWeights(keep)]
+            if grid is not None:
+                made.append(FakeQuantize(grid, up) if steps is None else LearnedSteps(grid, steps))
+            return made
+
         add(twin, holders(twin, weight), parts)
     for place, keep in decision.vectors.items():
         add(twin, [place], lambda keep=keep: [MaskWeights(keep)])  # type: ignore[misc]
+
+
+def _steps(decision: Decision, name: str, trained: bool) -> nn.Parameter:
+    """The steps that a grid begins with; those of a frozen weight are frozen too."""
+    found = decision.decider.quantized(decision.recipe, name, decision.chosen)
+    assert found is not None
+    return nn.Parameter(found.scale.clone(), requires_grad=trained)

@@ -27,7 +27,7 @@ def in_bytes(recipe: Recipe) -> Recipe:
     settings = recipe.quantization or Quantization()
     bits = settings.weight_bits
     if bits == 32 or (isinstance(bits, Mapping) and all(each == 32 for each in bits.values())):
-        settings = replace(settings, weight_bits=_BITS, method="affine", symmetric=True)
+        settings = settings.moved(weight_bits=_BITS, method="affine", symmetric=True)
     if settings.activation_bits == 32:
         settings = replace(settings, activation_bits=_BITS)
     return Recipe(recipe.pruning, settings)

@@ -14,6 +14,7 @@ from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.sparse import BitsCell, compare_bits_steps
 from nnwidgets.engine.values.mask import Mask
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def start_bits(
             loss=experiment.loss,
         )
         left = tasks.TimeLeft(0.01)
+        records: tuple[StepRecord, ...] = ()
         while True:
             try:
                 step = next(steps)
@@ -98,7 +100,8 @@ def start_bits(
                 return table
             if step.cell is not None:
                 yield step.cell
-            yield Task(_NAME, _LABEL, step.share, left.at(step.share), text=step.text)
+            records = step.records or records  # drawn until the next training has some
+            yield Task(_NAME, _LABEL, step.share, left.at(step.share), text=step.text, records=records)
 
     def item(step: Task | BitsCell) -> Task | None:
         if isinstance(step, Task):

@@ -55,7 +55,7 @@ def start_spread(experiment: Experiment, average: int, settings: Quantization) -
                 progress = next(steps)
             except StopIteration as end:
                 bits = spread_bits(network, end.value, average)
-                return replace(state, recipe=Recipe(pruned.pruning, replace(settings, weight_bits=bits))), len(split)
+                return replace(state, recipe=Recipe(pruned.pruning, settings.moved(weight_bits=bits))), len(split)
             yield Task(_NAME, _LABEL, progress.share, left.at(progress.share), text=f"{progress.text}, {len(split):,} images")
 
     def ended(found: tuple[State, int]) -> str:

@@ -25,8 +25,9 @@ class Attempt:
         weights_key: the weights it started from, None for the dense ones.
         setup: how it was trained, None for "recalibrate"; its seed drew "untrained" weights. seconds: that it took.
         loss_first, loss_last: of training: mean loss of the first and last tenth of the steps.
-        schedule, round: of "prune": by which schedule, after which of its rounds.
-        left: the recipe that it left, None where it is the same: of a round, or without what is in the weights by then.
+        schedule, round: of "prune": by which schedule, and after which of its rounds.
+        left: the recipe that it led to, where that is another: amounts of a round, steps that were learned, remedies of rounding
+            that are in the weights by then.
         images: of "recalibrate": how many were looked at.
     """
 

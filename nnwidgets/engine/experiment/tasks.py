@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import nn
 
-from nnwidgets.engine.compression import latent_state, load_packed
+from nnwidgets.engine.compression import latent_state, load_packed, trained_recipe
 from nnwidgets.engine.costs import latency_of, latency_runs
 from nnwidgets.engine.errors import DataError, FileError
 from nnwidgets.engine.experiment.events import Event, Task
@@ -65,7 +65,7 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
     for steps in (plan.preparing(state.recipe), plan.making(state.recipe)):
         for _ in steps:
             yield None
-    network, left = plan.trainable(state.recipe)
+    network, asked = plan.trainable(state.recipe)
     yield None
     losses: list[float] = []
     seconds = 0.0
@@ -76,6 +76,8 @@ def _trained(experiment: Experiment, setup: TrainingSetup | None) -> Generator[S
         yield record
     tenth = max(1, len(losses) // 10)
     first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    trained = trained_recipe(network, asked)
+    left = None if trained == state.recipe else trained
     return Attempt("fine_tune", state.recipe, state.weights_key, setup, seconds, first, last, left=left), network
 
 

@@ -15,6 +15,7 @@ from nnwidgets.engine.quantization.inputs import (
     round_inputs,
     rounded_inputs,
 )
+from nnwidgets.engine.quantization.learned_parametrization import LearnedSteps
 from nnwidgets.engine.quantization.parametrization import FakeQuantize
 from nnwidgets.engine.quantization.report import Followed, RoundingReport, rounding_of
 
@@ -25,6 +26,7 @@ __all__ = [
     "Followed",
     "Grid",
     "InputGrid",
+    "LearnedSteps",
     "Quantized",
     "RoundInputs",
     "RoundingReport",

@@ -3,9 +3,10 @@
 Affine (Jacob et al. 2018, with the nudged zero point): lo = min(0, min w), hi = max(0, max w), s = (hi - lo) / (2^b - 1),
 z = clamp(round(-lo / s)), q = clamp(round(w * (1 / s)) + z, 0, 2^b - 1), all in float32; the same bits as
 torch.fake_quantize_per_tensor_affine and ..._per_channel_affine. Symmetric: s = max |w| / Q with Q = 2^(b-1) - 1, q in [-Q, Q]
-(the narrow range). By another observer than "minmax" the ends lo and hi lie nearer (see `ranges`), and what is beyond is clipped.
+(the narrow range). By another observer than "minmax" the ends lo and hi lie nearer (see `ranges`), and what is beyond is clipped;
+by "learned" training finds s, at one bit too (see `learned`).
 Power of two: s is rounded up to the next power of two, so that a product with it is a shift (true fixed point). Symmetric at one
-bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari et al. 2016), whatever the observer.
+bit: q is the sign and s the mean |w| of the weights that are not zero (XNOR-Net, Rastegari et al. 2016), whatever the range.
 Ternary: q is the sign of weights above D = 0.7 mean |w|, else zero, and s the mean |w| of those above (Li & Liu 2016), of weights
 that are not zero. Zero stays exactly zero in all of them, so that what was pruned stays pruned.
 """

@@ -8,8 +8,19 @@ import torch
 from torch import Tensor
 
 from nnwidgets.engine.errors import InputError
-from nnwidgets.engine.quantization.affine import Codes, Quantized, even, range_ends, shifted, signs, ternary, turned
+from nnwidgets.engine.quantization.affine import (
+    Codes,
+    Quantized,
+    code_range,
+    even,
+    range_ends,
+    shifted,
+    signs,
+    ternary,
+    turned,
+)
 from nnwidgets.engine.quantization.codebook import codebook_for, nearest_codes
+from nnwidgets.engine.quantization.learned import first_steps, on_steps
 from nnwidgets.engine.quantization.ranges import Ends
 from nnwidgets.engine.values.recipe import Quantization
 
@@ -19,7 +30,7 @@ Fit = Ends | Tensor
 """Where a grid ends, or its codebook."""
 
 _BITS = {"ternary": 2, "binary": 1}  # that a rule of its own needs
-_OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand")
+_OBSERVERS = ("minmax", "percentile", "mse", "kl", "hand", "learned")
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,9 @@ class Grid:
     Attributes:
         bits: 1 to 8. granularity: "tensor" or "channel" (a scale for each index of ``axis``).
         symmetric: levels lie alike on both sides of zero; axis: of the channels.
-        observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends. percentile: of the weights that it holds, by
-            that observer, above 50 and up to 100. share: of the whole range, by hand. power_of_two: scales are.
+        observer: "minmax", "percentile", "mse", "kl" or "hand": where the grid ends; "learned": its steps are given, or begin as
+            `learned` says. percentile: of the weights that it holds, by that observer, above 50 and up to 100. share: of the
+            whole range, by hand. power_of_two: scales are.
         method: "affine"; "ternary" (2 symmetric bits) or "binary" (1 symmetric bit), which have rules of their own for the scale;
             "codebook", one for the whole tensor, whatever granularity, symmetric, observer, percentile and share say.
 
@@ -54,7 +66,7 @@ class Grid:
         if self.observer not in _OBSERVERS or not 50 < self.percentile <= 100 or not 0 < self.share <= 1:
             raise InputError(
                 f"Got observer={self.observer!r}, percentile={self.percentile!r}, share={self.share!r}; expected 'minmax', "
-                "'percentile', 'mse', 'kl' or 'hand', a percentile above 50, up to 100, and a share above 0, up to 1."
+                "'percentile', 'mse', 'kl', 'hand' or 'learned', a percentile above 50, up to 100, and a share above 0, up to 1."
             )
         if self.method not in ("affine", "codebook") and (self.bits, self.symmetric) != (_BITS.get(self.method), True):
             raise InputError(
@@ -63,6 +75,11 @@ class Grid:
             )
         if self.method == "codebook" and self.power_of_two:
             raise InputError("Got method='codebook', power_of_two=True; a codebook has no step. Leave power_of_two out.")
+        if self.observer == "learned" and (self.method != "affine" or not self.symmetric or self.power_of_two):
+            raise InputError(
+                f"Got observer='learned' with method={self.method!r}, symmetric={self.symmetric}, power_of_two="
+                f"{self.power_of_two}; expected 'affine', True and False: steps that are learned have no zero point and any size."
+            )
 
     @classmethod
     def of(cls, settings: Quantization, bits: int, axis: int) -> Grid:
@@ -82,9 +99,8 @@ class Grid:
     @property
     def is_fitted(self) -> bool:
         """True where `fit` takes longer than all the rest."""
-        return self.method == "codebook" or (
-            self.method == "affine" and self.observer != "minmax" and not (self.symmetric and self.bits == 1)
-        )
+        by_rule = self.observer in ("minmax", "learned") or (self.symmetric and self.bits == 1)
+        return self.method == "codebook" or (self.method == "affine" and not by_rule)
 
     def fit(self, weight: Tensor, mask: Tensor | None = None) -> Fit | None:
         """Return where the grid ends, or its codebook; None where that is known at once."""
@@ -94,22 +110,30 @@ class Grid:
             values = _kept(weight, mask)
             if self.method == "codebook":
                 return codebook_for(values, self.bits)
-            return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
+            return range_ends(values, self.shared(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
 
-    def quantize(self, weight: Tensor, mask: Tensor | None = None, fit: Fit | None = None, up: Tensor | None = None) -> Quantized:
+    def quantize(
+        self,
+        weight: Tensor,
+        mask: Tensor | None = None,
+        fit: Fit | None = None,
+        up: Tensor | None = None,
+        steps: Tensor | None = None,
+    ) -> Quantized:
         """Put a weight on the grid.
 
         Args:
             weight: any shape and float dtype; computed in float32.
             mask: bool, True where a weight is kept; the others become 0 first. fit: as `fit` gave it, if at hand.
             up: bool, True where a weight goes to the level above it and not to the one below; None rounds to the nearest.
+            steps: float32, above zero, (1,) or (C,): those that were learned; None for where they begin.
         """
         fit = self.fit(weight, mask) if fit is None else fit
         if isinstance(fit, Tensor):
             return self._shared(weight, mask, fit)
         with torch.no_grad():
             values = _kept(weight, mask)
-            found = self._codes(values, fit)
+            found = self._learned(values, steps) if self.observer == "learned" else self._codes(values, fit)
             if self.power_of_two:
                 found = shifted(values, found, self.bits, self.symmetric, self.method)
             if up is not None:
@@ -142,16 +166,25 @@ class Grid:
             )
 
     def _codes(self, values: Tensor, ends: Ends | None) -> Codes:
-        dims = self._dims(values)
+        dims = self.shared(values)
         if self.method == "ternary":
             return ternary(values, dims)
         if self.symmetric and self.bits == 1:
             return signs(values, dims)
         return even(values, dims, self.bits, self.symmetric, ends)
 
-    def _dims(self, values: Tensor) -> tuple[int, ...]:
-        """The axes that share a scale."""
-        return tuple(d for d in range(values.dim()) if self.granularity == "tensor" or d != self.axis)
+    def _learned(self, values: Tensor, steps: Tensor | None) -> Codes:
+        most = code_range(self.bits, self.symmetric)[1]
+        scale = first_steps(values, self.shared(values), most, self.bits) if steps is None else self.shaped(steps, values)
+        return scale, torch.zeros_like(scale), *on_steps(values, scale, most, self.bits)
+
+    def shared(self, weight: Tensor) -> tuple[int, ...]:
+        """The axes of a weight that share a scale."""
+        return tuple(d for d in range(weight.dim()) if self.granularity == "tensor" or d != self.axis)
+
+    def shaped(self, scales: Tensor, weight: Tensor) -> Tensor:
+        """(1,) or (C,) scales with as many axes as a weight, to multiply it."""
+        return scales.reshape([-1 if d not in self.shared(weight) else 1 for d in range(weight.dim())])
 
 
 def _kept(weight: Tensor, mask: Tensor | None) -> Tensor:

@@ -130,7 +130,9 @@ class _Steps:
     def _recipes(self, layer: str) -> tuple[Recipe, ...]:
         if self.kind == "pruning":
             return tuple(Recipe(Pruning(0.0, allocation={layer: amount})) for amount in self.amounts)
-        return tuple(Recipe(quantization=replace(self._settings, weight_bits={layer: int(bits)})) for bits in self.amounts)
+        return tuple(
+            Recipe(quantization=replace(self._settings, weight_bits={layer: int(bits)}, scales=None)) for bits in self.amounts
+        )
 
     def table(self, found: Counts) -> pd.DataFrame:
         """The counts as shares, with what each candidate costs."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.compression import CompressionPlan, bake, compress
+from nnwidgets.engine.compression import CompressionPlan, bake
 from nnwidgets.engine.errors import InputError, ModelError, NnwError, RecipeError, UnsupportedError
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.sparse._checks import check_labelled, check_setup, several, whole_seeds
@@ -24,6 +24,7 @@ from nnwidgets.engine.sparse.bits_records import BitsCell, BitsProgress
 from nnwidgets.engine.trace import fingerprint, preserved_rng, unvisited_copy
 from nnwidgets.engine.training import fit
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.records import StepRecord
 from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.engine.values.split import Split
 from nnwidgets.engine.values.steps import result_of, retold
@@ -38,7 +39,7 @@ Resume = str | PathLike[str] | MutableMapping[Place, dict[str, Any]] | None
 _BITS = (8, 4, 3, 2, 1)
 _SETUP = TrainingSetup(lr=5e-4, epochs=1, schedule="cosine")
 _KIND = Kind("cell", "a comparison of bits", ("bits", "seed"), ("static", "tuned", "aware", "reason"))
-_Said = tuple[str, BitsCell | None]
+_Said = tuple[str, BitsCell | None, tuple[StepRecord, ...]]
 
 
 def compare_bits(
@@ -63,7 +64,8 @@ def compare_bits(
     Args:
         model: a trained, plain network. It is copied and stays as it is.
         train: images with labels, where the network is. val: S_val, with labels; report on another sample.
-        bits: each 1 to 8. quantization: all other settings, by default symmetric, per channel, min-max.
+        bits: each 1 to 8. quantization: all other settings, by default symmetric, per channel, min-max. By the observer "learned"
+            ``aware`` trains the steps too, and the others have them where they begin (LSQ); ``scales`` are left out.
         setup: of each training, by default one epoch of Adam at 5e-4, falling along a cosine; its seed is replaced.
         seeds: of the order of images. executor: as of `compare_criteria`; a task is one seed. resume: as of `compare_criteria`.
         pruning: weights that are removed first, in all of them. loss: as in ``fit``.
@@ -115,57 +117,62 @@ class _Bench:
 
     def recipe(self, bits: int) -> Recipe:
         """With so many bits."""
-        return Recipe(self.pruning, replace(self.settings, weight_bits=bits))
+        return Recipe(self.pruning, replace(self.settings, weight_bits=bits, scales=None))
 
 
 def _seed_task(bench: _Bench, seed: int, bits: tuple[int, ...]) -> tuple[BitsCell, ...]:
     """All bit widths with one seed, in one go: the task that an executor is given. One at a time in each process."""
     with ONE_AT_A_TIME:
-        return tuple(cell for _, cell in _seed_steps(bench, seed, bits) if cell is not None)
+        return tuple(cell for _, cell, _ in _seed_steps(bench, seed, bits) if cell is not None)
 
 
 def _seed_steps(bench: _Bench, seed: int, bits: tuple[int, ...]) -> Iterator[_Said]:
-    """Yield what is being done after at most one part of a training step, and each cell when it is done."""
+    """Yield what is being done after at most one part of a training step, each cell when it is done, and how training goes."""
     plan = CompressionPlan(bench.model, bench.train.sample_shape, split=bench.train, loss=bench.loss)
     batch = batch_for(bench.model, bench.val)
     for _ in plan.preparing(Recipe(bench.pruning)):
-        yield "the criterion looks at images", None
+        yield "the criterion looks at images", None, ()
     full = plan.compressed(Recipe(bench.pruning))
     words = f"seed {seed}, in full precision"
-    for _ in _trained(bench, full, seed):
-        yield words, None
-    full = bake(full).eval()
+    for records in _trained(bench, full, seed):
+        yield words, None, records
+    trained = CompressionPlan(bake(full).eval(), bench.train.sample_shape, split=bench.train, loss=bench.loss)
+    yield words, None, ()
     for width in bits:
         words = f"seed {seed}, {width} bits"
         say = partial(_doing, words)
         cell, recipe = BitsCell(width, seed), bench.recipe(width)
         try:
-            figures = plan.figures(recipe)
-            rounded = plan.compressed(recipe)
-            yield words, None
-            static = yield from retold(measuring(rounded, bench.val, batch), say)
-            tuned = compress(full, recipe, bench.train, loss=bench.loss).eval()
-            yield words, None
-            control = yield from retold(measuring(tuned, bench.val, batch), say)
+            measured = []
+            for each in (plan, trained):
+                for steps in (each.preparing(recipe), each.making(recipe)):
+                    for _ in steps:
+                        yield say()
+                rounded = each.compressed(recipe).eval()
+                yield say()
+                measured.append((yield from retold(measuring(rounded, bench.val, batch), say)))
+            static, control = measured
+            figures, rounded = plan.figures(recipe), plan.trainable(recipe)[0]
             cell = replace(cell, static=static.accuracy, tuned=control.accuracy, bytes_encoded=figures.bytes_encoded)
-            seconds = 0.0
-            for spent in _trained(bench, rounded, seed):
-                seconds = spent or seconds
-                yield words, None
+            for records in _trained(bench, rounded, seed):
+                yield words, None, records
             aware = yield from retold(measuring(rounded, bench.val, batch), say)
-            cell = replace(cell, aware=aware.accuracy, seconds=seconds)
+            cell = replace(cell, aware=aware.accuracy, seconds=records[-1].seconds)
         except (RecipeError, UnsupportedError, ModelError) as error:
             cell = replace(cell, reason=str(error))
-        yield words, cell
+        yield words, cell, ()
 
 
 def _doing(words: str) -> _Said:
-    return words, None
+    return words, None, ()
 
 
-def _trained(bench: _Bench, network: nn.Module, seed: int) -> Iterator[float | None]:
+def _trained(bench: _Bench, network: nn.Module, seed: int) -> Iterator[tuple[StepRecord, ...]]:
+    """Train in place; yields the steps so far after each part of one."""
+    records: tuple[StepRecord, ...] = ()
     for record in fit(network, bench.train, setup=replace(bench.setup, seed=seed), loss=bench.loss).in_parts():
-        yield None if record is None else record.seconds
+        records = records if record is None else (*records, record)
+        yield records
 
 
 class _Comparison:
@@ -214,11 +221,11 @@ class _Comparison:
         for seed in self.seeds:
             missing = self._missing(seed)
             done += len(self.bits) - len(missing) + (not missing)
-            for words, cell in _seed_steps(self.bench, seed, missing) if missing else ():
+            for words, cell, records in _seed_steps(self.bench, seed, missing) if missing else ():
                 if cell is not None:
                     done += 1
                     self.done.put(asdict(cell))
-                yield BitsProgress(done, total, words, cell)
+                yield BitsProgress(done, total, words, cell, records)
             done += bool(missing)
         ending = BitsProgress(total, total, "the network as it is")
         return (yield from retold(self._table(), lambda: ending))

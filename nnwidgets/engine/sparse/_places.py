@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.compression.parametrizations import add
 from nnwidgets.engine.pruning import MaskWeights
+from nnwidgets.engine.quantization import LearnedSteps
 from nnwidgets.engine.trace import weight_layers
 from nnwidgets.engine.trace.weights import parametrizations_of, sources_of
 from nnwidgets.engine.training import Run
 from nnwidgets.engine.values.mask import Mask
 
-__all__ = ["MaskedWeight", "Place", "masked_weights", "masks_of", "narrow", "parts_of", "put", "sparsity_of"]
+__all__ = ["MaskedWeight", "Place", "begin_steps", "masked_weights", "masks_of", "narrow", "parts_of", "put", "sparsity_of"]
 
 Place = tuple[str, str]
 """(module, attribute)."""
@@ -48,6 +49,15 @@ def parts_of(network: nn.Module) -> dict[Place, tuple[MaskWeights, nn.Parameter]
                 if isinstance(part, MaskWeights) and isinstance(source, nn.Parameter):
                     found[name, attribute] = part, source
     return found
+
+
+def begin_steps(network: nn.Module) -> None:
+    """Learned steps that are not trained yet begin once more: other weights are kept now."""
+    for module in network.modules():
+        for attribute, parts in parametrizations_of(module).items():
+            for part in parts.children():
+                if isinstance(part, LearnedSteps):
+                    part.begin(sources_of(module, attribute)[0])
 
 
 def masked_weights(network: nn.Module) -> dict[str, MaskedWeight]:

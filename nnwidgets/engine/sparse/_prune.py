@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from nnwidgets.engine.compression import CompressionPlan, compress
+from nnwidgets.engine.compression import CompressionPlan, compress, trained_recipe
 from nnwidgets.engine.compression.parametrizations import is_compressed, taken_off
 from nnwidgets.engine.errors import DataError, InputError, ModelError, RecipeError, UnsupportedError
 from nnwidgets.engine.sparse._deciding import decided, recipe_of
 from nnwidgets.engine.sparse._measure import batch_for, measuring
-from nnwidgets.engine.sparse._places import masks_of, narrow, sparsity_of
+from nnwidgets.engine.sparse._places import begin_steps, masks_of, narrow, sparsity_of
 from nnwidgets.engine.sparse._regrow import regrow
 from nnwidgets.engine.sparse.records import RoundRecord, TuneStep
 from nnwidgets.engine.trace import unvisited_copy
@@ -215,12 +215,15 @@ class _Work:
         if not pruning.removes_nothing:
             wanted = yield from decided(self._network, pruning, self.train, self.loss)
             narrow(self._network, wanted, run, makes_up=pruning.criterion == "obs")
+            settings = self.recipe.quantization
+            if number == 0 and run is None and settings is not None and not settings.scales:
+                begin_steps(self._network)
         self._sparsity = sparsity_of(self._network)
 
     def _give_back(self) -> None:
         """Take the masks off; what was removed starts at zero."""
         plain = taken_off(self._network, quantized=False)
-        self._network = compress(plain, Recipe(None, self.recipe.quantization)).eval()
+        self._network = compress(plain, trained_recipe(self._network, Recipe(None, self.recipe.quantization))).eval()
 
     def _accuracy(self) -> Generator[None, None, float | None]:
         if self.val is None:
@@ -277,7 +280,7 @@ class _Work:
             before=before,
             accuracy=accuracy,
             masks=masks_of(self._network),
-            recipe=recipe,
+            recipe=trained_recipe(self._network, recipe),
             state={
                 name: value.detach().clone() for name, value in taken_off(self._network, quantized=False).state_dict().items()
             },

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nnwidgets.engine.values.records import StepRecord
+
 __all__ = ["BitsCell", "BitsProgress"]
 
 
@@ -32,12 +34,14 @@ class BitsCell:
 
 @dataclass(frozen=True)
 class BitsProgress:
-    """How far a comparison is: trainings that are done, of how many, what is being done, and the cell that has just ended."""
+    """How far a comparison is: trainings that are done, of how many, what is being done, the cell that has just ended, and the
+    steps so far of the training at work, none between two of them."""
 
     done: int
     total: int
     text: str
     cell: BitsCell | None = None
+    records: tuple[StepRecord, ...] = ()
 
     @property
     def share(self) -> float:

@@ -44,7 +44,7 @@ def fit(
     """Train a network in place, the only function that does. Iterate over the result: one record a step; stop whenever you like.
 
     The same seed gives the same weights, and the global random state is left alone. Masks and fake quantization that ``compress``
-    put on hold in every step.
+    put on hold in every step; weight decay leaves steps that are learned alone.
 
     Args:
         model: trained where it is; parameters without ``requires_grad`` are left alone.
@@ -88,7 +88,7 @@ class Run(Iterator[StepRecord]):
         check_model(model, train)
         self._model, self._train, self._test, self._setup, self._loss = model, train, test, setup, loss
         self._batches = steps_an_epoch(train.n, setup.batch_size)
-        self._optimizer = optimizer_for(self._parameters, setup)
+        self._optimizer = optimizer_for(self._parameters, setup, model)
         self._step, self._seconds = 0, 0.0
         self._draw = torch.Generator().manual_seed(setup.seed)
         self._order = torch.randperm(train.n, generator=self._draw)

@@ -50,9 +50,25 @@ _ADAM: Any = type("Adam", (_Light, torch.optim.Adam), {})
 _ADAMW: Any = type("AdamW", (_Light, torch.optim.AdamW), {})
 
 
-def optimizer_for(parameters: list[nn.Parameter], setup: TrainingSetup) -> torch.optim.Optimizer:
-    """The optimizer that a setup asks for."""
+def optimizer_for(
+    parameters: list[nn.Parameter], setup: TrainingSetup, network: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that a setup asks for.
+
+    Args:
+        network: whose parameters they are. Weight decay leaves alone those that a module's class names in ``not_decayed``.
+    """
+    spared = set() if network is None or not setup.weight_decay else _not_decayed(network)
+    decays = {False: setup.weight_decay, True: 0.0}
+    parts = {apart: [each for each in parameters if (id(each) in spared) == apart] for apart in decays}
+    groups = [{"params": own, "weight_decay": decays[apart]} for apart, own in parts.items() if own]
     momentum = {"momentum": setup.momentum} if setup.optimizer == "sgd" else {}
     kind = {"sgd": _SGD, "adam": _ADAM, "adamw": _ADAMW}[setup.optimizer]
-    made: torch.optim.Optimizer = kind(parameters, setup.lr, weight_decay=setup.weight_decay, **momentum)
+    made: torch.optim.Optimizer = kind(groups, setup.lr, **momentum)
     return made
+
+
+def _not_decayed(network: nn.Module) -> set[int]:
+    """Ids of the parameters that are no weights, such as steps between levels: a smaller one is no simpler network."""
+    named = ((module, name) for module in network.modules() for name in getattr(type(module), "not_decayed", ()))
+    return {id(module._parameters.get(name)) for module, name in named}

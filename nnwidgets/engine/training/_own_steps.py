@@ -31,7 +31,7 @@ def own_steps(network: nn.Module, train: Split, setup: TrainingSetup, step: OwnS
     """
     labels = train.labels
     assert labels is not None
-    optimizer = optimizer_for([each for each in network.parameters() if each.requires_grad], setup)
+    optimizer = optimizer_for([each for each in network.parameters() if each.requires_grad], setup, network)
     draw = torch.Generator().manual_seed(setup.seed)
     n, size = len(train), setup.batch_size
     batches = max(1, n // size + (n % size > 1))

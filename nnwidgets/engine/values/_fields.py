@@ -9,9 +9,14 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+import numpy as np
+import torch
+
 from nnwidgets.engine.errors import RecipeError
 
-__all__ = ["choice", "flag", "layer_map", "names_of", "nearest", "real", "share", "whole"]
+__all__ = ["choice", "flag", "layer_map", "names_of", "nearest", "real", "share", "steps", "whole"]
+
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def nearest(word: object, words: Iterable[str]) -> str:
@@ -45,6 +50,21 @@ def real(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise RecipeError(f"{name} is {value!r}; expected a finite number.")
     return float(value)
+
+
+def steps(name: str, value: object) -> tuple[float, ...]:
+    """Return steps between levels, one or more, above zero: each as float32 holds it."""
+    try:
+        found = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+    except (ValueError, TypeError):  # a ragged list
+        found = np.zeros((0, 0))
+    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size:
+        raise RecipeError(f"{name} is {value!r:.80}; expected a number, or one a channel, e.g. [0.02, 0.05].")
+    wide = found.astype(np.float64).reshape(-1)
+    if not ((wide >= _TINY) & (wide <= _HUGE)).all():
+        bad = wide[~((wide >= _TINY) & (wide <= _HUGE))][0]
+        raise RecipeError(f"{name} holds {bad:g}; expected steps between levels: finite numbers above zero, as float32.")
+    return tuple(wide.astype(np.float32).tolist())
 
 
 def whole(name: str, value: object, allowed: Iterable[int] | None = None) -> int:

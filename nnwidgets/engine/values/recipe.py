@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
 from nnwidgets.engine.errors import RecipeError
-from nnwidgets.engine.values._fields import choice, flag, layer_map, names_of, nearest, real, share, whole
+from nnwidgets.engine.values._fields import choice, flag, layer_map, names_of, nearest, real, share, steps, whole
 from nnwidgets.engine.values.frozen import FrozenDict
 from nnwidgets.engine.values.mask import Mask
 
@@ -29,6 +29,7 @@ __all__ = [
 
 _FORMAT, _VERSION = "nnwidgets.recipe", 1
 _N_OF_M = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
+_FOUND_FOR = ("weight_bits", "granularity", "method", "symmetric", "observer", "power_of_two")  # what learned scales depend on
 
 
 class Structure(str, Enum):
@@ -100,6 +101,7 @@ class Observer(str, Enum):
     MSE = "mse"
     KL = "kl"
     HAND = "hand"
+    LEARNED = "learned"
 
 
 class Rounding(str, Enum):
@@ -172,13 +174,16 @@ class Quantization:
         activation_bits: 2 to 8, or 32. method: see `Method`; to "codebook" granularity, symmetric, observer, percentile and
             range_share do not matter, and power_of_two does not go with it. granularity: see `Granularity`.
         symmetric: levels of weights lie symmetrically about zero and no zero point is stored.
-        observer: how the range of weights is chosen, see `Observer`.
-        activation_symmetric, activation_observer: the same of activations, but for "hand".
+        observer: how the range of weights is chosen, see `Observer`. "learned": training finds the steps between levels (LSQ,
+            Esser et al. 2020), which have to be even, symmetric and of any size.
+        activation_symmetric, activation_observer: the same of activations, but for "hand" and "learned".
         percentile: in (50, 100], for that observer.
         range_share: in (0, 1], of the range of all weights, by the observer "hand".
         calibration_images: how many images the ranges of activations are from, at most (fewer where a network is large).
         power_of_two: scales of weights are, so that a product with one is a shift (fixed point).
         rounding: see `Rounding`. equalize: scale channels across layers first. bias_correction: shift biases by the mean error.
+        scales: {layer: steps} that training found, for the observer "learned": one, or one a channel, kept as float32. Layers not
+            named begin at the start of LSQ. Numbers, sequences, arrays and tensors are turned into tuples.
 
     Raises:
         RecipeError: a value of the wrong type or out of range.
@@ -199,6 +204,7 @@ class Quantization:
     power_of_two: bool = False
     calibration_images: int = 256
     range_share: float = 1.0
+    scales: Mapping[str, Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -218,14 +224,28 @@ class Quantization:
         put(self, "range_share", real("range_share", self.range_share))
         if not 0 < self.range_share <= 1:
             raise RecipeError(f"range_share is {self.range_share}; expected a share above 0 and up to 1, e.g. 0.8.")
-        if self.activation_observer == Observer.HAND.value:
-            raise RecipeError("activation_observer is 'hand'; that is for weights. Use 'minmax', 'percentile', 'mse' or 'kl'.")
+        if self.activation_observer in (Observer.HAND.value, Observer.LEARNED.value):
+            raise RecipeError(
+                f"activation_observer is {self.activation_observer!r}; that is for weights. Use 'minmax', 'percentile', 'mse' or "
+                "'kl'."
+            )
         if whole("calibration_images", self.calibration_images) < 1:
             raise RecipeError(f"calibration_images is {self.calibration_images}; expected a whole number from 1, e.g. 256.")
         put(self, "calibration_images", int(self.calibration_images))
         put(self, "percentile", real("percentile", self.percentile))
         if not 50 < self.percentile <= 100:
             raise RecipeError(f"percentile is {self.percentile}; expected a number above 50 and up to 100, e.g. 99.9.")
+        if self.scales is not None:
+            put(self, "scales", _scales(self.scales))
+
+    def moved(self, **settings: Any) -> Quantization:
+        """Return it with other settings. Learned scales are kept only while all that they were found for stays.
+
+        That is: bits, granularity, method, symmetric, observer and power_of_two.
+        """
+        made = replace(self, **settings)
+        same = all(getattr(made, name) == getattr(self, name) for name in _FOUND_FOR)
+        return made if same or "scales" in settings else replace(made, scales=None)
 
     def bits_of(self, layer: str) -> int:
         """Return the bits of a layer's weights, 32 for "as stored"."""
@@ -295,6 +315,12 @@ def _masks(value: object) -> FrozenDict[Mask]:
         raise RecipeError(f"masks is {type(value).__name__}; expected {{layer: Mask}}.")
     given: dict[str, Any] = layer_map("masks", value)
     return FrozenDict({name: mask if isinstance(mask, Mask) else Mask.from_array(mask) for name, mask in given.items()})
+
+
+def _scales(value: object) -> FrozenDict[tuple[float, ...]]:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"scales is {type(value).__name__}; expected {{layer: steps}}, e.g. {{'conv1': [0.02, 0.05]}}.")
+    return FrozenDict({name: steps(f"scales[{name!r}]", given) for name, given in layer_map("scales", value).items()})
 
 
 def _plain(part: Pruning | Quantization) -> dict[str, object]:
