@@ -14,26 +14,27 @@ _LINE = 30  # height of a row
 _LEAST = 1.0  # points that the axis shows to both sides at least
 
 
-def remedies_chart(rows: Sequence[RemedyRow], words: str) -> Chart:
+def remedies_chart(rows: Sequence[RemedyRow], labels: Sequence[str], words: str) -> Chart:
     """A line for each remedy, zero is the recipe as it is.
 
     Args:
-        rows: measured so far, "none" first. words: the state and the images.
+        rows: measured so far, "none" first. labels: of all that are tried, in order. words: the state and the images.
     """
-    tried = [row for row in rows if row.gain is not None and row.low is not None and row.high is not None]
-    lows, highs = [100 * (row.low or 0.0) for row in tried], [100 * (row.high or 0.0) for row in tried]
-    low, high = min([-_LEAST, *lows]), max([_LEAST, *highs])
+    tried = [row for row in rows if row.gain is not None]
+    low = min([-_LEAST, *(100 * (row.low or 0.0) for row in tried)])
+    high = max([_LEAST, *(100 * (row.high or 0.0) for row in tried)])
     series: list[Series] = [Rule("v", 0.0, "muted")]
-    for place, row in enumerate(tried):
-        at, gain = len(tried) - 0.5 - place, 100 * (row.gain or 0.0)
-        role = _role(row)
-        series.append(Interval("h", [at], [lows[place]], [highs[place]], role, width=3))
-        series.append(Points([gain], [at], filled=role != "muted", role=role, size=5, titles=[f"{row.label}: {_said(row)}"]))
-        series.append(Text(highs[place], at, _said(row), "ink", dx=0.5))
+    places = {label: len(labels) - 0.5 - place for place, label in enumerate(labels)}
+    for row in tried:
+        at, role, end = places[row.label], _role(row), 100 * (row.high or 0.0)
+        series.append(Interval("h", [at], [100 * (row.low or 0.0)], [end], role, width=3))
+        dot = [100 * (row.gain or 0.0)]
+        series.append(Points(dot, [at], filled=role != "muted", role=role, size=5, titles=[f"{row.label}: {_said(row)}"]))
+        series.append(Text(end, at, _said(row), "ink", dx=0.5))
     x = Axis((low, high + 0.8 * (high - low)), "points of accuracy gained", ticks=(Tick(0.0, "0"),))
-    y = Axis((0.0, float(max(1, len(tried)))), ticks=tuple(Tick(len(tried) - 0.5 - i, row.label) for i, row in enumerate(tried)))
+    y = Axis((0.0, float(len(labels))), ticks=tuple(Tick(at, label) for label, at in places.items()))
     description = f"{words}. Lines: 95 % interval for images like these, paired; hollow: it may be zero"
-    return Chart("remedies", "What makes up for rounding", x, y, tuple(series), description, 430, 40 + _LINE * max(1, len(tried)))
+    return Chart("remedies", "What makes up for rounding", x, y, tuple(series), description, 430, 40 + _LINE * len(labels))
 
 
 def remedies_words(rows: Sequence[RemedyRow]) -> list[str]:

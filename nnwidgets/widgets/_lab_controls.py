@@ -77,7 +77,8 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
 
 def fitted(controls: Mapping[str, Any], moved: str) -> dict[str, Any]:
     """What has to follow the control that moved: a way to round brings its bits, and other bits or levels bring even steps back;
-    steps that are learned bring levels that they go with, and other levels bring min-max back.
+    steps that are learned bring levels that they go with, and other levels bring min-max back. What has a rule of its own is not
+    rounded together.
     """
     now = dict(controls)
     bits = BITS_OF.get(now["method"])
@@ -89,6 +90,9 @@ def fitted(controls: Mapping[str, Any], moved: str) -> dict[str, Any]:
         now |= {"method": "affine"} if now["power_of_two"] else {}
     if now["observer"] == "learned" and any(now[name] != value for name, value in _OF_LEARNED.items()):
         now |= _OF_LEARNED if moved == "observer" else {"observer": "minmax"}
+    if now["rounding"] == "adaptive" and (now["method"] != "affine" or now["observer"] == "learned"):
+        observer = "minmax" if now["observer"] == "learned" else now["observer"]
+        now |= {"method": "affine", "observer": observer} if moved == "rounding" else {"rounding": "nearest"}
     return {name: value for name, value in now.items() if value != controls[name]}
 
 

@@ -11,7 +11,7 @@ import traitlets
 from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.remedying import start_remedies, why_no_remedies
 from nnwidgets.engine.experiment.state import State
-from nnwidgets.engine.scans import RemedyRow
+from nnwidgets.engine.scans import RemedyProgress, RemedyRow
 from nnwidgets.engine.values.recipe import Quantization, Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.remedies_chart import remedies_chart, remedies_words
@@ -56,8 +56,9 @@ class LabRemedies:
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
         self._rows: list[RemedyRow] = []
+        self._labels: tuple[str, ...] = ()
         self._whose = ""
-        self._of: tuple[Recipe, State] | None = None
+        self._of: tuple[Recipe, str | None] | None = None
 
     def commands(self) -> dict[str, Callable[..., object]]:
         """What the buttons call."""
@@ -71,8 +72,7 @@ class LabRemedies:
         """The present recipe, without the remedies that are switched on; with few bits where nothing is rounded."""
         recipe = self._exp.recipe
         settings = recipe.quantization or grid_of(self._widget)
-        bits = settings.weight_bits
-        if bits == 32 or (not isinstance(bits, int) and all(each == 32 for each in bits.values())):
+        if not _rounds_weights(settings):
             settings = replace(settings, weight_bits=_BITS, method="affine")
         return Recipe(recipe.pruning, replace(settings, equalize=False, bias_correction=False, rounding="nearest"))
 
@@ -83,10 +83,10 @@ class LabRemedies:
         recipe = self._asked()
         self._rows, self._of = [], None
 
-        def seen(row: RemedyRow, n: int, state: State) -> None:
-            self._rows.append(row)
-            self._of = recipe, state
-            self._whose = f"{self._exp.title}, {recipe_words(recipe)}, {text.count(n)} images of S_val"
+        def seen(step: RemedyProgress, state: State) -> None:
+            self._rows += [] if step.row is None else [step.row]
+            self._labels, self._of = step.labels, (recipe, state.weights_key)
+            self._whose = f"{self._exp.title}, {recipe_words(recipe)}, {text.count(step.n)} images of S_val"
             self.show()
 
         start_remedies(self._exp, recipe, seen, self.show)
@@ -95,15 +95,21 @@ class LabRemedies:
         """Words beside the chart."""
         refused, recipe = why_no_remedies(self._exp), self._asked()
         plan = f"Without the switches: {recipe_words(recipe)}."
-        if self._exp.recipe.quantization is None or Quantization().weight_bits == self._exp.recipe.quantization.weight_bits:
+        now = self._exp.recipe.quantization
+        if now is None or not _rounds_weights(now):
             plan += f" Weights are not rounded now: tried with {_BITS} bits."
         words = remedies_words(self._rows)
-        if words and self._of is not None and self._of != (recipe, self._exp.state) and self._of[0] != recipe:
+        if words and self._of is not None and self._of != (recipe, self._exp.state.weights_key):
             words.append("Another state is shown by now.")
         view = {"refused": refused, "plan": "" if refused else plan, "words": words, "drawn": bool(self._rows)}
         return {"remedies_view": view}
 
     def show(self) -> None:
         """Publish the chart and the words."""
-        charts = {"remedies": remedies_chart(self._rows, self._whose)} if self._rows else {}
+        charts = {"remedies": remedies_chart(self._rows, self._labels, self._whose)} if self._rows else {}
         self._widget.show_records(charts=charts, **self.traits())
+
+
+def _rounds_weights(settings: Quantization) -> bool:
+    bits = settings.weight_bits
+    return bits != 32 if isinstance(bits, int) else any(each != 32 for each in bits.values())

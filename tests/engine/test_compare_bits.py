@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def trained(model: nn.Module, seed: int) -> nn.Module:
     for _ in E.fit(model, vectors(400, 0), setup=E.TrainingSetup(lr=0.005, epochs=2, batch_size=40, seed=seed)):
         pass
     return model.eval()
+
+
+def test_what_makes_up_for_rounding_does_so_without_training(net: nn.Module) -> None:
+    """Static and tuned figures have it; with training the weights alone do."""
+    settings = E.Quantization(granularity="tensor", equalize=True, bias_correction=True, rounding="adaptive")
+    found = table(net, bits=(2,), seeds=(0,), quantization=settings).iloc[0]
+    recipe, train, val = E.Recipe(None, replace(settings, weight_bits=2)), vectors(400, 0), vectors(300, 1)
+    assert found["static"] == E.evaluate(E.compress(net, recipe, train), val).accuracy
+    full = trained(E.compress(net, E.Recipe()), 0)
+    assert found["tuned"] == E.evaluate(E.compress(full, recipe, train), val).accuracy
+    start = E.correct_bias(E.equalize(net, (12,)), E.Recipe(None, E.Quantization(2, granularity="tensor")), train)
+    aware = trained(E.compress(start, E.Recipe(None, E.Quantization(2, granularity="tensor"))), 0)
+    assert found["aware"] == E.evaluate(aware, val).accuracy
 
 
 @pytest.mark.parametrize("pruning", [None, E.Pruning(0.4), E.Pruning(0.25, "neuron")])
@@ -116,7 +130,7 @@ def test_a_cell_that_lost_its_way_has_its_reason() -> None:
         ({"seeds": (-1,)}, "at least 0"),
         ({"executor": 3}, "expected a concurrent.futures.Executor"),
         ({"pruning": E.Pruning(0.97, "neuron")}, "would leave none"),
-        ({"quantization": E.Quantization(equalize=True)}, "equalize"),
+        ({"quantization": E.Quantization(rounding="stochastic")}, "stochastic"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_done(net: nn.Module, given: dict[str, Any], words: str) -> None:

@@ -28,6 +28,7 @@ TASKS = {  # command -> what is said where it is cancelled before anything is do
     "measure_encodings": "cancelled: nothing was changed",
     "measure_crossover": "cancelled: nothing was changed",
     "arithmetic_run": "cancelled: nothing was changed",
+    "remedies_run": "cancelled: nothing was changed",
 }
 STATE = "[lab.experiment.position, len(lab.experiment.history), lab.experiment.recipe.to_json()]"
 

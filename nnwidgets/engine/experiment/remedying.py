@@ -9,7 +9,7 @@ from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment import tasks
 from nnwidgets.engine.experiment.events import Task
 from nnwidgets.engine.experiment.state import State
-from nnwidgets.engine.scans import RemedyRow, compare_remedies_steps
+from nnwidgets.engine.scans import RemedyProgress, compare_remedies_steps
 from nnwidgets.engine.values.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ def why_no_remedies(experiment: Experiment) -> str:
 def start_remedies(
     experiment: Experiment,
     recipe: Recipe,
-    seen: Callable[[RemedyRow, int, State], None],
+    seen: Callable[[RemedyProgress, State], None],
     done: Callable[[], None],
 ) -> Job:
     """Measure each remedy for a recipe on the present weights, by what is known of them. A second call while a task runs starts
     nothing.
 
     Args:
-        seen: is told of each row, the number of images and the state. done: that all are.
+        seen: is told of each row, and of which state it is. done: that all are there.
     """
 
-    def work() -> Generator[Task | tuple[RemedyRow, int, State], None, None]:
+    def work() -> Generator[Task | tuple[RemedyProgress, State], None, None]:
         if why := why_no_remedies(experiment):
             raise DataError(f"remedies cannot be compared: {why}.")
         assert experiment.val is not None
@@ -51,10 +51,10 @@ def start_remedies(
         left = tasks.TimeLeft()
         for step in compare_remedies_steps(plan, recipe, experiment.val):
             if step.row is not None:
-                yield step.row, step.n, state
+                yield step, state
             yield Task(_NAME, _LABEL, step.share, left.at(step.share), text=step.text)
 
-    def item(step: Task | tuple[RemedyRow, int, State]) -> Task | None:
+    def item(step: Task | tuple[RemedyProgress, State]) -> Task | None:
         if isinstance(step, Task):
             return step
         seen(*step)

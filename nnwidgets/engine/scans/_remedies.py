@@ -60,11 +60,15 @@ class RemedyRow:
 
 @dataclass(frozen=True)
 class RemedyProgress:
-    """Share that is done, what is being done, images that are measured on, and a row where one was finished."""
+    """Attributes:
+    share: that is done. text: what is being done. row: where one was finished.
+    n: images that are measured on. labels: of all remedies that are tried, "none" not among them.
+    """
 
     share: float
     text: str
     n: int
+    labels: tuple[str, ...]
     row: RemedyRow | None = None
 
 
@@ -129,14 +133,14 @@ def _steps(plan: CompressionPlan, recipe: Recipe, settings: Quantization, sample
     asked = [("none", "as it is", settings)]
     asked += [(name, label, replace(settings, **more)) for name, label, more in _CHANGES]
     asked = [each for each in asked if each[0] == "none" or each[2] != settings]
-    rows: list[RemedyRow] = []
+    labels, rows = tuple(label for _, label, _ in asked[1:]), list[RemedyRow]()
     before: Tensor | None = None
     for place, (name, label, changed) in enumerate(asked):
         tried = Recipe(recipe.pruning, changed)
         row = RemedyRow(name, label, tried.to_json())
 
         def say(place: int = place, label: str = label) -> RemedyProgress:
-            return RemedyProgress(place / len(asked), label, len(sample))
+            return RemedyProgress(place / len(asked), label, len(sample), labels)
 
         try:
             right = yield from retold(_right(plan, tried, sample), say)
@@ -150,7 +154,7 @@ def _steps(plan: CompressionPlan, recipe: Recipe, settings: Quantization, sample
                 raise
             row = replace(row, reason=str(error))
         rows.append(row)
-        yield RemedyProgress((place + 1) / len(asked), label, len(sample), row)
+        yield RemedyProgress((place + 1) / len(asked), label, len(sample), labels, row)
     return tuple(rows)
 
 
