@@ -47,9 +47,15 @@ def occupancy_chart(layer: str, report: RoundingReport, followed: Followed | Non
         "code q",
         ticks=tuple(Tick(code, number(code)) for code in dict.fromkeys((codes[0], codes[len(codes) // 2], codes[-1]))),
     )
-    y = Axis((0.0, top), f"{what}, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
+    y = _shares(top, what)
     used = f"{text.percent(report.used, 0)} % of the levels of a scale have {'a weight' if what == 'weights' else 'an input'}"
     return Chart("occupancy", f"{what.capitalize()} on each level of {layer}", x, y, (bars,), used, 330, 190)
+
+
+def _shares(top: float, what: str) -> Axis:
+    """Shares of all, as per cent that differ."""
+    ticks = tuple(Tick(at, text.percent(at, 0 if top >= 0.04 else 1)) for at in (0.0, top / 2, top))
+    return Axis((0.0, top), f"{what}, %", ticks=ticks, grid=True)
 
 
 def _shared_chart(layer: str, report: RoundingReport, followed: Followed | None) -> Chart:
@@ -69,7 +75,7 @@ def _shared_chart(layer: str, report: RoundingReport, followed: Followed | None)
     ticks = tuple(Tick(at, number(at, 2)) for at in dict.fromkeys((low, 0.0, high)))
     margin = 0.02 * (high - low)
     x = Axis((low - margin, high + margin), "value of the codebook", ticks=ticks)
-    y = Axis((0.0, top), "weights, %", ticks=tuple(Tick(at, text.percent(at, 0)) for at in (0.0, top / 2, top)), grid=True)
+    y = _shares(top, "weights")
     said = f"{len(used)} of {len(values)} values have a weight"
     said += ", one more is zero for what is removed" if report.n < report.weight.numel() else ""
     series: tuple[Series, ...] = (bars, Ticks(report.quantized.levels().tolist()))

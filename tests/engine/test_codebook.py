@@ -235,3 +235,22 @@ def test_values_of_a_codebook_are_multiplied_as_floats() -> None:
     )
     assert energy_of(shared_cost, recipe).bits == 32 and energy_of(even, Recipe(None, Quantization(4, 8))).bits == 8
     assert energy_of(shared_cost, recipe).memory_uj == energy_of(even, recipe).memory_uj
+
+
+def test_what_tries_bits_takes_it_as_any_other_way() -> None:
+    """Bits are compared with and without training, scanned and spread by layer, mean errors corrected."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 3)).eval()
+    split = E.Split(torch.randn(90, 12, generator=torch.Generator().manual_seed(0)), torch.arange(90) % 3)
+    ways = Quantization(method="codebook")
+    table = E.compare_bits(net, split, split, (4, 1), ways, E.TrainingSetup(lr=1e-3, epochs=1))
+    assert table["bits"].tolist() == [4, 1] and not table[["static", "tuned", "aware"]].isna().any().any()
+    recipes = {bits: Recipe(None, Quantization(bits, method="codebook")) for bits in (4, 1)}
+    assert table["static"].tolist() == [E.evaluate(compress(net, recipe), split).accuracy for recipe in recipes.values()]
+    scan = E.sensitivity_scan(net, split, (4, 2, 1), kind="quantization", settings=ways)
+    spread = E.spread_bits(net, scan, 2)
+    assert 40 * 12 * spread["0"] + 120 * spread["2"] <= 2 * 600
+    rounded, fixed = (compress(model, recipes[1]) for model in (net, E.correct_bias(net, recipes[1], split)))
+    with torch.no_grad():
+        means = [network(split.images).mean(0) for network in (net, rounded, fixed)]
+    assert float((means[2] - means[0]).abs().max()) < float((means[1] - means[0]).abs().max())

@@ -121,3 +121,15 @@ def test_weights_alone_answer_as_the_network_and_are_gone_after_each_pass() -> N
         x = torch.randn(7, 12)
         assert torch.equal(alone(x), model(x)) and torch.equal(alone(x), model(x))
     assert alone.network.get_submodule("0")._parameters["weight"] is None and model[0].weight is not None
+
+
+def test_a_codebook_has_no_integer_form(lab: Any) -> None:
+    """Every layer is named with the reason, and no weights are said to be held in few bits."""
+    from_front(lab, method="codebook", weight_bits=4)
+    assert lab.wait(60)
+    found, recipe, _ = run(lab)
+    assert recipe == E.Recipe(None, E.Quantization(4, 8, method="codebook")) and lab.error is None
+    assert found.engine == "simulated" and (found.bits, found.held) == (4, 32) and len(found.simulated) == 3
+    words = " ".join(lab.arithmetic_view["words"])
+    assert "Simulated: no layer is done in integers" in words and "No weights are held in few bits" in words
+    assert not engines() or "places in a codebook" in words
