@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, groups, knowledge)
         self._finite: bool | None = None
-        self._ends = Lately[dict[str, Ends | None]]()
+        self._ends = Lately[dict[tuple[str, int], Ends | None]]()
         self.calibrations = Lately[Calibration]()
 
     def check(self, recipe: Recipe) -> None:
@@ -76,10 +77,15 @@ class Decider:
                     f"The mask of {name!r} has shape {mask.shape}, its weight has {shape}: it was made for another network."
                 )
 
-    def _check_finite(self) -> None:
+    @property
+    def finite(self) -> bool:
+        """True where no weight is NaN or infinite."""
         if self._finite is None:
             self._finite = all(bool(torch.isfinite(weight).all()) for weight in self.weights.values())
-        if not self._finite:
+        return self._finite
+
+    def _check_finite(self) -> None:
+        if not self.finite:
             bad = [name for name, weight in self.weights.items() if not torch.isfinite(weight).all()]
             raise ModelError(
                 f"The weights of {', '.join(bad[:5])} hold NaN or infinite numbers; nothing can be pruned or quantized by them. "
@@ -112,17 +118,31 @@ class Decider:
         return min((quantization.bits_of(other) for other in names), default=32)
 
     def quantized(self, recipe: Recipe, name: str, chosen: Chosen) -> Quantized | None:
-        """Return the weight on its grid, None where it is stored as it is. Where grids end is remembered for the last recipes."""
+        """Return the weight on its grid, None where it is stored as it is."""
+        grid = self._grid(recipe, name)
+        if grid is None:
+            return None
+        kept = chosen.keep(name)
+        return grid.quantize(chosen.weight(name, self.weights[name], kept), kept, self.ends(recipe, name, chosen))
+
+    def ends(self, recipe: Recipe, name: str, chosen: Chosen) -> Ends | None:
+        """Return where the grid of a layer ends, None where that is known at once. The last few are remembered, of all bits."""
+        grid = self._grid(recipe, name)
+        if grid is None:
+            return None
+        settings = replace(recipe.quantization, weight_bits=32) if recipe.quantization is not None else None
+        known = self._ends.get((recipe.pruning, settings, self.knowledge.scans), dict)
+        place = (name, grid.bits if grid.observer in ("mse", "kl") else min(grid.bits, 2))  # one symmetric bit has no ends
+        if place not in known:
+            kept = chosen.keep(name)
+            known[place] = grid.ends(chosen.weight(name, self.weights[name], kept), kept)
+        return known[place]
+
+    def _grid(self, recipe: Recipe, name: str) -> Grid | None:
         bits = self.bits(recipe.quantization, name)
         if recipe.quantization is None or bits == 32:
             return None
-        kept = chosen.keep(name)
-        weight = chosen.weight(name, self.weights[name], kept)
-        grid = Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
-        known = self._ends.get((recipe, self.knowledge.scans), dict)
-        if name not in known:
-            known[name] = grid.ends(weight, kept)
-        return grid.quantize(weight, kept, known[name])
+        return Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
 
     def effective(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor:
         """Return the weight as a recipe leaves it."""

@@ -73,13 +73,19 @@ class Grid:
             settings.range_share,
         )
 
+    def shared_axes(self, dims: int) -> tuple[int, ...]:
+        """Return the axes that share a scale, of a weight with this many."""
+        return tuple(d for d in range(dims) if self.granularity == "tensor" or d != self.axis)
+
     def ends(self, weight: Tensor, mask: Tensor | None = None) -> Ends | None:
         """Where the grid ends, which takes longer than the rest for some observers; None where that is known at once."""
         if self.observer == "minmax" or self.method != "affine" or (self.symmetric and self.bits == 1):
             return None
         with torch.no_grad():
             values = _kept(weight, mask)
-            return range_ends(values, self._dims(values), self.bits, self.symmetric, self.observer, self.percentile, self.share)
+            return range_ends(
+                values, self.shared_axes(values.dim()), self.bits, self.symmetric, self.observer, self.percentile, self.share
+            )
 
     def quantize(self, weight: Tensor, mask: Tensor | None = None, ends: Ends | None = None) -> Quantized:
         """Put a weight on the grid.
@@ -106,16 +112,12 @@ class Grid:
             )
 
     def _codes(self, values: Tensor, ends: Ends | None) -> Codes:
-        dims = self._dims(values)
+        dims = self.shared_axes(values.dim())
         if self.method == "ternary":
             return ternary(values, dims)
         if self.symmetric and self.bits == 1:
             return signs(values, dims)
         return even(values, dims, self.bits, self.symmetric, ends)
-
-    def _dims(self, values: Tensor) -> tuple[int, ...]:
-        """The axes that share a scale."""
-        return tuple(d for d in range(values.dim()) if self.granularity == "tensor" or d != self.axis)
 
 
 def _kept(weight: Tensor, mask: Tensor | None) -> Tensor:
