@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class Decider:
         self.knowledge = knowledge
         self.chooser = Chooser(model, self.layers, self.weights, lambda: channel_groups(model, shape()), knowledge)
         self._finite: bool | None = None
-        self._fits = Lately[dict[str, Fit | None]]()
+        self._fits = Lately[dict[tuple[str, int], Fit | None]]()
         self.calibrations = Lately[Calibration]()
         self.corrected = Lately[nn.Module]()
         self._ups = Lately[dict[str, Tensor]]()
@@ -116,10 +116,15 @@ class Decider:
                     f"and a weight of shape {self.layers[own].shape}: they were found for other settings, or another network."
                 )
 
-    def _check_finite(self) -> None:
+    @property
+    def finite(self) -> bool:
+        """True where no weight is NaN or infinite."""
         if self._finite is None:
             self._finite = all(bool(torch.isfinite(weight).all()) for weight in self.weights.values())
-        if not self._finite:
+        return self._finite
+
+    def _check_finite(self) -> None:
+        if not self.finite:
             bad = [name for name, weight in self.weights.items() if not torch.isfinite(weight).all()]
             raise ModelError(
                 f"The weights of {', '.join(bad[:5])} hold NaN or infinite numbers; nothing can be pruned or quantized by them. "
@@ -232,8 +237,13 @@ class Decider:
             return None
         return Grid.of(recipe.quantization, bits, self.layers[name].out_axis)
 
+    def fit(self, recipe: Recipe, name: str, chosen: Chosen) -> Fit | None:
+        """Return where the grid of a layer ends, or its codebook; None where that is known at once, or 32 bits are kept."""
+        parts = self._parts(recipe, name, chosen)
+        return None if parts is None else parts.fit
+
     def _parts(self, recipe: Recipe, name: str, chosen: Chosen) -> _OnGrid | None:
-        """What is put on which grid; the fit is remembered for the last recipes."""
+        """What is put on which grid; the last few fits are remembered, of all bits."""
         grid, settings = self._grid(recipe, name), recipe.quantization
         if grid is None or settings is None:
             return None
@@ -241,10 +251,13 @@ class Decider:
         weight = chosen.weight(name, self.weights[name], keep)
         if grid.observer == "learned":
             return _OnGrid(weight, keep, grid, steps=self._steps(settings, name))
-        known = self._fits.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
-        if name not in known:
-            known[name] = grid.fit(weight, keep)
-        return _OnGrid(weight, keep, grid, known[name])
+        same = replace(of_weights(settings), weight_bits=32)
+        known = self._fits.get((recipe.pruning, same, self.knowledge.scans), dict)
+        by_bits = grid.observer in ("mse", "kl") or grid.method == "codebook"
+        place = (name, grid.bits if by_bits else min(grid.bits, 2))  # one symmetric bit has no ends
+        if place not in known:
+            known[place] = grid.fit(weight, keep)
+        return _OnGrid(weight, keep, grid, known[place])
 
     def _steps(self, quantization: Quantization, name: str) -> Tensor | None:
         """The steps that were learned for a layer, None where they begin."""

@@ -25,6 +25,7 @@ from nnwidgets.engine.compression.input_ranges import calibrating, gridding, inp
 from nnwidgets.engine.compression.inventory import Entry, Inventory
 from nnwidgets.engine.compression.knowledge import Drops, Knowledge, adapts, rounds_inputs, without_remedies
 from nnwidgets.engine.compression.parametrizations import is_compressed
+from nnwidgets.engine.compression.survivors import Survivors
 from nnwidgets.engine.costs import arithmetic
 from nnwidgets.engine.errors import InputError, ModelError, RecipeError
 from nnwidgets.engine.pruning.channels import ChannelGroups
@@ -77,6 +78,7 @@ class CompressionPlan:
         self._model = model
         self.knowledge = Knowledge(model, split, loss, self.trace, scan)
         self._decider = Decider(model, lambda: self.trace.input_shape, self.knowledge)
+        self._survivors = Survivors(self._decider)
         self._inventory = Inventory(model)
         self._arithmetic = arithmetic(self.trace)
         self._counts: OrderedDict[Recipe, tuple[dict[str, int], int]] = OrderedDict()
@@ -84,7 +86,7 @@ class CompressionPlan:
         weights = self._decider.weights.values()
         self._zeros = {name: w.numel() - int(torch.count_nonzero(w)) for name, w in self._decider.weights.items()}
         self._dense_others = self._inventory.other_nonzero(model, {})
-        if all(not w.is_meta and bool(torch.isfinite(w).all()) for w in weights):
+        if all(not weight.is_meta for weight in weights) and self._decider.finite:
             self._decider.chooser.pieces(Pruning(0.0))  # now, so that the first move of a slider is as quick as the others
 
     @property
@@ -184,7 +186,8 @@ class CompressionPlan:
     def figures(self, recipe: Recipe) -> Cost:
         """Return what `cost` returns for this recipe, without a pass over the weights where single weights go by magnitude.
 
-        What else is counted (rounding, filters, random choice, given masks) takes one pass and is remembered.
+        What else is counted (filters, random choice, given masks) takes one pass, what rounding leaves a shorter one, and is
+        remembered.
 
         Raises:
             RecipeError, UnsupportedError, ModelError: as `compress` does.
@@ -307,7 +310,7 @@ class CompressionPlan:
         nonzero = {name: self._instant(decision, name) for name in self._decider.layers}
         if all(count is not None for count in nonzero.values()) and not decision.vectors:
             return {name: count or 0 for name, count in nonzero.items()}, self._dense_others
-        counted = {name: decision.count_nonzero(name) if count is None else count for name, count in nonzero.items()}
+        counted = {name: self._looked_at(decision, name) if count is None else count for name, count in nonzero.items()}
         others = self._inventory.other_nonzero(self._model, decision.vectors) if decision.vectors else self._dense_others
         with self._lock:
             self._counts[decision.asked] = counted, others
@@ -320,6 +323,13 @@ class CompressionPlan:
         if decision.stored[name].symmetric is not None:
             return None  # rounding makes zeros
         return decision.chosen.nonzero(name, self._decider.layers[name].numel, self._zeros[name])
+
+    def _looked_at(self, decision: Decision, name: str) -> int:
+        survivors = self._survivors
+        if survivors.decider is not decision.decider:  # channels are equalized, or no longer
+            self._survivors = survivors = Survivors(decision.decider)
+        left = None if decision.stored[name].symmetric is None else survivors.count(decision, name)
+        return decision.count_nonzero(name) if left is None else left
 
     def _target(self, into: nn.Module, entry: Entry) -> tuple[Entry, Tensor]:
         try:

@@ -23,7 +23,19 @@ from torch import Tensor
 from nnwidgets.engine.errors import InputError
 from nnwidgets.engine.quantization.ranges import Ends, ends_of
 
-__all__ = ["Codes", "Quantized", "code_range", "dequantize", "even", "range_ends", "shifted", "signs", "ternary", "turned"]
+__all__ = [
+    "Codes",
+    "Quantized",
+    "code_range",
+    "dequantize",
+    "even",
+    "range_ends",
+    "shifted",
+    "signs",
+    "ternary",
+    "ternary_limit",
+    "turned",
+]
 
 
 _TERNARY = 0.7  # of the mean |w|; what is smaller becomes zero
@@ -192,14 +204,18 @@ def signs(values: Tensor, dims: tuple[int, ...]) -> Codes:
     return scale, torch.zeros_like(scale), values.sign().add_(0.0), torch.ones_like(values, dtype=torch.bool)  # no -0
 
 
+def ternary_limit(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The size up to which weights become zero, of each scale."""
+    count = (values != 0).sum(dims, keepdim=True)
+    return (_TERNARY * values.abs().double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
+
+
 def ternary(values: Tensor, dims: tuple[int, ...]) -> Codes:
     """The sign of what is larger than a share of the mean size, times the mean size of those."""
     sizes = values.abs()
     if values.numel() == 0:
         return even(values, dims, 8, True)
-    count = (values != 0).sum(dims, keepdim=True)
-    limit = (_TERNARY * sizes.double().sum(dims, keepdim=True) / count.clamp(min=1)).float()
-    above = sizes > limit
+    above = sizes > ternary_limit(values, dims)
     kept = above.sum(dims, keepdim=True)
     scale = ((sizes.double() * above).sum(dims, keepdim=True) / kept.clamp(min=1)).float()
     scale = torch.where(kept == 0, torch.ones_like(scale), scale)

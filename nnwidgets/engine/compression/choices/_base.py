@@ -44,3 +44,7 @@ class Chosen:
     def threshold(self, name: str) -> float | None:
         """Return the magnitude below which single weights of a layer go; None where none goes, or not by magnitude."""
         return None
+
+    def cut(self, name: str) -> float | None:
+        """Return the magnitude up to which all weights of a layer go, and none above; None where ``keep`` has to be asked."""
+        return None

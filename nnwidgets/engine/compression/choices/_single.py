@@ -37,14 +37,23 @@ class Singles(Chosen):
         return size - max(zeros, removed)  # zeros are the smallest magnitudes: they are the first to go
 
     def threshold(self, name: str) -> float | None:
-        return (
-            float(self.selection.thresholds[self.selection.names.index(name)]) if self._by_size and self._removed(name) else None
-        )
+        return float(self.selection.thresholds[self._place(name)]) if self._by_size and self._removed(name) else None
+
+    def cut(self, name: str) -> float | None:
+        threshold = self.threshold(name)
+        if threshold is None:
+            return None
+        place = self._place(name)
+        all_equal = self.selection.ties[place] == self.selection.equal[place]
+        return threshold if all_equal or threshold == 0 else None
 
     def _removed(self, name: str) -> int:
         if name not in self.selection.names:
             return 0
-        return int(self.selection.removed[self.selection.names.index(name)])
+        return int(self.selection.removed[self._place(name)])
+
+    def _place(self, name: str) -> int:
+        return self.selection.names.index(name)
 
 
 def singles(
