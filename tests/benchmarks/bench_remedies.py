@@ -1,14 +1,15 @@
-"""One scale for a whole tensor: what equalizing channels and correcting biases give back. No training, no labels."""
+"""What equalized channels, corrected biases and adaptive rounding give back. No training, no labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from figures import Figure
 from torch import nn
 
-from nnwidgets.engine import Quantization, Recipe, Split, compress, correct_bias, equalize, evaluate
+from nnwidgets.engine import Quantization, Recipe, Split, bake, compress, correct_bias, equalize, evaluate
 from nnwidgets.engine.errors import UnsupportedError
 from nnwidgets.engine.zoo import example_parts
 
@@ -16,10 +17,14 @@ _NETS = {"LeNet-5": "digits/lenet5", "ResNet-20": "digits/resnet20", "small VGG"
 
 
 def _ways(model: nn.Module, recipe: Recipe, train: Split, equal: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    assert recipe.quantization is not None
+    together = Recipe(None, replace(recipe.quantization, rounding="adaptive"))
     yield "as it is", compress(model, recipe)
     yield "equalized", compress(equal, recipe)
     yield "biases corrected", compress(correct_bias(model, recipe, train), recipe)
     yield "both", compress(correct_bias(equal, recipe, train), recipe)
+    yield "adaptive rounding", compress(model, together, train)
+    yield "all three", compress(correct_bias(equal, together, train), together, train)
 
 
 def _depthwise() -> tuple[str, nn.Module, Split, Split]:
@@ -52,15 +57,15 @@ def _depthwise() -> tuple[str, nn.Module, Split, Split]:
 
 
 def figures() -> Iterator[Figure]:
-    """Accuracy on S_test at 8, 4 and 3 bits; of a depthwise network, predictions that are those of float32 at 8 bits."""
+    """Accuracy on S_test at 8 to 2 bits; of a depthwise network, predictions that are those of float32 at 8 bits."""
     for title, name in _NETS.items():
         parts = example_parts(name)
         equal = equalize(parts.model, parts.test.sample_shape)
-        for bits in (8, 4, 3):
-            recipe = Recipe(None, Quantization(bits, granularity="tensor"))
+        for bits, scale in ((8, "tensor"), (4, "tensor"), (3, "tensor"), (2, "tensor"), (2, "channel")):
+            recipe = Recipe(None, Quantization(bits, granularity=scale))
             for way, network in _ways(parts.model, recipe, parts.train, equal):
-                right = 100 * evaluate(network, parts.test).accuracy
-                yield Figure(f"{title}, {bits} bit, one scale a tensor, {way}: accuracy", (right,), unit="%")
+                right = 100 * evaluate(bake(network), parts.test).accuracy
+                yield Figure(f"{title}, {bits} bit, one scale a {scale}, {way}: accuracy", (right,), unit="%")
     title, model, train, test = _depthwise()
     equal = equalize(model, test.sample_shape)
     with torch.inference_mode():
