@@ -22,12 +22,18 @@ settings.register_profile("nnwidgets", deadline=None, derandomize=os.environ.get
 settings.load_profile("nnwidgets")
 
 
+_NO_CLOCK = ("tests/kernels/test_random_messages.py", "tests/kernels/test_the_users_work.py")
+
+
 class Lanes(LoadScopeScheduling):
-    """Two lanes side by side: what drives a browser or a kernel is one, so that no two browsers run at once; files stay whole."""
+    """Two lanes side by side: what drives a browser or a kernel is one, so that no two browsers run at once; files stay whole.
+
+    Files with kernels that time nothing are in the other lane, for the first one is the longer.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "live" if file.startswith(("tests/browser/", "tests/kernels/")) else file
+        return "live" if file.startswith(("tests/browser/", "tests/kernels/")) and file not in _NO_CLOCK else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
