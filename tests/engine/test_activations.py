@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.compression import CompressionPlan
 from nnwidgets.engine.compression.parametrizations import is_compressed
-from nnwidgets.engine.errors import DataError, InputError, ModelError, RecipeError
+from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemoryError, RecipeError
 from nnwidgets.engine.evaluation import Prepared
 from nnwidgets.engine.quantization import InputGrid, SeenInputs, quantize, rounded_inputs
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
@@ -272,3 +272,45 @@ def test_grids_are_found_once_and_a_layer_a_step() -> None:
     first = seen.grids(settings)
     assert all(seen.grids(settings)[name] is grid for name, grid in first.items())
     assert seen.grids(Quantization(activation_bits=3, activation_observer="mse")) != first
+
+
+class Hungry(nn.Module):
+    """Has no room for more images at a time than it is told."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.most = most
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        if len(x) > self.most:
+            raise MemoryError
+        found: Tensor = self.second(hidden)
+        return found
+
+
+@pytest.mark.parametrize("most", [64, 10, 2])
+def test_row_43_calibration_halves_its_batch_until_it_fits(most: int) -> None:
+    """Ranges and shares are those of all images, each seen once."""
+    split = E.Split(torch.randn(100, 6, generator=torch.Generator().manual_seed(1)))
+    seen = E.calibrate(Hungry(most), split)
+    whole = E.calibrate(Hungry(1000), split)
+    assert seen.images == 100
+    for name, own in seen.inputs.items():
+        assert (own.low, own.high, own.zeros) == (whole.inputs[name].low, whole.inputs[name].high, whole.inputs[name].zeros)
+
+
+def test_row_43_calibration_says_when_nothing_fits() -> None:
+    """In words; with room again it goes on."""
+    split = E.Split(torch.randn(20, 6, generator=torch.Generator().manual_seed(1)))
+    model, recipe = Hungry(1000), Recipe(None, Quantization(8, 8))
+    plan = CompressionPlan(model, (6,), split=split)
+    model.most = 0
+    with pytest.raises(OutOfMemoryError, match="not enough memory to run the network on a single image"):
+        plan.calibration(recipe)
+    model.most = 1000
+    seen = plan.calibration(recipe)
+    assert seen is not None and seen.images == 20

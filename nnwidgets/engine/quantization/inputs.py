@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError
 from nnwidgets.engine.evaluation import batch_of, batches_of
+from nnwidgets.engine.evaluation._memory import half_after
 from nnwidgets.engine.quantization.affine import code_range, even, range_ends
 from nnwidgets.engine.quantization.grid import Grid
 from nnwidgets.engine.quantization.ranges import Ends, kl_limit
@@ -251,15 +252,25 @@ def observing(network: nn.Module, split: Split, found: Trace) -> Generator[float
         network: a copy of one's own. found: its trace.
 
     Raises:
-        DataError: an input is not finite.
+        DataError: an input is not finite. OutOfMemoryError: not even one image fits; before, all begins anew with half the batch.
     """
+    most = batch_of(found)
+    while True:
+        try:
+            return (yield from _observing(network, split, found, most))
+        except Exception as error:
+            most = half_after(error, most)
+
+
+def _observing(network: nn.Module, split: Split, found: Trace, most: int) -> Generator[float, None, Calibration]:
+    """The same with at most so many images at a time."""
     places = list(dict.fromkeys(layer.module_name for layer in weight_layers(network)))
-    batches = max(1, -(-len(split) // batch_of(found)))
+    batches = max(1, -(-len(split) // batch_of(found, most)))
     draws = torch.Generator().manual_seed(0)
     watches = {name: _Watch(name, draws, -(-_SAMPLE // batches)) for name in places}
     handles = [network.get_submodule(name).register_forward_pre_hook(watch, with_kwargs=True) for name, watch in watches.items()]
     try:
-        for images, _, done in batches_of(split, found):
+        for images, _, done in batches_of(split, found, most):
             with preserved(network), torch.inference_mode():
                 network.eval()(images)
             yield done
