@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 from nnwidgets.engine.quantization import Calibration, Followed, RoundingReport
 from nnwidgets.engine.values.recipe import Quantization
 from nnwidgets.figures import text
-from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Tick, Ticks
+from nnwidgets.figures.records import Axis, Bars, Chart, Interval, Line, Role, Series, Text, Tick, Ticks
 
-__all__ = ["decibels", "number", "occupancy_chart", "ranges_chart"]
+__all__ = ["decibels", "inputs_chart", "number", "observers_chart", "occupancy_chart", "ranges_chart"]
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -80,6 +81,39 @@ def _shared_chart(layer: str, report: RoundingReport, followed: Followed | None)
     said += ", one more is zero for what is removed" if report.n < report.weight.numel() else ""
     series: tuple[Series, ...] = (bars, Ticks(report.quantized.levels().tolist()))
     return Chart("occupancy", f"Weights on each value of {layer}", x, y, series, said, 330, 190)
+
+
+def observers_chart(layer: str, reports: Sequence[tuple[str, RoundingReport]], now: str, what: str = "weights") -> Chart:
+    """The weights that share a scale, and where the levels end by each observer. Or inputs.
+
+    Args:
+        reports: (label, what its grid does); now: the label of the chosen one.
+    """
+    chosen = next(report for label, report in reports if label == now)
+    channel = chosen.quantized.widest
+    edges, counts = chosen.histogram(channel)
+    top = max([*counts, 1]) * 1.1
+    bars = Bars(edges[:-1], edges[1:], [0.0] * len(counts), [float(count) for count in counts], "accent", opacity=0.5)
+    series: list[Series] = [bars]
+    found = [(label, *report.levels_end(channel)) for label, report in reports]
+    left = min([edges[0], *(low for _, low, _ in found)])
+    right = max([edges[-1], *(high for _, _, high in found)])
+    for place, (label, low, high) in enumerate(found):
+        at = top * (1.08 + 0.16 * (len(found) - place - 1))
+        role: Role = "alt" if label == now else "ink"
+        series.append(
+            Line([low, low, high, high], [0.0, at, at, 0.0], role, dash=label != now, width=1.6 if label == now else 1.0)
+        )
+        series.append(Text(right, at, label, role, dx=0.5, bold=label == now))
+    margin = 0.04 * (right - left)
+    reach = 0.4 * (right - left)  # the words stand behind the lines
+    ticks = tuple(Tick(at, number(at, 2)) for at in dict.fromkeys((left, 0.0, right)))
+    x = Axis((left - margin, right + reach), what.rstrip("s"), ticks=ticks)
+    y = Axis((0.0, top * (1.2 + 0.16 * len(found))), hidden=True)
+    of = "one scale for all of them" if channel is None else f"channel {channel}, the widest of {chosen.quantized.n_scales}"
+    return Chart(
+        "observers", f"Where the levels of {layer} end", x, y, tuple(series), f"{of}; lines: first to last level", 430, 210
+    )
 
 
 def ranges_chart(layer: str, report: RoundingReport) -> Chart:

@@ -15,7 +15,7 @@ from nnwidgets.engine.quantization import Followed, RoundingReport
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.records import Chart
-from nnwidgets.figures.rounding_charts import decibels, inputs_chart, number, occupancy_chart, ranges_chart
+from nnwidgets.figures.rounding_charts import decibels, inputs_chart, number, observers_chart, occupancy_chart, ranges_chart
 from nnwidgets.widgets._lab_controls import grid_of
 from nnwidgets.widgets._lab_text import OPTIONS
 
@@ -96,15 +96,18 @@ class LabRounding:
         rounded = settings.bits_of(layer) != 32
         shown = settings if rounded else settings.moved(weight_bits=_BITS)
         rows, now = [], None
+        reports: list[tuple[str, RoundingReport]] = []
         own = [each for each in OPTIONS["method"] if each["value"] == shown.method]
         even = [each for each in OPTIONS["observer"] if each["value"] not in _NOT_TOLD or each["value"] == shown.observer]
         for each in even if shown.method == "affine" else own:
             observer = each["value"] if shown.method == "affine" else shown.observer
-            report = plan.rounding(Recipe(pruning, shown.moved(observer=observer)), layer)
+            is_now = observer == shown.observer
+            tried = shown if is_now else replace(shown.moved(observer=observer), rounding="nearest")  # together takes seconds
+            report = plan.rounding(Recipe(pruning, tried), layer)
             if report is None:
                 return
-            is_now = observer == shown.observer
             now = report if is_now else now
+            reports.append((each["label"], report))
             rows.append(_row(each, report, is_now, text.count(report.clipped)))
             yield
         if now is None:
@@ -114,6 +117,9 @@ class LabRounding:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
         one = now.follow(self._widget.followed) if now.n else None
         charts = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
+        if shown.method == "affine" and now.n:
+            chosen = next(each["label"] for each in even if each["value"] == shown.observer)
+            charts["observers"] = observers_chart(layer, reports, chosen)
         learned = shown.observer == "learned"
         self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown.method, "w", learned))
 
@@ -129,13 +135,16 @@ class LabRounding:
                 f"What goes into {layer!r} cannot be rounded: other code uses its weight, or it takes whole numbers."
             )
         yield
-        rows, now = [], None
+        rows, now, chosen = [], None, ""
+        reports: list[tuple[str, RoundingReport]] = []
         for each in OPTIONS["activation_observer"]:
             report = seen.inputs[module].report(replace(shown, activation_observer=each["value"]))
             is_now = each["value"] == shown.activation_observer
             now = report if is_now else now
             share = f"{text.percent(report.clipped / max(1, report.n), 2)} %"
             rows.append(_row(each, report, is_now, share))
+            reports.append((each["label"], report))
+            chosen = each["label"] if is_now else chosen
             yield
         assert now is not None
         notes = [
@@ -147,6 +156,8 @@ class LabRounding:
             notes.append(f"Not rounded, for other code uses their weights: {', '.join(seen.unseen)}.")
         one = now.follow(self._widget.followed) if now.n else None
         charts = {"occupancy": occupancy_chart(layer, now, one, "inputs"), "ranges": inputs_chart(seen, shown, module)}
+        if now.n:
+            charts["observers"] = observers_chart(layer, reports, chosen, "inputs")
         self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, "affine", "x"))
 
     def _show(self, layer: str, rows: list[dict[str, Any]], notes: list[str], charts: dict[str, Chart], steps: list[str]) -> None:

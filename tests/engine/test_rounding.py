@@ -38,6 +38,14 @@ def test_everything_by_loops(bits: int, symmetric: bool, axis: int, granularity:
     power = sum(w * w for w, _ in pairs)
     assert found.sqnr_db == pytest.approx(10 * math.log10(power / noise), abs=1e-3)
     channels = before.movedim(axis, 0)
+    for channel in range(len(channels) if granularity == "channel" else 1):
+        own = [float(w) for w in (channels[channel] if granularity == "channel" else before).reshape(-1) if w != 0]
+        edges, counts = found.histogram(channel, bins=7)
+        assert edges[0] == min(0.0, *own) and edges[-1] == max(0.0, *own) and len(counts) == 7 == len(edges) - 1
+        for low, high, count in zip(edges, edges[1:], counts, strict=False):
+            assert count == sum(low <= w < high or (high == edges[-1] and w == high) for w in own)
+        levels = on_grid.levels(channel) if granularity == "channel" else on_grid.levels()
+        assert found.levels_end(channel) == pytest.approx((levels[0], levels[-1]))
     assert [float(v) for v in found.low] == [float(c.min()) for c in channels]
     assert [float(v) for v in found.high] == [float(c.max()) for c in channels]
     parts = [before] if granularity == "tensor" else list(channels)

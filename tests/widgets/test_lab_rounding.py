@@ -49,6 +49,18 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
     least = plan.rounding(E.Recipe(None, E.Quantization(4, granularity="tensor", observer="mse")), "0")
     assert lab.rounding_view["rows"][2]["sqnr"] == f"{least.sqnr_db:.1f} dB" and least.sqnr_db > report.sqnr_db + 1
     moved(lab, observer="mse", followed=1.0)
+    ends = lab._shown["charts"]["observers"]
+    lines = [each for each in ends["series"] if each["type"] == "line"]
+    words = [each["text"] for each in ends["series"] if each["type"] == "text"]
+    assert words == ["min-max", "percentile", "least squares", "KL divergence"] and [each["dash"] for each in lines] == [
+        1,
+        1,
+        0,
+        1,
+    ]
+    assert lines[0]["x"][-1] == pytest.approx(report.levels_end()[1]) and lines[2]["x"][-1] == pytest.approx(
+        least.levels_end()[1]
+    )
     steps = lab.rounding_view["steps"]
     assert lab.experiment.recipe.quantization.observer == "mse" and lab.rounding_view["rows"][2]["now"]
     assert steps[0] == "w = 4" and steps[-1].endswith("clipped, it lies beyond the last level") and len(steps) == 5

@@ -64,6 +64,23 @@ class RoundingReport:
     outlier: float
     outlier_channel: int
 
+    def levels_end(self, channel: int | None = None) -> tuple[float, float]:
+        """First and last level, of the channel's scale where each has its own."""
+        first, last = self.ends[0 if self.quantized.axis is None else channel or 0].tolist()
+        return first, last
+
+    def histogram(self, channel: int | None = None, bins: int = 48) -> tuple[list[float], list[int]]:
+        """Weights that share a scale, zeros left out: those of the channel where each has its own.
+
+        Returns:
+            ``bins`` + 1 edges from the smallest to the largest weight (zero included), and a count between each two.
+        """
+        values = self.weight if self.quantized.axis is None else self.weight.movedim(self.quantized.axis, 0)[channel or 0]
+        values = values[values != 0].double().cpu()
+        low, high = (min(0.0, float(values.min())), max(0.0, float(values.max()))) if values.numel() else (-1.0, 1.0)
+        counts = torch.histc(values, bins, low, high)
+        return torch.linspace(low, high, bins + 1, dtype=torch.float64).tolist(), counts.long().tolist()
+
     def follow(self, share: float) -> Followed:
         """The weight at this share of the order from the smallest to the largest, zeros left out.
 

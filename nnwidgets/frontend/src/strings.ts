@@ -108,7 +108,7 @@ export const strings = {
   figures: "Figures",
   controls: "Controls",
   allFigures: "All figures",
-  charts: { pareto: "Footprint and quality", histogram: "Weights of the layer", layers: "Per layer", sensitivity: "Which layers can bear it", schedule: "Share removed, accuracy on S_val", encodings: "Bytes of the weights", energy: "Energy of one image, an estimate", crossover: "Does CSR pay here?", lottery: "Winning tickets", occupancy: "Weights on each level", ranges: "Ranges of the channels", bits: "Static rounding, and training with it", arithmetic: "Times as quick as float32", remedies: "Points of accuracy gained" },
+  charts: { pareto: "Footprint and quality", histogram: "Weights of the layer", layers: "Per layer", sensitivity: "Which layers can bear it", schedule: "Share removed, accuracy on S_val", encodings: "Bytes of the weights", energy: "Energy of one image, an estimate", crossover: "Does CSR pay here?", lottery: "Winning tickets", occupancy: "Weights on each level", ranges: "Ranges of the channels", observers: "Where the levels end", bits: "Static rounding, and training with it", arithmetic: "Times as quick as float32", remedies: "Points of accuracy gained" },
   scanLayers: "Which layers can bear it?",
   scanAgain: "Scan again",
   asText: "In words",
