@@ -48,8 +48,8 @@ export function Rounding() {
           {choices && choices.length > 1 && <Segmented control="rounding_of" label={strings.roundingOf} choices={choices} value={store.value("rounding_of", "weights")}
             onValue={(v) => store.set("rounding_of", String(v))} />}
           {view.rows.length > 0 && <Ranges rows={view.rows} />}
-          {view.rows.length > 1 && charts["observers"] && <Panel name="observers" chart={charts["observers"]} below={<p class="cap">{charts["observers"].description}</p>} />}
           {view.notes.map((note) => <p key={note} class="cap">{note}</p>)}
+          {view.rows.length > 1 && charts["observers"] && <Panel name="observers" chart={charts["observers"]} below={<p class="cap">{charts["observers"].description}</p>} />}
           <div class="pair">
             {charts["occupancy"] && <Panel name="occupancy" chart={charts["occupancy"]} below={<p class="cap">{charts["occupancy"].description}</p>} />}
             {charts["ranges"] && <Panel name="ranges" chart={charts["ranges"]} below={<p class="cap">{charts["ranges"].description}</p>} />}
