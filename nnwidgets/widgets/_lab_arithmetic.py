@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -13,6 +12,7 @@ from nnwidgets.engine.experiment.state import State
 from nnwidgets.engine.integers import Arithmetics
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures.arithmetic_chart import arithmetic_chart, arithmetic_words
+from nnwidgets.widgets._lab_run import LabRun
 from nnwidgets.widgets._lab_view import recipe_words
 
 if TYPE_CHECKING:
@@ -45,21 +45,15 @@ class ArithmeticTraits(traitlets.HasTraits):
         self._arithmetic.run()
 
 
-class LabArithmetic:
+class LabArithmetic(LabRun):
     """The last timing of one lab."""
+
+    task = "arithmetic"
 
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
         self._found: tuple[Arithmetics, Recipe, State] | None = None
         self._words: list[str] = []
-
-    def commands(self) -> dict[str, Callable[..., object]]:
-        """What the buttons call."""
-        return {"arithmetic_run": self.run}
-
-    def starters(self) -> dict[str, Callable[[], object]]:
-        """Name of a task -> what begins it once more."""
-        return {"arithmetic": self.run}
 
     def run(self) -> None:
         """Begin."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -16,6 +15,7 @@ from nnwidgets.figures import text
 from nnwidgets.figures.bits_chart import bits_chart, bits_words
 from nnwidgets.figures.records import Chart
 from nnwidgets.widgets._lab_controls import grid_of
+from nnwidgets.widgets._lab_run import LabRun
 from nnwidgets.widgets._lab_view import recipe_words
 
 if TYPE_CHECKING:
@@ -57,8 +57,10 @@ class BitsTraits(traitlets.HasTraits):
         self._bits.run()
 
 
-class LabBits:
+class LabBits(LabRun):
     """The comparisons of one lab, kept by what they were asked for."""
+
+    task = "bits"
 
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
@@ -71,14 +73,6 @@ class LabBits:
         """Follow the controls; called once the traits are there."""
         self._widget._follow(lambda _: self.show(), [*BITS_CONTROLS, "learning_rate"])
         self.show()
-
-    def commands(self) -> dict[str, Callable[..., object]]:
-        """What the buttons call."""
-        return {"bits_run": self.run}
-
-    def starters(self) -> dict[str, Callable[[], object]]:
-        """Name of a task -> what begins it once more."""
-        return {"bits": self.run}
 
     def _asked(self) -> BitsAsked:
         widget = self._widget

@@ -69,8 +69,6 @@ def recipe_of(controls: Mapping[str, Any], present: Recipe) -> Recipe:
         named = {name: controls[name] for name in ("weight_bits", "activation_bits", *_GRID, *_REMEDIES)}
         if not of_weights:
             named |= {"weight_bits": 32, "method": "affine"}
-        if named["method"] != "affine" or named["observer"] == "learned":
-            named["rounding"] = "nearest"  # it has a rule of its own
         quantization = (present.quantization or Quantization()).moved(**named)
     return Recipe(pruning, quantization)
 

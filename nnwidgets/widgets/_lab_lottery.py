@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -16,6 +15,7 @@ from nnwidgets.engine.values.setup import TrainingSetup
 from nnwidgets.figures import text
 from nnwidgets.figures.lottery_chart import LOTTERY_MEASURES, lottery_chart, lottery_words
 from nnwidgets.figures.records import Chart
+from nnwidgets.widgets._lab_run import LabRun
 from nnwidgets.widgets._lab_text import choice
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ class LotteryTraits(traitlets.HasTraits):
         self._lottery.run()
 
 
-class LabLottery:
+class LabLottery(LabRun):
     """The lotteries of one lab."""
+
+    task = "lottery"
 
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
@@ -103,14 +105,6 @@ class LabLottery:
         self._widget.lottery_epochs = min(50, (self._exp.training or TrainingSetup()).epochs)
         self._widget._follow(lambda _: self.show(), list(LOTTERY_CONTROLS))
         self.show()
-
-    def commands(self) -> dict[str, Callable[..., object]]:
-        """What the buttons call."""
-        return {"lottery_run": self.run}
-
-    def starters(self) -> dict[str, Callable[[], object]]:
-        """Name of a task -> what begins it once more."""
-        return {"lottery": self.run}
 
     def _asked(self) -> Lottery:
         widget = self._widget

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,11 @@ from nnwidgets.engine.experiment import Experiment
 from nnwidgets.engine.experiment.remedying import start_remedies, why_no_remedies
 from nnwidgets.engine.experiment.state import State
 from nnwidgets.engine.scans import RemedyProgress, RemedyRow
-from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.figures import text
 from nnwidgets.figures.remedies_chart import remedies_chart, remedies_words
 from nnwidgets.widgets._lab_controls import grid_of
+from nnwidgets.widgets._lab_run import LabRun
 from nnwidgets.widgets._lab_view import recipe_words
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class RemediesTraits(traitlets.HasTraits):
         self._remedies.run()
 
 
-class LabRemedies:
+class LabRemedies(LabRun):
     """The last comparison of one lab."""
+
+    task = "remedies"
 
     def __init__(self, widget: CompressionLab, experiment: Experiment) -> None:
         self._widget, self._exp = widget, experiment
@@ -60,21 +62,13 @@ class LabRemedies:
         self._whose = ""
         self._of: tuple[Recipe, str | None] | None = None
 
-    def commands(self) -> dict[str, Callable[..., object]]:
-        """What the buttons call."""
-        return {"remedies_run": self.run}
-
-    def starters(self) -> dict[str, Callable[[], object]]:
-        """Name of a task -> what begins it once more."""
-        return {"remedies": self.run}
-
     def _asked(self) -> Recipe:
         """The present recipe, without the remedies that are switched on; with few bits where nothing is rounded."""
         recipe = self._exp.recipe
         settings = recipe.quantization or grid_of(self._widget)
-        if not _rounds_weights(settings):
-            settings = replace(settings, weight_bits=_BITS, method="affine")
-        return Recipe(recipe.pruning, replace(settings, equalize=False, bias_correction=False, rounding="nearest"))
+        if not settings.rounds_weights:
+            settings = settings.moved(weight_bits=_BITS, method="affine")
+        return Recipe(recipe.pruning, replace(settings.on_prepared(), rounding="nearest"))
 
     def run(self) -> None:
         """Begin."""
@@ -96,7 +90,7 @@ class LabRemedies:
         refused, recipe = why_no_remedies(self._exp), self._asked()
         plan = f"Without the switches: {recipe_words(recipe)}."
         now = self._exp.recipe.quantization
-        if now is None or not _rounds_weights(now):
+        if now is None or not now.rounds_weights:
             plan += f" Weights are not rounded now: tried with {_BITS} bits."
         words = remedies_words(self._rows)
         if words and self._of is not None and self._of != (recipe, self._exp.state.weights_key):
@@ -108,8 +102,3 @@ class LabRemedies:
         """Publish the chart and the words."""
         charts = {"remedies": remedies_chart(self._rows, self._labels, self._whose)} if self._rows else {}
         self._widget.show_records(charts=charts, **self.traits())
-
-
-def _rounds_weights(settings: Quantization) -> bool:
-    bits = settings.weight_bits
-    return bits != 32 if isinstance(bits, int) else any(each != 32 for each in bits.values())

@@ -120,8 +120,7 @@ class LabRounding:
         if shown.method == "affine" and now.n:
             chosen = next(each["label"] for each in even if each["value"] == shown.observer)
             charts["observers"] = observers_chart(layer, reports, chosen)
-        learned = shown.observer == "learned"
-        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown.method, "w", learned))
+        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, shown, "w"))
 
     def _of_inputs(self, plan: CompressionPlan, pruning: Pruning | None, settings: Quantization, layer: str) -> Iterator[None]:
         rounded = settings.activation_bits != 32
@@ -158,7 +157,7 @@ class LabRounding:
         charts = {"occupancy": occupancy_chart(layer, now, one, "inputs"), "ranges": inputs_chart(seen, shown, module)}
         if now.n:
             charts["observers"] = observers_chart(layer, reports, chosen, "inputs")
-        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, "affine", "x"))
+        self._show(layer, rows, notes, charts, [] if one is None else _followed(one, now, Quantization(), "x"))
 
     def _show(self, layer: str, rows: list[dict[str, Any]], notes: list[str], charts: dict[str, Chart], steps: list[str]) -> None:
         self._widget.show_records(charts=charts, rounding_view={"layer": layer, "rows": rows, "steps": steps, "notes": notes})
@@ -198,8 +197,12 @@ def _notes(report: RoundingReport, settings: Quantization) -> list[str]:
     return [told + "."]
 
 
-def _followed(one: Followed, report: RoundingReport, method: str, name: str, learned: bool = False) -> list[str]:
-    """Quantize and dequantize with the numbers of one weight, or of one input."""
+def _followed(one: Followed, report: RoundingReport, settings: Quantization, name: str) -> list[str]:
+    """Quantize and dequantize with the numbers of one weight, or of one input.
+
+    Args:
+        settings: by which weights were rounded; those of inputs have none of their own.
+    """
     found = report.quantized
     if one.scale is None or one.ratio is None:
         return _looked_up(one, report)
@@ -209,20 +212,28 @@ def _followed(one: Followed, report: RoundingReport, method: str, name: str, lea
     plus = f" + {one.zero_point}" if one.zero_point else ""
     error = one.value - one.weight
     lines = [f"{name} = {number(one.weight)}{where}"]
-    if method == "ternary":
+    if settings.method == "ternary":
         lines += [f"s = mean of |w| above D = 0.7 mean |w|: {number(one.scale)}"]
         lines += [f"q = sign(w) where |w| > D, else 0: {number(one.code)}"]
     elif found.symmetric and found.bits == 1:
-        lines += [f"s = {'' if learned else 'mean |w| = '}{number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
+        rule = "" if settings.observer == "learned" else "mean |w| = "
+        lines += [f"s = {rule}{number(one.scale)}", f"q = sign(w) = {number(one.code)}"]
     else:
         ratio = f"{one.ratio:.2f}".replace("-", text.MINUS)
         lines += [f"{name} / s = {number(one.weight)} / {number(one.scale)} = {ratio}"]
-        lines += [f"q = clamp(round({ratio}){plus}, {low}, {high}) = {number(one.code, 4)}"]
+        nearest = round(one.ratio) + (one.zero_point or 0)
+        way, why = ("round", "") if one.code == min(max(nearest, report.codes[0]), report.codes[-1]) else _together(one, nearest)
+        lines += [f"q = clamp({way}({ratio}){plus}, {low}, {high}) = {number(one.code, 4)}{why}"]
     code = f"({number(one.code, 4)}{minus})" if minus else number(one.code, 4)
     lines += [f"{name}′ = {code} × {number(one.scale)} = {number(one.value)}"]
     clipped = "; clipped, it lies beyond the last level" if one.clipped else ""
     lines += [f"error {name}′ {text.MINUS} {name} = {number(error)}, {abs(error) / one.scale:.2f} of a step{clipped}"]
     return lines
+
+
+def _together(one: Followed, nearest: int) -> tuple[str, str]:
+    """How a weight became whole that did not go to the nearest level, and why."""
+    return "floor" if one.code < nearest else "ceil", ", chosen together with the others"
 
 
 def _looked_up(one: Followed, report: RoundingReport) -> list[str]:

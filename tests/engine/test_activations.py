@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.compression import CompressionPlan
 from nnwidgets.engine.compression.parametrizations import is_compressed
-from nnwidgets.engine.errors import DataError, InputError, ModelError, OutOfMemoryError, RecipeError
+from nnwidgets.engine.errors import DataError, InputError, ModelError, RecipeError
 from nnwidgets.engine.evaluation import Prepared
 from nnwidgets.engine.quantization import InputGrid, SeenInputs, quantize, rounded_inputs
 from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
@@ -274,43 +274,50 @@ def test_grids_are_found_once_and_a_layer_a_step() -> None:
     assert seen.grids(Quantization(activation_bits=3, activation_observer="mse")) != first
 
 
-class Hungry(nn.Module):
-    """Has no room for more images at a time than it is told."""
+class Full(nn.Module):
+    """Passes on what it is given; has no memory for more images than ``room``, and none at all after ``calls``."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
-        self.most = most
+    room, calls = 10**9, 10**9
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.first(x).relu()
-        if len(x) > self.most:
-            raise MemoryError
-        found: Tensor = self.second(hidden)
-        return found
+        Full.calls -= 1
+        if len(x) > Full.room or Full.calls < 0:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+        return x
 
 
-@pytest.mark.parametrize("most", [64, 10, 2])
-def test_row_43_calibration_halves_its_batch_until_it_fits(most: int) -> None:
-    """Ranges and shares are those of all images, each seen once."""
-    split = E.Split(torch.randn(100, 6, generator=torch.Generator().manual_seed(1)))
-    seen = E.calibrate(Hungry(most), split)
-    whole = E.calibrate(Hungry(1000), split)
-    assert seen.images == 100
-    for name, own in seen.inputs.items():
-        assert (own.low, own.high, own.zeros) == (whole.inputs[name].low, whole.inputs[name].high, whole.inputs[name].zeros)
+def test_row_43_fewer_images_at_a_time_where_memory_runs_out_and_none_is_seen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a layer behind one that has looked already: as if the failed try had not been."""
+    model, data, rounding = small_conv(), images(), Recipe(None, Quantization(weight_bits=2))
+    model.insert(3, Full())
+    whole, moved = E.calibrate(model, data), E.correct_bias(model, rounding, data)
+    monkeypatch.setattr(Full, "room", 5)
+    found, again = E.calibrate(model, data), E.correct_bias(model, rounding, data)
+    assert list(found.inputs) == list(whole.inputs) == ["0", "5"] and found.images == 40
+    for name, seen in found.inputs.items():
+        wanted = whole.inputs[name]
+        assert (seen.n, seen.zeros) == (wanted.n, wanted.zeros) and len(seen.sample) == len(wanted.sample) == seen.n
+        torch.testing.assert_close(torch.tensor([seen.low, seen.high]), torch.tensor([wanted.low, wanted.high]))
+        torch.testing.assert_close(seen.sample.sort().values, wanted.sample.sort().values)
+    for key, value in again.state_dict().items():
+        torch.testing.assert_close(value, moved.state_dict()[key])
 
 
-def test_row_43_calibration_says_when_nothing_fits() -> None:
-    """In words; with room again it goes on."""
-    split = E.Split(torch.randn(20, 6, generator=torch.Generator().manual_seed(1)))
-    model, recipe = Hungry(1000), Recipe(None, Quantization(8, 8))
-    plan = CompressionPlan(model, (6,), split=split)
-    model.most = 0
-    with pytest.raises(OutOfMemoryError, match="not enough memory to run the network on a single image"):
-        plan.calibration(recipe)
-    model.most = 1000
-    seen = plan.calibration(recipe)
-    assert seen is not None and seen.images == 20
+@pytest.mark.parametrize("name", ["calibrate", "correct_bias"])
+def test_row_43_where_not_even_one_image_fits_it_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the network is as it was."""
+    model, data = small_conv(), images(1)
+    model.insert(3, Full())
+    before = copy.deepcopy(model.state_dict())
+    calls: dict[str, Callable[[nn.Module, E.Split], object]] = {
+        "calibrate": E.calibrate,
+        "correct_bias": lambda model, data: E.correct_bias(model, Recipe(None, Quantization(2)), data),
+    }
+    call = calls[name]
+    monkeypatch.setattr(Full, "calls", 10**9)
+    call(model, data)
+    monkeypatch.setattr(Full, "calls", 10**9 - Full.calls - 1)  # all but the last call, that with the image
+    with pytest.raises(E.OutOfMemoryError, match="single image"):
+        call(model, data)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    assert not any(module._forward_pre_hooks for module in model.modules())

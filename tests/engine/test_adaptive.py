@@ -158,6 +158,17 @@ def test_a_plan_and_compress_and_files_agree(settings: Quantization, tmp_path: o
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
 
+def test_biases_count_as_they_are_before_they_are_corrected() -> None:
+    """By a plan, whose figures ask for no pass over images, and by `cost`."""
+    model, recipe = Net().eval(), Recipe(None, Quantization(2, bias_correction=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(0.0 if name.endswith("bias") else 1.0)
+    plan = CompressionPlan(model, (4, 8, 8), split=SPLIT)
+    told = plan.figures(recipe)
+    assert told == E.cost(model, (4, 8, 8), recipe, calibration=SPLIT) == E.cost(model, (4, 8, 8), Recipe(None, Quantization(2)))
+
+
 def test_gradients_pass_and_what_goes_up_stays() -> None:
     """A user's own loop may train a copy; the choice of the level above or below is a buffer."""
     compressed: Any = E.compress(Net(), Recipe(None, Quantization(3, rounding="adaptive")), SPLIT)
@@ -173,6 +184,10 @@ def test_bad_input_is_refused_in_words() -> None:
         E.compress(Net(), Recipe(None, Quantization(3, rounding="adaptive")), input_shape=(4, 8, 8))
     with pytest.raises(RecipeError, match="rule of its own"):
         E.compress(Net(), Recipe(None, Quantization(2, method="ternary", rounding="adaptive")), SPLIT)
+    blind = CompressionPlan(Net(), (4, 8, 8))
+    for ask in (blind.check, blind.figures, lambda recipe: list(blind.preparing(recipe))):
+        with pytest.raises(DataError, match="rounding='adaptive' needs images"):
+            ask(Recipe(None, Quantization(3, rounding="adaptive")))
     labelled = E.Split(SPLIT.images, torch.zeros(60, dtype=torch.int64))
     for flags in ({"rounding": "adaptive"}, {"equalize": True}, {"bias_correction": True}):
         recipe = Recipe(Pruning(0.5), Quantization(4, **flags))

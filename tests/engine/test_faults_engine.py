@@ -1,4 +1,4 @@
-"""FAULTS.md rows 29-32 and 42 for every public call of the engine, not for one of them."""
+"""FAULTS.md rows 29-33 and 42 for every public call of the engine, not for one of them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from nnwidgets.engine.trace import fingerprint
 
 SHAPE = (1, 8, 8)
 RECIPES = [E.Recipe(E.Pruning(0.5), E.Quantization(4)), E.Recipe(E.Pruning(0.3, structure="filter"))]
+
+ROUNDED = E.Recipe(None, E.Quantization(4, activation_bits=8))
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -52,6 +54,10 @@ CALLS: dict[str, Callable[[nn.Module, Path], Any]] = {
     "latency": lambda model, _: E.latency(model, SHAPE, runs=3).runs,
     "compress": lambda model, _: [fingerprint(E.compress(model, recipe, input_shape=SHAPE)) for recipe in RECIPES],
     "save_packed": lambda model, folder: E.save_packed(model, RECIPES[0], folder / "net", overwrite=True),
+    "calibrate": lambda model, _: [(seen.module, seen.low, seen.high) for seen in E.calibrate(model, split()).inputs.values()],
+    "integer": lambda model, _: E.integer(model, ROUNDED, split())(split(4).images).tolist(),
+    "equalize": lambda model, _: fingerprint(E.equalize(model, SHAPE)),
+    "correct_bias": lambda model, _: fingerprint(E.correct_bias(model, ROUNDED, split())),
     "fingerprint": lambda model, _: E.fingerprint(model),
     "Experiment": lambda model, _: lived(model),
 }
@@ -145,6 +151,9 @@ def test_row_42_images_on_another_device_are_not_moved(monkeypatch: pytest.Monke
         lambda: next(iter(E.stream_accuracy(net(), split()))),
         lambda: E.fit(net(), split()),
         lambda: Experiment(net(), test=split()),
+        lambda: E.calibrate(net(), split()),
+        lambda: E.integer(net(), ROUNDED, split()),
+        lambda: E.correct_bias(net(), ROUNDED, split()),
     ):
         with pytest.raises(E.DataError, match=r"cuda:0, the network on cpu.*nothing is moved silently"):
             call()
@@ -196,3 +205,13 @@ def test_row_31_evaluating_while_other_threads_compress_is_never_a_mixture() -> 
     assert exp.wait(60)
     assert torn == []
     exp.close()
+
+
+@pytest.mark.parametrize("name", ["compress", "calibrate", "integer", "equalize", "correct_bias"])
+def test_row_33_weights_that_are_nan_are_refused_in_words(name: str, tmp_path: Path) -> None:
+    """Nothing is rounded by them."""
+    model = net()
+    with torch.no_grad():
+        model[4].weight.view(-1)[0] = torch.nan  # type: ignore[operator]
+    with pytest.raises(E.ModelError, match=r"NaN|finite"):
+        CALLS[name](model, tmp_path)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from front import click, from_front
-from small_data import dense, lab_on_vectors, vectors
+from small_data import dense, vectors
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
 from nnwidgets.engine.integers import engines, kernels
 from nnwidgets.engine.integers.held import Held, WeightsOnly
-
-
-@pytest.fixture
-def lab() -> Iterator[Any]:
-    made = lab_on_vectors(dense(12, 64, 64, 3), epochs=5)
-    yield made
-    made.close()
-    made.experiment.close()
 
 
 def run(lab: Any) -> Any:

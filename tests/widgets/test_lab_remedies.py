@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from front import click, from_front
-from small_data import dense, lab_on_vectors, vectors
+from small_data import dense, vectors
 
 import nnwidgets as nw
 from nnwidgets import engine as E  # noqa: N812
-
-
-@pytest.fixture
-def lab() -> Iterator[Any]:
-    made = lab_on_vectors(dense(12, 64, 64, 3), epochs=5)
-    yield made
-    made.close()
-    made.experiment.close()
 
 
 def test_switches_are_part_of_the_recipe(lab: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +75,25 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
     lab.symmetric, lab.weight_bits = False, 3
     assert lab.wait(60) and " + " in lab.rounding_view["steps"][2]
     assert "1 bit range by least squares" in repr(lab._shown["charts"]["pareto"])
+
+
+def test_a_weight_that_is_not_rounded_to_the_nearest_level_is_told_so(lab: Any) -> None:
+    """The line with its code is right for each of many weights, whichever way they went."""
+    moved(lab, rounding_open=True, weight_bits=2, granularity="tensor", rounding="adaptive", selected_layer="2")
+    ways = set()
+    for share in range(0, 100, 7):
+        moved(lab, followed=share / 100)
+        step = next(each for each in lab.rounding_view["steps"] if each.startswith("q = "))
+        said = re.fullmatch(
+            r"q = clamp\((round|floor|ceil)\((.*?)\), (.*?), (.*?)\) = (.*?)(, chosen together with the others)?", step
+        )
+        assert said is not None, step
+        way, *figures = said.groups()[:5]
+        ratio, low, high, code = (float(each.replace("−", "-")) for each in figures)
+        whole = {"round": round, "floor": math.floor, "ceil": math.ceil}[way](ratio)
+        assert min(max(whole, low), high) == code and (way == "round") == (said[6] is None)
+        ways.add(way)
+    assert "round" in ways and len(ways) > 1
 
 
 def test_a_method_brings_its_bits_and_other_bits_bring_even_steps_back(lab: Any) -> None:

@@ -30,7 +30,8 @@ def calibrate(model: nn.Module, split: Split, recipe: Recipe | None = None, *, l
             where the network is large. recipe: by default none. loss: of criteria that ask for it.
 
     Raises:
-        DataError: images that do not fit the network, or numbers that are not finite on the way. And what `compress` raises.
+        DataError: images that do not fit the network, or numbers that are not finite on the way. OutOfMemoryError: not even one
+            image fits; before, fewer are run at a time. And what `compress` raises.
     """
     if not isinstance(split, Split):
         raise DataError(f"split is {type(split).__name__}; expected a Split(images) to look at, such as experiment.train.")

@@ -97,7 +97,7 @@ def trained_recipe(compressed: nn.Module, recipe: Recipe) -> Recipe:
     """Return the recipe that with `latent_state` gives the compressed network again, bit for bit, trained as it is now.
 
     Steps that were learned are in its ``scales``; what was done to the network before (``equalize``, ``bias_correction``) is left
-    out.
+    out. By ``rounding="adaptive"`` it is chosen anew which weights go up.
 
     Args:
         compressed: what `compress` made by this recipe, trained or not.
@@ -106,4 +106,4 @@ def trained_recipe(compressed: nn.Module, recipe: Recipe) -> Recipe:
     if settings is None:
         return recipe
     scales = learned_steps(compressed) or settings.scales
-    return replace(recipe, quantization=replace(settings, scales=scales, equalize=False, bias_correction=False))
+    return replace(recipe, quantization=replace(settings.on_prepared(), scales=scales))

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression.behind import norm_behind
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.decision import Decision, decide
-from nnwidgets.engine.compression.knowledge import knowledge_for, of_weights
+from nnwidgets.engine.compression.knowledge import knowledge_for
 from nnwidgets.engine.compression.parametrizations import refuse_compressed, taken_off
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.errors import DataError, RecipeError
-from nnwidgets.engine.evaluation import batches_of, sample_of
+from nnwidgets.engine.evaluation import looked_over, sample_of
 from nnwidgets.engine.pruning.criteria import Loss
 from nnwidgets.engine.trace import Trace, preserved_rng, unvisited_copy
 from nnwidgets.engine.values.recipe import Recipe
@@ -41,7 +41,8 @@ def correct_bias(model: nn.Module, recipe: Recipe, calibration: Split, *, loss: 
         calibration: images, at most ``calibration_images`` of the recipe; no labels are looked at. loss: of criteria that ask it.
 
     Raises:
-        RecipeError: the recipe rounds no weights. DataError: no images. And what `compress` raises.
+        RecipeError: the recipe rounds no weights. DataError: no images. OutOfMemoryError: not even one image fits; before, fewer
+            are run at a time. And what `compress` raises.
     """
     refuse_compressed(model)
     if not isinstance(calibration, Split):
@@ -71,7 +72,7 @@ def correcting(decision: Decision) -> Generator[float, None, nn.Module]:
         return decider.model
     recipe = decision.recipe
     assert recipe.quantization is not None
-    key = (Recipe(recipe.pruning, of_weights(recipe.quantization)), decider.knowledge.scans)
+    key = (Recipe(recipe.pruning, recipe.quantization.of_weights()), decider.knowledge.scans)
     known = decider.corrected.find(key)
     if known is None:
         made = yield from _corrected(decide(decider, key[0]), settings.calibration_images)
@@ -85,7 +86,7 @@ def _corrected(decision: Decision, images: int) -> Generator[float, None, nn.Mod
     assert split is not None  # which was checked when it was decided
     found = decider.knowledge.traced(split.sample_shape)
     moved = yield from _moved(decision, sample_of(split, found.macs, images), found)
-    changed = []  # (tensor, its module, its name, what is added to it)
+    changed = []  # (module, attribute, what is added to it)
     for name, layer in decider.layers.items():
         if name not in moved:
             continue
@@ -109,12 +110,19 @@ def _moved(decision: Decision, sample: Split, found: Trace) -> Generator[float, 
         network, errors = _with_errors(decision)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
+    parts: list[tuple[str, Tensor, int]] = []  # of the images at hand
     for name, (module, error) in errors.items():
-        module.register_forward_pre_hook(_Look(name, error, sums, counts))  # the network is our own
-    for images, _, done in batches_of(sample, found):
+        module.register_forward_pre_hook(_Look(name, error, parts))  # the network is our own
+
+    def run(images: Tensor) -> None:
+        parts.clear()
         with torch.inference_mode():
             network(images)
-        yield done
+        for name, total, count in parts:
+            sums[name] = sums.get(name, 0.0) + total
+            counts[name] = counts.get(name, 0) + count
+
+    yield from looked_over(sample, found, run)
     return {name: total / counts[name] for name, total in sums.items()}
 
 
@@ -132,10 +140,10 @@ def _with_errors(decision: Decision) -> tuple[nn.Module, dict[str, tuple[Any, Te
 
 
 class _Look:
-    """A hook: sums up what the error of a weight does to each channel of the output."""
+    """A hook: tells what the error of a weight adds to each channel of the output, summed, and over how many numbers."""
 
-    def __init__(self, name: str, error: Tensor, sums: dict[str, Tensor], counts: dict[str, int]) -> None:
-        self._name, self._sums, self._counts = name, sums, counts
+    def __init__(self, name: str, error: Tensor, parts: list[tuple[str, Tensor, int]]) -> None:
+        self._name, self._parts = name, parts
         self._error = nn.Parameter(error, requires_grad=False)
 
     def __call__(self, module: Any, args: Any) -> None:
@@ -147,5 +155,4 @@ class _Look:
             module._parameters.update(kept)
         axis = outputs.dim() - 1 if isinstance(module, nn.Linear) else 1
         rows = outputs.movedim(axis, 0).flatten(1).double()
-        self._sums[self._name] = self._sums.get(self._name, 0.0) + rows.sum(1)
-        self._counts[self._name] = self._counts.get(self._name, 0) + rows.shape[1]
+        self._parts.append((self._name, rows.sum(1), rows.shape[1]))

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from nnwidgets.engine.compression._compress import bake
-from nnwidgets.engine.compression._correct_bias import network_of
 from nnwidgets.engine.compression.decided import decision_for
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.inventory import Inventory, Stored
@@ -46,7 +45,8 @@ def cost(
 
     MACs are those of convolutions, linear layers and matrix products (attention included) and agree with torch's FlopCounterMode
     on meta tensors, halved; biases, normalisation, activations and pooling are not counted. ``macs`` are executed by dense
-    kernels whatever is zero; ``macs_nonzero`` leaves out those on zero weights. Weights that rounding made zero count as zero.
+    kernels whatever is zero; ``macs_nonzero`` leaves out those on zero weights. Weights that rounding made zero count as zero;
+    biases count as they are before they are corrected.
     ``bytes_encoded`` is the size of the file that `save_packed` writes; buffers that a state dict leaves out are not stored.
 
     A network on the meta device has no numbers: its weights then count as not zero, and nothing but its dense cost can be told.
@@ -65,7 +65,7 @@ def cost(
         return _cost_of_shapes(model, input_shape)
     decision = decision_for(model, recipe, input_shape, knowledge_for(model, recipe, calibration, loss, sensitivity))
     found = trace(model, input_shape)
-    model = network_of(decision)
+    model = decision.decider.model
     inventory = Inventory(model)
     small = bake(weights_compressed_by(model, decision))
     with torch.no_grad():

@@ -17,6 +17,7 @@ from nnwidgets.engine.compression.behind import norm_behind
 from nnwidgets.engine.compression.parametrizations import refuse_compressed
 from nnwidgets.engine.compression.same_answers import check_same
 from nnwidgets.engine.errors import UnsupportedError
+from nnwidgets.engine.evaluation.checks import check_weights
 from nnwidgets.engine.pruning.channels import Bundle, channel_groups
 from nnwidgets.engine.trace import preserved_rng, trace, unvisited_copy, weight_layers
 from nnwidgets.engine.values.steps import result_of
@@ -37,9 +38,11 @@ def equalize(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
         model: a plain network, which is not touched. input_shape: without the batch.
 
     Raises:
-        ModelError: the network has masks or grids on it, or fails. And what `trace` raises.
+        ModelError: the network has masks or grids on it, is on several devices or on meta, holds NaN, or fails. And what `trace`
+            raises.
     """
     refuse_compressed(model)
+    check_weights(model)
     with preserved_rng():
         return result_of(equalizing(model, input_shape))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nnwidgets.engine.compression._equalize import equalizing
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.choose import UNITS, Chooser
-from nnwidgets.engine.compression.knowledge import Knowledge, adapts, of_weights, rounds_inputs
+from nnwidgets.engine.compression.knowledge import Knowledge, adapts, rounds_inputs
 from nnwidgets.engine.compression.lately import Lately
 from nnwidgets.engine.compression.support import check_supported
 from nnwidgets.engine.errors import DataError, ModelError, RecipeError
@@ -67,7 +67,7 @@ class Decider:
         self._fits = Lately[dict[tuple[str, int], Fit | None]]()
         self.calibrations = Lately[Calibration]()
         self.corrected = Lately[nn.Module]()
-        self._ups = Lately[dict[str, Tensor]]()
+        self._ups = Lately[dict[str, Tensor | None]]()
         self._equal: tuple[int, Decider] | None = None  # with the scans that its knowledge is from
 
     def check(self, recipe: Recipe) -> None:
@@ -204,15 +204,7 @@ class Decider:
 
     def is_adapted(self, recipe: Recipe) -> bool:
         """True where `adapting` has nothing left to do."""
-        settings = recipe.quantization
-        if settings is None or not adapts(recipe):
-            return True
-        if self.knowledge.missing(recipe):
-            return False
-        known = self._ups.find((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans)) or {}
-        hessians = self.knowledge.moments(settings.calibration_images)
-        free = {name for name in hessians if self.bits(settings, name) != (1 if settings.symmetric else 0)}
-        return all(name in known or self.bits(settings, name) == 32 for name in free)
+        return not adapts(recipe) or len(self._ups.find(self._key(recipe)) or ()) == len(self.layers)
 
     def up(self, recipe: Recipe, name: str, chosen: Chosen) -> Tensor | None:
         """Bool, where a weight goes to the level above it; None where all are rounded to the nearest."""
@@ -223,13 +215,17 @@ class Decider:
         settings = recipe.quantization
         if settings is None or not adapts(recipe):
             return None
-        parts, hessians = self._parts(recipe, name, chosen), self.knowledge.moments(settings.calibration_images)
-        if parts is None or name not in hessians or (parts.grid.symmetric and parts.grid.bits == 1):
-            return None
-        known = self._ups.get((Recipe(recipe.pruning, of_weights(settings)), self.knowledge.scans), dict)
+        known = self._ups.get(self._key(recipe), dict)
         if name not in known:
-            known[name] = yield from adapting(parts.kept_weight, parts.quantize(), hessians[name])
+            parts, hessians = self._parts(recipe, name, chosen), self.knowledge.moments(settings.calibration_images)
+            free = parts is not None and name in hessians and not (parts.grid.symmetric and parts.grid.bits == 1)
+            made = (yield from adapting(parts.kept_weight, parts.quantize(), hessians[name])) if parts and free else None
+            known[name] = made
         return known[name]
+
+    def _key(self, recipe: Recipe) -> tuple[object, ...]:
+        """What the rounding of weights depends on."""
+        return recipe.pruning, recipe.quantization and recipe.quantization.of_weights(), self.knowledge.scans
 
     def _grid(self, recipe: Recipe, name: str) -> Grid | None:
         bits = self.bits(recipe.quantization, name)
@@ -251,7 +247,9 @@ class Decider:
         weight = chosen.weight(name, self.weights[name], keep)
         if grid.observer == "learned":
             return _OnGrid(weight, keep, grid, steps=self._steps(settings, name))
-        same = replace(of_weights(settings), weight_bits=32)
+        if not grid.is_fitted:
+            return _OnGrid(weight, keep, grid)
+        same = replace(settings.of_weights(), weight_bits=32)
         known = self._fits.get((recipe.pruning, same, self.knowledge.scans), dict)
         by_bits = grid.observer in ("mse", "kl") or grid.method == "codebook"
         place = (name, grid.bits if by_bits else min(grid.bits, 2))  # one symmetric bit has no ends

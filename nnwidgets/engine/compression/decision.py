@@ -11,7 +11,6 @@ from torch import Tensor
 from nnwidgets.engine.compression.choices import Chosen
 from nnwidgets.engine.compression.decide import Decider
 from nnwidgets.engine.compression.inventory import Stored
-from nnwidgets.engine.compression.knowledge import without_remedies
 from nnwidgets.engine.quantization import Quantized
 from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.steps import result_of
@@ -78,9 +77,10 @@ def decide(decider: Decider, recipe: Recipe) -> Decision:
         RecipeError, UnsupportedError, ModelError, DataError: see `compress`.
     """
     decider.check(recipe)
-    plain = Recipe(recipe.pruning, without_remedies(recipe))
-    if recipe.quantization is not None and recipe.quantization.equalize:
-        decider = result_of(decider.equalizing())
+    plain, settings = recipe, recipe.quantization
+    if settings is not None:
+        plain = Recipe(recipe.pruning, settings.on_prepared())
+        decider = result_of(decider.equalizing()) if settings.equalize else decider
     stored = {name: _stored(decider, plain, name) for name in decider.layers}
     return Decision(recipe, plain, decider, decider.chooser.choose(plain.pruning), stored)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 
 from nnwidgets.engine.compression._correct_bias import correcting
 from nnwidgets.engine.compression.decision import Decision, decide
@@ -11,7 +10,7 @@ from nnwidgets.engine.compression.parametrizations import taken_off
 from nnwidgets.engine.compression.weights_only import weights_compressed_by
 from nnwidgets.engine.evaluation import sample_of
 from nnwidgets.engine.quantization import Calibration, InputGrid, observing
-from nnwidgets.engine.values.recipe import Quantization, Recipe
+from nnwidgets.engine.values.recipe import Recipe
 from nnwidgets.engine.values.steps import result_of, retold
 
 __all__ = ["calibrating", "gridding", "input_grids"]
@@ -39,17 +38,15 @@ def calibrating(decision: Decision) -> Generator[float, None, Calibration]:
     """
     decider, knowledge, settings = decision.decider, decision.decider.knowledge, decision.asked.quantization
     assert settings is not None and knowledge.split is not None  # which was checked when it was decided
-    weights = replace(settings, activation_bits=32)
-    own = Quantization()
-    same = replace(weights, activation_symmetric=own.activation_symmetric, activation_observer=own.activation_observer)
-    key = (Recipe(decision.asked.pruning, same), knowledge.scans)
+    weights = settings.of_weights()
+    key = (Recipe(decision.asked.pruning, weights), knowledge.scans)
     known = decider.calibrations.find(key)
     if known is not None:
         return known
     found = knowledge.traced(knowledge.split.sample_shape)
     sample = sample_of(knowledge.split, found.macs, settings.calibration_images)
     plain = yield from retold(correcting(decision), lambda: 0.0)
-    alone = decide(decider, Recipe(decision.asked.pruning, replace(weights, equalize=False, bias_correction=False)))
+    alone = decide(decider, Recipe(decision.asked.pruning, weights.on_prepared()))
     network = taken_off(weights_compressed_by(plain, alone), quantized=True)
     yield 0.0
     made = yield from observing(network, sample, found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from nnwidgets.engine.errors import RecipeError
 from nnwidgets.engine.evaluation import check_model
 from nnwidgets.engine.pruning.criteria import CRITERIA, Importance, Loss, importance_steps, moments_steps
 from nnwidgets.engine.trace import Trace, trace
-from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
+from nnwidgets.engine.values.recipe import Pruning, Recipe
 from nnwidgets.engine.values.split import Split
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ __all__ = [
     "drops_of",
     "knowledge_for",
     "needs_pass",
-    "of_weights",
     "rounds_inputs",
-    "without_remedies",
 ]
 
 Drops = Mapping[str, Sequence[tuple[float, float]]]
@@ -70,29 +67,7 @@ def needs_pass(pruning: Pruning | None) -> bool:
 def adapts(recipe: Recipe) -> bool:
     """True where weights are rounded together, which needs moments of what each layer reads."""
     settings = recipe.quantization
-    if settings is None or settings.rounding != "adaptive":
-        return False
-    bits = settings.weight_bits
-    return any(each != 32 for each in bits.values()) if isinstance(bits, Mapping) else bits != 32
-
-
-def of_weights(settings: Quantization) -> Quantization:
-    """The same where activations stay as they are: settings that differ in those alone then are equal."""
-    own = Quantization()
-    return replace(
-        settings,
-        activation_bits=own.activation_bits,
-        activation_symmetric=own.activation_symmetric,
-        activation_observer=own.activation_observer,
-    )
-
-
-def without_remedies(recipe: Recipe) -> Quantization | None:
-    """The quantization of a recipe for a network whose channels are equalized, and biases corrected, where it says so."""
-    settings = recipe.quantization
-    if settings is None or not (settings.equalize or settings.bias_correction):
-        return settings
-    return replace(settings, equalize=False, bias_correction=False)
+    return settings is not None and settings.rounding == "adaptive" and settings.rounds_weights
 
 
 def rounds_inputs(recipe: Recipe) -> bool:

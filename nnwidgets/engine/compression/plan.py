@@ -23,7 +23,7 @@ from nnwidgets.engine.compression.exported import Exported
 from nnwidgets.engine.compression.files import write_packed
 from nnwidgets.engine.compression.input_ranges import calibrating, gridding, input_grids
 from nnwidgets.engine.compression.inventory import Entry, Inventory
-from nnwidgets.engine.compression.knowledge import Drops, Knowledge, adapts, rounds_inputs, without_remedies
+from nnwidgets.engine.compression.knowledge import Drops, Knowledge, adapts, rounds_inputs
 from nnwidgets.engine.compression.parametrizations import is_compressed
 from nnwidgets.engine.compression.survivors import Survivors
 from nnwidgets.engine.costs import arithmetic
@@ -152,7 +152,10 @@ class CompressionPlan:
             if not decider.is_equalized():
                 return True
             decider = result_of(decider.equalizing())
-        return decider.knowledge.missing(recipe) or not decider.is_adapted(Recipe(recipe.pruning, without_remedies(recipe)))
+        settings = recipe.quantization
+        return decider.knowledge.missing(recipe) or (
+            settings is not None and not decider.is_adapted(Recipe(recipe.pruning, settings.on_prepared()))
+        )
 
     def preparing(self, recipe: Recipe) -> Generator[tuple[str, float], None, None]:
         """Find what has to be known before a recipe's figures can be told, in steps of some 20 ms.
@@ -162,13 +165,9 @@ class CompressionPlan:
         """
         decider = self._decider
         if _equalizes(recipe):
-            steps = decider.equalizing()
-            while True:
-                try:
-                    yield "equalize", next(steps)
-                except StopIteration as end:
-                    decider = end.value
-                    break
+            for share in decider.equalizing():
+                yield "equalize", share
+            decider = result_of(decider.equalizing())
         yield from decider.knowledge.steps(recipe)
         if adapts(recipe):
             decision = decide(self._decider, recipe)

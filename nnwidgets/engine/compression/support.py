@@ -11,9 +11,7 @@ from nnwidgets.engine.values.recipe import Pruning, Quantization, Recipe
 
 __all__ = ["check_supported", "misfit", "misfit_bits"]
 
-_QUANTIZATION: Mapping[str, tuple[object, ...]] = {
-    "rounding": ("nearest", "adaptive"),
-}
+_ROUNDING = ("nearest", "adaptive")
 
 
 def check_supported(recipe: Recipe) -> None:
@@ -22,15 +20,15 @@ def check_supported(recipe: Recipe) -> None:
     Raises:
         UnsupportedError: this version cannot do it; those that it can are named. RecipeError: settings that do not go together.
     """
-    for name, values in _QUANTIZATION.items() if recipe.quantization is not None else ():
-        value = getattr(recipe.quantization, name)
-        if value not in values:
+    quantization = recipe.quantization
+    if quantization is not None:
+        if quantization.rounding not in _ROUNDING:
             raise UnsupportedError(
-                f"{name}={value!r} cannot be applied by this version yet; "
-                f"it can do {' or '.join(map(repr, values))}. Change the recipe."
+                f"rounding={quantization.rounding!r} cannot be applied by this version yet; "
+                f"it can do {' or '.join(map(repr, _ROUNDING))}. Change the recipe."
             )
-    if recipe.quantization is not None and (why := misfit_bits(recipe.quantization)):
-        raise RecipeError(why)
+        if why := misfit_bits(quantization):
+            raise RecipeError(why)
     if recipe.pruning is not None and recipe.pruning.masks is None:
         why = misfit(recipe.pruning)
         if why:

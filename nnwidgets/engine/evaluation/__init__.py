@@ -8,7 +8,7 @@ from nnwidgets.engine.evaluation._prepared import Frozen, Prepared
 from nnwidgets.engine.evaluation._stream import answers, stream, stream_accuracy
 from nnwidgets.engine.evaluation._tally import Tally
 from nnwidgets.engine.evaluation.checks import check_model
-from nnwidgets.engine.evaluation.sample import batch_of, batches_of, sample_of
+from nnwidgets.engine.evaluation.sample import batch_of, batches_of, looked_over, sample_of
 from nnwidgets.engine.evaluation.strata import Strata, strata_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "fastest_dtype",
     "in_batches",
     "in_order",
+    "looked_over",
     "passes",
     "prepared",
     "sample_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,7 @@ _NAME, _LABEL, _BITS = "arithmetic", "Timing kinds of arithmetic", 8
 def in_bytes(recipe: Recipe) -> Recipe:
     """A recipe with 8 bits for weights and for activations where it does not round them."""
     settings = recipe.quantization or Quantization()
-    bits = settings.weight_bits
-    if bits == 32 or (isinstance(bits, Mapping) and all(each == 32 for each in bits.values())):
+    if not settings.rounds_weights:
         settings = settings.moved(weight_bits=_BITS, method="affine", symmetric=True)
     if settings.activation_bits == 32:
         settings = replace(settings, activation_bits=_BITS)

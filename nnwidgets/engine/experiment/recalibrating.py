@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from nnwidgets.engine.compression import latent_state
+from nnwidgets.engine.compression import latent_state, trained_recipe
 from nnwidgets.engine.errors import DataError
 from nnwidgets.engine.experiment import tasks
 from nnwidgets.engine.experiment.events import Task
@@ -61,14 +61,16 @@ def _steps(experiment: Experiment, images: int | None) -> Generator[float, None,
         yield 0.0
     for _ in bench.plan.making(state.recipe):
         yield 0.0
-    network, left = bench.plan.compressed(state.recipe), bench.plan.decision(state.recipe).recipe
+    network = bench.plan.compressed(state.recipe)
     yield 0.0
     macs, began = max(bench.trace.macs, 1), time.perf_counter()
     count = min(_IMAGES, max(_BATCH, int(_MACS / macs))) if images is None else images
     batch = max(16, min(_BATCH, int(_A_BATCH / macs)))
     yield from recalibration(network, split, images=count, batch_size=batch)
     seconds = time.perf_counter() - began
-    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, left=left, images=min(count, len(split))), network
+    left = trained_recipe(network, state.recipe)
+    left_other = None if left == state.recipe else left
+    return Attempt(_NAME, state.recipe, state.weights_key, None, seconds, left=left_other, images=min(count, len(split))), network
 
 
 def _split(experiment: Experiment) -> Split:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nnwidgets.engine.errors import DataError, InputError
-from nnwidgets.engine.evaluation import batch_of, batches_of
-from nnwidgets.engine.evaluation._memory import half_after
+from nnwidgets.engine.evaluation import batch_of, looked_over
 from nnwidgets.engine.quantization.affine import code_range, even, range_ends
 from nnwidgets.engine.quantization.grid import Grid
 from nnwidgets.engine.quantization.ranges import Ends, kl_limit
@@ -237,6 +236,15 @@ class _Watch:
             values = values[places.to(values.device)]
         self._parts.append(values.cpu().clone())
 
+    def mark(self) -> tuple[float, float, int, int, int]:
+        """What `back` needs to forget all that is seen from here on."""
+        return self._low, self._high, self._n, self._zeros, len(self._parts)
+
+    def back(self, mark: tuple[float, float, int, int, int]) -> None:
+        """Be as at this mark."""
+        self._low, self._high, self._n, self._zeros, parts = mark
+        del self._parts[parts:]
+
     @property
     def seen(self) -> SeenInputs | None:
         """All of it, None where nothing of floating point went in."""
@@ -252,28 +260,27 @@ def observing(network: nn.Module, split: Split, found: Trace) -> Generator[float
         network: a copy of one's own. found: its trace.
 
     Raises:
-        DataError: an input is not finite. OutOfMemoryError: not even one image fits; before, all begins anew with half the batch.
+        DataError: an input is not finite. OutOfMemoryError: not even one image fits; before, the batch is halved.
     """
-    most = batch_of(found)
-    while True:
-        try:
-            return (yield from _observing(network, split, found, most))
-        except Exception as error:
-            most = half_after(error, most)
-
-
-def _observing(network: nn.Module, split: Split, found: Trace, most: int) -> Generator[float, None, Calibration]:
-    """The same with at most so many images at a time."""
     places = list(dict.fromkeys(layer.module_name for layer in weight_layers(network)))
-    batches = max(1, -(-len(split) // batch_of(found, most)))
+    batches = max(1, -(-len(split) // batch_of(found)))
     draws = torch.Generator().manual_seed(0)
     watches = {name: _Watch(name, draws, -(-_SAMPLE // batches)) for name in places}
     handles = [network.get_submodule(name).register_forward_pre_hook(watch, with_kwargs=True) for name, watch in watches.items()]
-    try:
-        for images, _, done in batches_of(split, found, most):
+
+    def look(images: Tensor) -> None:
+        marks, drawn = [watch.mark() for watch in watches.values()], draws.get_state()
+        try:
             with preserved(network), torch.inference_mode():
                 network.eval()(images)
-            yield done
+        except BaseException:
+            draws.set_state(drawn)
+            for watch, mark in zip(watches.values(), marks, strict=True):
+                watch.back(mark)
+            raise
+
+    try:
+        yield from looked_over(split, found, look)
     finally:
         for handle in handles:
             handle.remove()

@@ -252,10 +252,30 @@ class Quantization:
         return self.weight_bits.get(layer, 32) if isinstance(self.weight_bits, Mapping) else self.weight_bits
 
     @property
+    def rounds_weights(self) -> bool:
+        """True where some weights have fewer than 32 bits."""
+        bits = self.weight_bits.values() if isinstance(self.weight_bits, Mapping) else (self.weight_bits,)
+        return any(each != 32 for each in bits)
+
+    @property
     def changes_nothing(self) -> bool:
         """True where weights and activations stay as they are."""
-        bits = self.weight_bits.values() if isinstance(self.weight_bits, Mapping) else (self.weight_bits,)
-        return self.activation_bits == 32 and not self.equalize and not self.bias_correction and all(b == 32 for b in bits)
+        return self.activation_bits == 32 and not self.equalize and not self.bias_correction and not self.rounds_weights
+
+    def of_weights(self) -> Quantization:
+        """Return it with activations as they are: settings that differ in those alone are equal then."""
+        own = Quantization()
+        return replace(
+            self,
+            activation_bits=own.activation_bits,
+            activation_symmetric=own.activation_symmetric,
+            activation_observer=own.activation_observer,
+        )
+
+    def on_prepared(self) -> Quantization:
+        """Return it for a network whose channels are equalized, and whose biases are corrected, where it asks for that."""
+        asks = self.equalize or self.bias_correction
+        return replace(self, equalize=False, bias_correction=False) if asks else self
 
 
 @dataclass(frozen=True)
