@@ -48,7 +48,7 @@ def remedies_words(rows: Sequence[RemedyRow]) -> list[str]:
     if best is None or (best.low or 0.0) <= 0:
         lines = [f"Rounded so, accuracy is {as_is}; nothing is seen to gain yet."]
     else:
-        lines = [f"Most is gained by {best.label}: {text.percent(best.accuracy or 0.0, 1)} %, {as_is}."]
+        lines = [f"Most on these images: {best.label}, {text.percent(best.accuracy or 0.0, 1)} %; {as_is}."]
     harm = [row.label for row in tried if (row.high or 0.0) < 0]
     if harm:
         lines.append(f"Worse than without: {', '.join(harm)}.")

@@ -115,6 +115,8 @@ class LabRounding:
         notes = _notes(now, shown)
         if not rounded:
             notes.insert(0, f"The weights are not rounded now: shown as with {_BITS} bits.")
+        if shown.rounding != "nearest":
+            notes.insert(0, "The weights are rounded together now; by the other ranges each goes to its nearest level.")
         one = now.follow(self._widget.followed) if now.n else None
         charts = {"occupancy": occupancy_chart(layer, now, one), "ranges": ranges_chart(layer, now)}
         if shown.method == "affine" and now.n:

@@ -80,6 +80,7 @@ def test_it_follows_bits_layer_range_and_the_chosen_weight(lab: Any) -> None:
 def test_a_weight_that_is_not_rounded_to_the_nearest_level_is_told_so(lab: Any) -> None:
     """The line with its code is right for each of many weights, whichever way they went."""
     moved(lab, rounding_open=True, weight_bits=2, granularity="tensor", rounding="adaptive", selected_layer="2")
+    assert lab.rounding_view["notes"][0].startswith("The weights are rounded together now")
     ways = set()
     for share in range(0, 100, 7):
         moved(lab, followed=share / 100)
